@@ -1,0 +1,12 @@
+//! From files to a [`Config`]: `Source` (text, digest) → `Document` (strings with line numbers) → `Config`
+//! (every name is the thing that it names). One type per arrow, made only by that arrow; nothing here starts,
+//! binds or changes anything.
+//!
+//! Must not know workers, filters or the proxy.
+
+pub mod paste;
+mod setting;
+mod source;
+
+pub use setting::{ConfSource, Setting, Via};
+pub use source::{Reading, Source};

@@ -1,0 +1,128 @@
+//! Takes a filter's options out of its Paste section and nova.conf, each once, and reports what is wrong with them.
+//!
+//! Must not know any particular filter.
+
+use indexmap::IndexMap;
+
+use crate::config::{ConfSource, Setting};
+use crate::message::{Diagnostic, Place, nearest};
+use crate::release::Release;
+
+/// An option as the reference shows it.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// As written in the Paste section.
+    pub name: &'static str,
+    /// The group of nova.conf in which it may stand too; empty when it may not.
+    pub group: &'static str,
+    /// Its default, as text.
+    pub default: &'static str,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// The options of one section on their way into a filter.
+pub struct Build<'a> {
+    /// The era whose answers hold.
+    pub release: Release,
+    /// The section, e.g. `filter:cors`.
+    pub section: &'a str,
+    /// Its header line.
+    pub place: &'a Place,
+    global: &'a IndexMap<String, Setting>,
+    local: IndexMap<String, Setting>,
+    conf: &'a dyn ConfSource,
+    /// What was found wrong so far.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Build<'a> {
+    /// Options of the section `section` at `place`.
+    pub fn new(
+        release: Release,
+        section: &'a str,
+        place: &'a Place,
+        global: &'a IndexMap<String, Setting>,
+        local: &IndexMap<String, Setting>,
+        conf: &'a dyn ConfSource,
+    ) -> Self {
+        Self { release, section, place, global, local: local.clone(), conf, diagnostics: Vec::new() }
+    }
+
+    /// Takes an option of the section itself.
+    pub fn local(&mut self, name: &str) -> Option<Setting> {
+        self.local.shift_remove(name)
+    }
+
+    /// Takes an option as oslo.middleware's and keystonemiddleware's filters do: the section's own, else that of
+    /// `[group]` in nova.conf.
+    pub fn local_or_conf(&mut self, group: &str, name: &str) -> Option<Setting> {
+        self.local(name).or_else(|| self.conf.raw(group, name))
+    }
+
+    /// A value of the Paste file's `[DEFAULT]`, as the factory's `global_conf` has it.
+    pub fn global(&self, name: &str) -> Option<&Setting> {
+        self.global.get(name)
+    }
+
+    /// An option of nova.conf.
+    pub fn conf(&self, group: &str, name: &str) -> Option<Setting> {
+        self.conf.raw(group, name)
+    }
+
+    /// Reports an error at the option's own line.
+    pub fn error(&mut self, setting: Option<&Setting>, message: impl Into<String>, help: impl Into<String>) {
+        let place = setting.and_then(|s| s.place.clone()).unwrap_or_else(|| self.place.clone());
+        self.diagnostics.push(Diagnostic::error(place, message).help(help));
+    }
+
+    /// Reports options that nobody took: typos, most of the time.
+    pub fn finish(mut self, options: &[OptionSpec]) -> Vec<Diagnostic> {
+        for (name, setting) in std::mem::take(&mut self.local) {
+            let place = setting.place.unwrap_or_else(|| self.place.clone());
+            let found = Diagnostic::warning(place, format!("[{}] has no option `{name}`", self.section));
+            self.diagnostics.push(match nearest(&name, options.iter().map(|o| o.name)) {
+                Some(known) => found.help(format!("did you mean `{known}`?")),
+                None => found.help("remove it, or check its spelling"),
+            });
+        }
+        self.diagnostics
+    }
+
+    /// A whole number, as oslo.config reads one.
+    pub fn integer<T: std::str::FromStr>(&mut self, setting: Option<Setting>, default: T) -> T {
+        let Some(setting) = setting else { return default };
+        match setting.value.trim().parse() {
+            Ok(number) => number,
+            Err(_) => {
+                let text = format!("`{}` is not a whole number", setting.value);
+                self.error(Some(&setting), text, "write digits only");
+                default
+            }
+        }
+    }
+
+    /// A boolean, as oslo.config reads one.
+    pub fn flag(&mut self, setting: Option<Setting>, default: bool) -> bool {
+        let Some(setting) = setting else { return default };
+        match setting.value.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "on" | "yes" => true,
+            "false" | "0" | "off" | "no" => false,
+            _ => {
+                let text = format!("unexpected boolean value `{}`", setting.value);
+                self.error(Some(&setting), text, "write true or false");
+                default
+            }
+        }
+    }
+
+    /// A comma-separated list, as oslo.config reads one: blanks around items go, an empty text is an empty list.
+    pub fn list(&mut self, setting: Option<Setting>, default: &[&str]) -> Vec<String> {
+        let Some(setting) = setting else { return default.iter().map(|&s| s.to_owned()).collect() };
+        let text = setting.value.trim().trim_end_matches(',');
+        if text.is_empty() {
+            return Vec::new();
+        }
+        text.split(',').map(|item| item.trim().to_owned()).collect()
+    }
+}

@@ -1,0 +1,10 @@
+//! Pasteway stands where `nova-api` stood.
+
+pub mod id;
+pub mod message;
+pub mod release;
+
+pub mod config;
+pub mod worker;
+
+pub mod filter;

@@ -1,0 +1,3 @@
+//! The `pasteway` executable.
+
+fn main() {}
