@@ -1,5 +1,6 @@
 //! Pasteway stands where `nova-api` stood.
 
+pub mod command;
 pub mod id;
 pub mod message;
 pub mod release;
