@@ -1,0 +1,179 @@
+//! The only join of configuration with behaviour: a [`Config`](crate::config::Config) becomes a
+//! [`Plan`], from which the daemon makes the [`Snapshot`](crate::proxy::snapshot::Snapshot).
+//!
+//! ```text
+//! Config ─▶ split (the cut of each pipeline) ─▶ ApiPlan {tree, mounts, pool} ─▶ listeners + pools ─▶ Snapshot
+//! ```
+//!
+//! Everything is built and nothing is changed here: what can fail on the machine (binding, spawning) is `prepare`,
+//! in the daemon.
+
+pub mod explain;
+pub mod show;
+mod split;
+mod tls;
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+pub use split::{Reason, Step, Tree};
+
+use crate::config::oslo::Conf;
+use crate::config::settings::{ApiSettings, Settings, WorkerKind};
+use crate::config::{ApiConfig, Config, ConfSource};
+use crate::filter::identity::is_auth_factory;
+use crate::message::Diagnostic;
+use crate::proxy::snapshot::{ChunkedBodies, DoorRules, Limits, WireRules};
+use crate::telemetry::{AccessFormat, AccessStyle};
+use crate::worker::manifest::{Manifest, Mount};
+
+/// A body of unknown length is held up to this many bytes for a worker that cannot read chunks.
+const SPOOL_LIMIT: u64 = 1024 * 1024;
+
+/// A configuration, compiled: what a new generation would be.
+pub struct Plan {
+    /// What it was made from.
+    pub config: Config,
+    /// In the order of `enabled_apis`.
+    pub apis: Vec<ApiPlan>,
+}
+
+/// One API of a [`Plan`].
+pub struct ApiPlan {
+    /// Its settings.
+    pub settings: ApiSettings,
+    /// The compiled tree.
+    pub tree: Tree,
+    /// What its workers host.
+    pub mounts: Vec<Mount>,
+    /// The identity of its worker side: equal digests mean that its workers can stay.
+    pub digest: [u8; 32],
+    /// For listeners that speak TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// What the door takes off.
+    pub door: DoorRules,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// How the workers are spoken to.
+    pub wire: WireRules,
+    /// `None`: no access log.
+    pub access: Option<Arc<AccessStyle>>,
+}
+
+impl ApiPlan {
+    /// The manifest of a new pool's workers.
+    pub fn manifest(&self, config: &Config, generation: u64) -> Manifest {
+        manifest(&self.settings, config, self.mounts.clone(), generation)
+    }
+}
+
+/// Builds everything that a configuration wants.
+///
+/// # Errors
+/// All problems at once; warnings come with the plan, in its config.
+pub fn compile(mut config: Config) -> Result<Plan, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let mut apis = Vec::new();
+    for api in &config.apis {
+        if let Some(plan) = api_plan(api, &config, &mut found) {
+            apis.push(plan);
+        }
+    }
+    if found.iter().any(Diagnostic::is_error) {
+        found.append(&mut config.warnings);
+        return Err(found);
+    }
+    config.warnings.append(&mut found);
+    Ok(Plan { config, apis })
+}
+
+fn api_plan(api: &ApiConfig, config: &Config, found: &mut Vec<Diagnostic>) -> Option<ApiPlan> {
+    let settings = &config.settings;
+    let split = split::split(&api.tree, settings, &config.conf, found);
+    let tls = match &api.settings.tls {
+        None => None,
+        Some(files) => match tls::server(files, &config.reading) {
+            Ok(server) => Some(server),
+            Err(mut problems) => {
+                found.append(&mut problems);
+                return None;
+            }
+        },
+    };
+    let access = match access(&api.settings, settings, &config.conf) {
+        Ok(access) => access,
+        Err(problem) => {
+            found.push(problem);
+            return None;
+        }
+    };
+    Some(ApiPlan {
+        digest: identity(&api.settings, config, &split.mounts),
+        settings: api.settings.clone(),
+        mounts: split.mounts,
+        tls,
+        door: DoorRules {
+            strip_identity: split.factories.iter().any(|factory| is_auth_factory(factory)),
+            trusted: settings.pasteway.trusted_proxies.clone(),
+        },
+        tree: split.tree,
+        limits: Limits {
+            request_line: api.settings.max_url_len,
+            header_line: settings.max_header_line,
+            idle: settings.client_socket_timeout,
+            keep_alive: settings.keep_alive,
+        },
+        wire: wire(&api.settings),
+        access,
+    })
+}
+
+/// What a worker of this API would be told.
+fn manifest(settings: &ApiSettings, config: &Config, mounts: Vec<Mount>, generation: u64) -> Manifest {
+    // The options that decide what Nova's version documents say.
+    let read = [("osapi_v3", "enabled"), ("DEFAULT", "osapi_compute_link_prefix"), ("api", "compute_link_prefix")];
+    let options = read.iter().filter_map(|(group, name)| {
+        config.conf.raw(group, name).map(|setting| (format!("{group}.{name}"), setting.value))
+    });
+    Manifest {
+        api: settings.name.to_string(),
+        release: config.settings.release.to_string(),
+        generation,
+        mounts,
+        options: options.collect(),
+    }
+}
+
+/// The identity of an API's worker side: everything that its workers are made from. Where a section stands in its
+/// file is no part of it.
+fn identity(settings: &ApiSettings, config: &Config, mounts: &[Mount]) -> [u8; 32] {
+    let mut mounts = mounts.to_vec();
+    for context in mounts.iter_mut().flat_map(|mount| &mut mount.contexts) {
+        context.line = 0;
+    }
+    let told = manifest(settings, config, mounts, 0);
+    let mut sum = Sha256::new();
+    // A manifest is strings, numbers and maps with string keys: it always has a JSON form.
+    sum.update(serde_json::to_vec(&told).unwrap_or_default());
+    sum.update(format!("{:?}", settings.worker));
+    sum.finalize().into()
+}
+
+/// How the API's workers are spoken to, by their kind.
+fn wire(settings: &ApiSettings) -> WireRules {
+    let worker = &settings.worker;
+    let builtin = matches!(worker.kind, WorkerKind::Builtin);
+    WireRules {
+        chunked: match worker.chunked {
+            Some(settings::Chunked::Pass) => ChunkedBodies::Pass,
+            Some(settings::Chunked::Spool) => ChunkedBodies::Spool(SPOOL_LIMIT),
+            Some(settings::Chunked::Refuse) => ChunkedBodies::Refuse,
+            None if builtin => ChunkedBodies::Pass,
+            None => ChunkedBodies::Spool(SPOOL_LIMIT),
+        },
+        // Someone else's worker with a stated number of threads may bind one of them to an idle connection.
+        keep_alive: builtin || !worker.threads_set,
+        forwarded: !builtin,
+    }
+}

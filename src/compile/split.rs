@@ -1,0 +1,259 @@
+//! The cut: which part of each pipeline runs in the front, and what remains for the worker.
+//!
+//! The longest leading run of filters that the front knows runs in the front. A filter of [`Side::Both`] does not end
+//! it; its Paste context goes to the worker as well. The first filter that the front does not know ends it: that
+//! filter and all below it are the worker's, a composite below it as a whole. An app that the front knows is native
+//! only where nothing above it went to the worker.
+//! Must not know listeners or workers.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::config::composite::{self, MapKind};
+use crate::config::oslo::Conf;
+use crate::config::paste::Context;
+use crate::config::settings::Settings;
+use crate::config::Setting;
+use crate::filter::urlmap::{Entry, UrlMap};
+use crate::filter::{Build, Factory, Filter, Makes, Side, registry};
+use crate::message::Diagnostic;
+use crate::proxy::snapshot::{FilterNode, Node};
+use crate::release::Release;
+use crate::worker::manifest::{Mount, MountContext};
+
+/// A compiled tree with the sections that it was made from: what `tree` and `explain` show, and what
+/// [`Tree::node`] turns into the tree that requests walk.
+pub enum Tree {
+    /// A urlmap.
+    Map {
+        /// Its section.
+        context: Arc<Context>,
+        /// Paste's or Nova's.
+        kind: MapKind,
+        /// In the order in which they are tried.
+        entries: Vec<(Entry, Tree)>,
+        /// `not_found_app`.
+        not_found: Option<Box<Tree>>,
+    },
+    /// A native filter.
+    Filtered(Step, Box<Tree>),
+    /// A native app.
+    App(Step),
+    /// The worker's part.
+    Mount {
+        /// In the manifest.
+        index: u32,
+        /// Why the native part ends here.
+        reason: Reason,
+        /// What the worker gets, outermost first.
+        contexts: Vec<Arc<Context>>,
+    },
+}
+
+/// A native filter or app at its place.
+pub struct Step {
+    /// Its section.
+    pub context: Arc<Context>,
+    /// What it is.
+    pub factory: &'static Factory,
+    /// Built from its options.
+    pub filter: Arc<dyn Filter>,
+    /// Counts the steps of an API.
+    pub index: usize,
+}
+
+/// Why the native part of a pipeline ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Only the app is left.
+    App,
+    /// The front does not know this factory.
+    Unknown(String),
+    /// An option (`python_filters`) forces this factory to the worker.
+    Forced(String),
+}
+
+/// What [`split`] makes of an API's tree.
+pub struct Split {
+    /// The compiled tree.
+    pub tree: Tree,
+    /// Its mounts; equal ones are one.
+    pub mounts: Vec<Mount>,
+    /// Every factory in it, of both sides.
+    pub factories: Vec<String>,
+    /// Short names of its native filters, by [`Step::index`].
+    pub filter_names: Vec<&'static str>,
+}
+
+/// Cuts the pipelines of a tree and builds its native filters. What is wrong with their options goes to `found`.
+pub fn split(tree: &composite::Tree, settings: &Settings, conf: &Conf, found: &mut Vec<Diagnostic>) -> Split {
+    let mut cutter = Cutter {
+        settings,
+        conf,
+        found,
+        mounts: Vec::new(),
+        factories: Vec::new(),
+        filter_names: Vec::new(),
+        built: IndexMap::new(),
+    };
+    let tree = cutter.front(tree, &[]);
+    let Cutter { mounts, factories, filter_names, .. } = cutter;
+    Split { tree, mounts, factories, filter_names }
+}
+
+struct Cutter<'a> {
+    settings: &'a Settings,
+    conf: &'a Conf,
+    found: &'a mut Vec<Diagnostic>,
+    mounts: Vec<Mount>,
+    factories: Vec<String>,
+    filter_names: Vec<&'static str>,
+    /// Problems of a section that several pipelines use are told once.
+    built: IndexMap<(Option<String>, u32), ()>,
+}
+
+impl Cutter<'_> {
+    /// A part of the tree whose surroundings all run in the front; `both` are those that the worker gets too.
+    fn front(&mut self, tree: &composite::Tree, both: &[Arc<Context>]) -> Tree {
+        match tree {
+            composite::Tree::Map { kind, context, entries, not_found } => {
+                let mut parsed = Vec::new();
+                for (key, _place, target) in entries {
+                    // Keys were checked when the composite was expanded.
+                    if let Ok(key) = composite::parse_map_key(key, *kind, self.settings.release) {
+                        parsed.push((key, target));
+                    }
+                }
+                let entries = composite::order(parsed).into_iter().map(|(key, target)| {
+                    let entry = Entry { domain: key.domain, path: key.path, plus: key.plus };
+                    (entry, self.front(target, both))
+                });
+                let entries = entries.collect();
+                let not_found = not_found.as_ref().map(|target| Box::new(self.front(target, both)));
+                Tree::Map { context: Arc::clone(context), kind: *kind, entries, not_found }
+            }
+            composite::Tree::Filtered { filter, next } => match self.native(filter, Makes::Filter) {
+                Ok(factory) => {
+                    let Some(step) = self.step(filter, factory) else {
+                        return self.worker(tree, both, Reason::Unknown(factory_of(filter)));
+                    };
+                    let mut both = both.to_vec();
+                    if factory.side == Side::Both {
+                        both.push(Arc::clone(filter));
+                    }
+                    let next = self.front(next, &both);
+                    Tree::Filtered(step, Box::new(next))
+                }
+                Err(reason) => self.worker(tree, both, reason),
+            },
+            composite::Tree::App(context) => match self.native(context, Makes::App) {
+                Ok(factory) => match self.step(context, factory) {
+                    Some(step) => Tree::App(step),
+                    None => self.worker(tree, both, Reason::App),
+                },
+                Err(Reason::Forced(factory)) => self.worker(tree, both, Reason::Forced(factory)),
+                Err(_) => self.worker(tree, both, Reason::App),
+            },
+        }
+    }
+
+    /// The native filter for a context, or why there is none.
+    fn native(&mut self, context: &Context, makes: Makes) -> Result<&'static Factory, Reason> {
+        let name = factory_of(context);
+        self.factories.push(name.clone());
+        if self.settings.pasteway.python_filters.contains(&name) {
+            return Err(Reason::Forced(name));
+        }
+        registry::find(&name).filter(|factory| factory.makes == makes).ok_or(Reason::Unknown(name))
+    }
+
+    /// Builds a native filter. `None` after an error, or when its options ask for what only the worker can do.
+    fn step(&mut self, context: &Arc<Context>, factory: &'static Factory) -> Option<Step> {
+        let section = context.section.clone().unwrap_or_else(|| factory_of(context));
+        let mut build = Build::new(
+            self.settings.release,
+            &section,
+            &context.place,
+            &context.global_conf,
+            &context.local_conf,
+            self.conf,
+        );
+        let filter = (factory.build)(&mut build);
+        let problems = build.finish(factory.options);
+        if self.built.insert((context.section.clone(), context.place.line), ()).is_none() {
+            self.found.extend(problems);
+        }
+        let index = self.filter_names.len();
+        self.filter_names.push(factory.name);
+        Some(Step { context: Arc::clone(context), factory, filter: Arc::from(filter?), index })
+    }
+
+    /// This part of the tree is the worker's.
+    fn worker(&mut self, tree: &composite::Tree, both: &[Arc<Context>], reason: Reason) -> Tree {
+        let mut contexts = both.to_vec();
+        let mut rest = tree;
+        loop {
+            match rest {
+                composite::Tree::Filtered { filter, next } => {
+                    self.factories.push(factory_of(filter));
+                    contexts.push(Arc::clone(filter));
+                    rest = next;
+                }
+                composite::Tree::App(context) | composite::Tree::Map { context, .. } => {
+                    contexts.push(Arc::clone(context));
+                    break;
+                }
+            }
+        }
+        let last = contexts.len().saturating_sub(1);
+        let mount = Mount {
+            contexts: contexts.iter().enumerate().map(|(n, context)| mount_context(context, n == last)).collect(),
+        };
+        let index = self.mounts.iter().position(|known| *known == mount).unwrap_or_else(|| {
+            self.mounts.push(mount);
+            self.mounts.len() - 1
+        });
+        Tree::Mount { index: u32::try_from(index).unwrap_or(u32::MAX), reason, contexts }
+    }
+}
+
+/// The name that the registry is asked for.
+pub fn factory_of(context: &Context) -> String {
+    context.object.as_ref().map(|object| object.factory()).unwrap_or_default()
+}
+
+fn mount_context(context: &Context, is_app: bool) -> MountContext {
+    let plain = |conf: &IndexMap<String, Setting>| conf.iter().map(|(k, v)| (k.clone(), v.value.clone())).collect();
+    MountContext {
+        section: context.section.clone().unwrap_or_else(|| factory_of(context)),
+        factory: factory_of(context),
+        kind: if is_app { "app" } else { "filter" }.to_owned(),
+        file: context.place.file.display().to_string(),
+        line: context.place.line,
+        global_conf: plain(&context.global_conf),
+        local_conf: plain(&context.local_conf),
+    }
+}
+
+impl Tree {
+    /// The tree that requests walk.
+    pub fn node(&self, release: Release) -> Node {
+        let step = |step: &Step| FilterNode { index: step.index, filter: Arc::clone(&step.filter) };
+        match self {
+            Self::Map { kind, entries, not_found, .. } => Node::Map {
+                map: UrlMap::new(
+                    *kind,
+                    release,
+                    entries.iter().map(|(entry, _)| entry.clone()).collect(),
+                    not_found.is_some(),
+                ),
+                targets: entries.iter().map(|(_, target)| target.node(release)).collect(),
+                not_found: not_found.as_ref().map(|target| Box::new(target.node(release))),
+            },
+            Self::Filtered(filter, next) => Node::Filtered(step(filter), Box::new(next.node(release))),
+            Self::App(app) => Node::App(step(app)),
+            Self::Mount { index, .. } => Node::Mount(*index),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A generation as the daemon holds it: what runs, what it was made from, and who still uses it.
+//!
+//! Must not know how one is made or ended.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::command::{Change, GenerationReport, Source};
+use crate::compile::Plan;
+use crate::id::Generation;
+use crate::proxy::listener::Listener;
+use crate::proxy::snapshot::Usage;
+use crate::worker::StartedPool;
+
+/// Where a generation is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// New requests begin with it.
+    Live,
+    /// Requests that began with it are still in flight.
+    Draining,
+    /// Nobody uses it.
+    Retired,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Draining => "draining",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// What runs while it lives; dropped when it is retired.
+pub struct Running {
+    /// The compiled configuration.
+    pub plan: Plan,
+    /// In the order of `plan.apis`.
+    pub listeners: Vec<Arc<Listener>>,
+    /// In the order of `plan.apis`.
+    pub pools: Vec<Rc<PoolInUse>>,
+}
+
+/// A pool, and the generation whose files its workers read. Every generation that uses it holds it.
+pub struct PoolInUse {
+    /// The workers.
+    pub pool: StartedPool,
+    /// See [`ApiPlan::digest`](crate::compile::ApiPlan).
+    pub digest: [u8; 32],
+    /// The generation that started it: its directory stays as long as the pool.
+    pub born: Generation,
+}
+
+/// A generation that was live once.
+pub struct Record {
+    /// Its number.
+    pub number: Generation,
+    /// Over all files that it was made from.
+    pub digest: [u8; 32],
+    /// When it went live, in seconds since 1970.
+    pub when: f64,
+    /// Who wanted it.
+    pub source: Source,
+    /// The asking peer.
+    pub peer: Option<String>,
+    /// Against the one before.
+    pub changes: Vec<Change>,
+    /// Who still uses it.
+    pub usage: Arc<Usage>,
+    /// Where it is in its life.
+    pub state: Cell<State>,
+}
+
+impl Record {
+    /// For `GET /generations`.
+    pub fn report(&self) -> GenerationReport {
+        let oldest = self.usage.oldest_ms().map(|ms| (now() - ms as f64 / 1000.0).max(0.0));
+        GenerationReport {
+            generation: self.number,
+            sha256: hex(&self.digest),
+            when: self.when,
+            source: self.source,
+            peer: self.peer.clone(),
+            changes: self.changes.clone(),
+            in_flight: self.usage.in_flight(),
+            oldest_request_seconds: oldest,
+            state: self.state.get().as_str(),
+        }
+    }
+}
+
+/// The live generation.
+#[derive(Clone)]
+pub struct Current {
+    /// What is remembered of it afterwards.
+    pub record: Rc<Record>,
+    /// What runs.
+    pub running: Rc<Running>,
+}
+
+/// Seconds since 1970.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,119 @@
+//! The daemon: the only module that knows all the others. It starts the front, reloads it and stops it.
+//!
+//! ```text
+//! start ─▶ serving ─▶ shutdown
+//!            │  ▲
+//! watcher, signals, admin ─▶ Command ─▶ reload: read → resolve → compile → prepare → swap → retire
+//! ```
+//!
+//! Everything here runs on the control thread (a current-thread runtime): nothing that it waits for is waited for by
+//! a request.
+
+mod changes;
+mod generation;
+mod log;
+mod prepare;
+mod reload;
+mod report;
+pub mod runtime_dir;
+mod shutdown;
+mod start;
+mod swap;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+pub use start::serve;
+
+use crate::admin;
+use crate::command::{Command, Commands, LastReload};
+use crate::config::Invocation;
+use crate::config::watch::Watcher;
+use crate::metrics::Metrics;
+use crate::proxy::listener::Acceptor;
+use crate::proxy::live::Live;
+use crate::proxy::thread::DataThread;
+use crate::telemetry::Log;
+use crate::worker::Supervisor;
+use generation::{Current, PoolInUse, Record};
+use runtime_dir::RuntimeDir;
+
+/// Generations that are remembered.
+const HISTORY: usize = 20;
+
+/// A running front, as its control thread sees it.
+pub struct Daemon {
+    invocation: Invocation,
+    runtime_dir: RuntimeDir,
+    log: Log,
+    metrics: Arc<Metrics>,
+    supervisor: Supervisor,
+    live: Live,
+    threads: Arc<Vec<DataThread>>,
+    acceptor: Acceptor,
+    commands: Commands,
+    started: Instant,
+    current: RefCell<Current>,
+    /// Every pool that some generation holds.
+    pools: RefCell<Vec<Weak<PoolInUse>>>,
+    /// Newest first.
+    history: RefCell<VecDeque<Rc<Record>>>,
+    admin: RefCell<Option<admin::Handle>>,
+    watcher: RefCell<Option<Watcher>>,
+    last_reload: RefCell<Option<LastReload>>,
+    /// The files on disk are not what runs.
+    differs: Cell<bool>,
+    state: Cell<Phase>,
+    /// One reload at a time; the others wait for their turn.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+/// What the front is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    Draining,
+}
+
+impl Daemon {
+    /// Takes commands until told to stop.
+    async fn run(self: &Rc<Self>, mut inbox: mpsc::Receiver<Command>) {
+        let mut signals = match shutdown::Signals::install() {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!(target: "pasteway", "cannot install signal handlers: {error}");
+                return;
+            }
+        };
+        loop {
+            tokio::select! {
+                Some(command) = inbox.recv() => self.take(command),
+                signal = signals.next() => if self.signalled(signal).await { break },
+            }
+        }
+        self.shutdown(&mut signals, &mut inbox).await;
+    }
+
+    /// Answers at once, but for reloads, which take their time beside this loop.
+    fn take(self: &Rc<Self>, command: Command) {
+        // A questioner who has gone needs no answer.
+        match command {
+            Command::Reload { source, peer, dry_run, reply } => {
+                let daemon = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(daemon.reload(source, peer, dry_run).await);
+                });
+            }
+            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Tree(reply) => drop(reply.send(self.tree())),
+            Command::Config(reply) => drop(reply.send(self.effective_config())),
+            Command::Workers(reply) => drop(reply.send(self.supervisor.report())),
+            Command::Generations(reply) => drop(reply.send(self.generations())),
+        }
+    }
+}

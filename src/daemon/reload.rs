@@ -1,0 +1,155 @@
+//! The one path of every reload: read → resolve → compile → prepare → swap → retire.
+//!
+//! Nothing that runs is touched before the swap, and the swap cannot fail: a reload that fails leaves no trace but
+//! its verdict.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::Daemon;
+use super::changes::changes;
+use super::generation::now;
+use crate::command::{Class, LastReload, Outcome, ReloadReport, Source};
+use crate::compile::{self, Plan};
+use crate::config;
+use crate::message::Diagnostic;
+use crate::metrics::Phase;
+
+impl Daemon {
+    /// Loads the files again and puts them into force if they can be; returns the verdict.
+    pub(super) async fn reload(self: &Rc<Self>, source: Source, peer: Option<String>, dry_run: bool) -> ReloadReport {
+        let _turn = self.reloading.lock().await;
+        let begun = Instant::now();
+        let report = match self.attempt(source, peer.clone(), dry_run).await {
+            Ok(report) => report,
+            Err(diagnostics) => self.verdict(Outcome::Rejected, diagnostics),
+        };
+        let report = ReloadReport { took_ms: millis(begun.elapsed()), dry_run, ..report };
+        if !dry_run {
+            self.conclude(source, peer.as_deref(), &report);
+        }
+        report
+    }
+
+    async fn attempt(
+        self: &Rc<Self>,
+        source: Source,
+        peer: Option<String>,
+        dry_run: bool,
+    ) -> Result<ReloadReport, Vec<Diagnostic>> {
+        let config = config::load(&self.invocation, &|phase, took| {
+            self.metrics.phase(match phase {
+                config::Phase::Read => Phase::Read,
+                config::Phase::Resolve => Phase::Resolve,
+            }, took);
+        });
+        // What was looked at is watched even when it is broken: the next save may mend it.
+        self.watch(config.as_ref().map_or_else(|failed| failed.watched.clone(), |config| config.reading.watched()));
+        let config = config.map_err(|failed| failed.diagnostics)?;
+        if config.digest() == self.current.borrow().record.digest {
+            return Ok(self.verdict(Outcome::Unchanged, config.warnings));
+        }
+        let plan = self.timed(Phase::Compile, || compile::compile(config))?;
+        self.refuse_what_cannot_change(&plan)?;
+        // Certificates are read while compiling.
+        self.watch(plan.config.reading.watched());
+        let changes = changes(&self.current.borrow().running.plan, &plan);
+        if dry_run {
+            let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+            return Ok(ReloadReport { changes, ..self.verdict(outcome, plan.config.warnings) });
+        }
+        let begun = Instant::now();
+        let prepared = self.prepare(plan).await?;
+        self.metrics.phase(Phase::Prepare, begun.elapsed());
+
+        let warnings = prepared.plan.config.warnings.clone();
+        let previous = self.current.borrow().record.number;
+        self.timed(Phase::Swap, || self.swap(prepared, source, peer, changes.clone()));
+        Ok(ReloadReport { previous, changes, ..self.verdict(Outcome::Applied, warnings) })
+    }
+
+    /// Remembers, counts and logs a verdict.
+    fn conclude(&self, source: Source, peer: Option<&str>, report: &ReloadReport) {
+        self.differs.set(report.outcome == Outcome::Rejected);
+        self.metrics.reloaded(report.outcome, source);
+        let peer = peer.unwrap_or("-");
+        match report.outcome {
+            Outcome::Applied => {
+                let class = report.changes.iter().map(|change| change.class).max().unwrap_or(Class::Live);
+                tracing::info!(
+                    target: "pasteway::reload",
+                    "generation {} is live after {} ms: {} changes, {class:?} (asked by {source:?}, {peer})",
+                    report.generation, report.took_ms, report.changes.len(),
+                );
+            }
+            Outcome::Unchanged => {
+                tracing::info!(target: "pasteway::reload", "nothing to reload: the files say what runs (asked by {source:?}, {peer})");
+            }
+            Outcome::Rejected => {
+                tracing::error!(
+                    target: "pasteway::reload",
+                    "reload rejected, generation {} serves on (asked by {source:?}, {peer})", report.generation,
+                );
+            }
+        }
+        for diagnostic in &report.diagnostics {
+            if diagnostic.is_error() {
+                tracing::error!(target: "pasteway::reload", "{diagnostic}");
+            } else {
+                tracing::warn!(target: "pasteway::reload", "{diagnostic}");
+            }
+        }
+        *self.last_reload.borrow_mut() = Some(LastReload {
+            outcome: report.outcome,
+            source,
+            when: now(),
+            took_ms: report.took_ms,
+            diagnostics: report.diagnostics.clone(),
+        });
+    }
+
+    /// Options that would need another process.
+    fn refuse_what_cannot_change(&self, plan: &Plan) -> Result<(), Vec<Diagnostic>> {
+        let current = self.current.borrow();
+        let (old, new) = (&current.running.plan.config.settings.pasteway, &plan.config.settings.pasteway);
+        let mut found = Vec::new();
+        let mut refuse = |name: &str| {
+            let place = plan.config.conf.place("pasteway", name);
+            found.push(
+                Diagnostic::error(place, format!("`{name}` cannot be changed while the front runs"))
+                    .help("restart the front, or write its old value again"),
+            );
+        };
+        if old.runtime_dir != new.runtime_dir {
+            refuse("runtime_dir");
+        }
+        if old.front_threads != new.front_threads {
+            refuse("front_threads");
+        }
+        if found.is_empty() { Ok(()) } else { Err(found) }
+    }
+
+    fn verdict(&self, outcome: Outcome, diagnostics: Vec<Diagnostic>) -> ReloadReport {
+        let generation = self.current.borrow().record.number;
+        ReloadReport {
+            outcome,
+            generation,
+            previous: generation,
+            took_ms: 0,
+            dry_run: false,
+            changes: Vec::new(),
+            diagnostics,
+        }
+    }
+
+    fn timed<T>(&self, phase: Phase, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = work();
+        self.metrics.phase(phase, begun.elapsed());
+        done
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,180 @@
+//! `runtime_dir`: the lock that keeps a second front out, the instance file that tells the CLI where the front is,
+//! and the frozen files of each generation.
+//!
+//! ```text
+//! runtime_dir/ (0700)
+//!   lock            held as long as the front lives
+//!   front.json      {"pid": …, "admin": ["127.0.0.1:9774"]}
+//!   generations/N/  files/… (a copy of every file that was read), manifest-API.json
+//!   *.sock          sockets of workers
+//! ```
+//!
+//! Must not know what the files mean.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+use serde_json::json;
+
+use crate::config::Source;
+use crate::id::Generation;
+use crate::worker::manifest::Manifest;
+
+/// The name of the instance file.
+pub const INSTANCE_FILE: &str = "front.json";
+
+/// The directory could not be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeDirError {
+    /// It cannot be made or used.
+    #[error("cannot use runtime_dir {path}: {error}")]
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another front runs with it.
+    #[error("another front runs with runtime_dir {0}")]
+    Taken(PathBuf),
+}
+
+/// The directory of a running front.
+pub struct RuntimeDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RuntimeDir {
+    /// Makes the directory, locks it, and removes what a front that was killed left there.
+    ///
+    /// # Errors
+    /// See [`RuntimeDirError`].
+    pub fn take(path: &Path) -> Result<Self, RuntimeDirError> {
+        let unusable = |error| RuntimeDirError::Unusable { path: path.to_owned(), error };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let metadata = std::fs::metadata(path).map_err(unusable)?;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(unusable)?;
+        }
+        let lock = private(&path.join("lock")).map_err(unusable)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(RuntimeDirError::Taken(path.to_owned())),
+            Err(error) => return Err(unusable(error.into())),
+        }
+        let dir = Self { path: path.to_owned(), _lock: lock };
+        dir.sweep();
+        Ok(dir)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a generation's files are.
+    pub fn generation(&self, number: Generation) -> PathBuf {
+        self.path.join("generations").join(number.to_string())
+    }
+
+    /// Where a generation's manifest for an API is.
+    pub fn manifest(&self, number: Generation, api: &str) -> PathBuf {
+        self.generation(number).join(format!("manifest-{api}.json"))
+    }
+
+    /// Copies the files that a generation was made from, and writes its manifests.
+    ///
+    /// # Errors
+    /// When the disk does not take them; nothing is left then.
+    pub fn freeze(&self, number: Generation, sources: &[Arc<Source>], manifests: &[Manifest]) -> io::Result<()> {
+        let dir = self.generation(number);
+        let write = || -> io::Result<()> {
+            for source in sources {
+                let below: PathBuf =
+                    source.path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+                let path = dir.join("files").join(below);
+                if let Some(parent) = path.parent() {
+                    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+                }
+                private(&path)?.write_all(&source.bytes)?;
+            }
+            DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+            for manifest in manifests {
+                let path = self.manifest(number, &manifest.api);
+                private(&path)?.write_all(&serde_json::to_vec_pretty(manifest)?)?;
+            }
+            Ok(())
+        };
+        write().inspect_err(|_| self.forget(number))
+    }
+
+    /// Removes a generation's files.
+    pub fn forget(&self, number: Generation) {
+        let _ = std::fs::remove_dir_all(self.generation(number));
+    }
+
+    /// Tells the CLI where this front is.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn announce(&self, admin: &[String]) -> io::Result<()> {
+        let text = json!({ "pid": std::process::id(), "admin": admin }).to_string();
+        let new = self.path.join("front.json.new");
+        private(&new)?.write_all(text.as_bytes())?;
+        std::fs::rename(new, self.path.join(INSTANCE_FILE))
+    }
+
+    fn sweep(&self) {
+        let _ = std::fs::remove_dir_all(self.path.join("generations"));
+        for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "sock") {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+impl Drop for RuntimeDir {
+    fn drop(&mut self) {
+        self.sweep();
+        let _ = std::fs::remove_file(self.path.join(INSTANCE_FILE));
+    }
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_front_is_kept_out_and_the_lock_ends_with_the_first() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let path = temp.path().join("run");
+        let first = RuntimeDir::take(&path).expect("free");
+        assert!(matches!(RuntimeDir::take(&path), Err(RuntimeDirError::Taken(_))));
+        drop(first);
+        RuntimeDir::take(&path).expect("free again");
+    }
+
+    #[test]
+    fn frozen_files_are_private_and_complete() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let dir = RuntimeDir::take(&temp.path().join("run")).expect("free");
+        let source = Source { path: "/etc/nova/nova.conf".into(), bytes: b"[DEFAULT]\n".to_vec(), digest: [0; 32] };
+        dir.freeze(Generation(3), &[Arc::new(source)], &[]).expect("written");
+        let copy = dir.generation(Generation(3)).join("files/etc/nova/nova.conf");
+        assert_eq!(std::fs::read(&copy).expect("a copy"), b"[DEFAULT]\n");
+        assert_eq!(std::fs::metadata(&copy).expect("a copy").permissions().mode() & 0o777, 0o600);
+        dir.forget(Generation(3));
+        assert!(!copy.exists());
+    }
+}

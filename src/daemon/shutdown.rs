@@ -1,0 +1,139 @@
+//! Signals, and the way out.
+//!
+//! SIGTERM: lame duck, stop accepting, finish what is in flight, end the workers, exit 0. SIGINT, or a second SIGTERM:
+//! at once. SIGHUP: reload.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Daemon, Phase};
+use crate::command::{Command, Source};
+use crate::proxy::thread::Message;
+
+/// The signals that the front takes.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signalled {
+    Terminate,
+    Interrupt,
+    HangUp,
+}
+
+impl Signals {
+    /// Takes them from now on.
+    pub fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Signalled {
+        tokio::select! {
+            _ = self.terminate.recv() => Signalled::Terminate,
+            _ = self.interrupt.recv() => Signalled::Interrupt,
+            _ = self.hangup.recv() => Signalled::HangUp,
+        }
+    }
+
+    /// The next one that ends the front at once.
+    async fn hurry(&mut self) {
+        while self.next().await == Signalled::HangUp {}
+    }
+}
+
+impl Daemon {
+    /// Whether the signal ends the front.
+    pub(super) async fn signalled(self: &Rc<Self>, signal: Signalled) -> bool {
+        match signal {
+            Signalled::HangUp => {
+                let (reply, _) = oneshot::channel();
+                self.take(Command::Reload { source: Source::Signal, peer: None, dry_run: false, reply });
+                false
+            }
+            Signalled::Interrupt => {
+                self.state.set(Phase::Draining);
+                self.stop_now("Caught SIGINT signal, instantaneous exiting");
+                true
+            }
+            Signalled::Terminate => true,
+        }
+    }
+
+    /// Stops the front: gracefully, unless it is stopping at once already or a second signal hurries it.
+    pub(super) async fn shutdown(self: &Rc<Self>, signals: &mut Signals, inbox: &mut mpsc::Receiver<Command>) {
+        if self.state.replace(Phase::Draining) == Phase::Draining {
+            return;
+        }
+        let graceful = self.stop_gracefully();
+        tokio::pin!(graceful);
+        loop {
+            tokio::select! {
+                biased;
+                () = signals.hurry() => {
+                    self.stop_now("caught a second signal, exiting at once");
+                    break;
+                }
+                () = &mut graceful => break,
+                // The admin listener still answers: `/ready` says 503, `/workers` shows what is left.
+                Some(command) = inbox.recv() => self.take(command),
+            }
+        }
+        self.log.flush(Duration::from_secs(1));
+    }
+
+    async fn stop_gracefully(self: &Rc<Self>) {
+        let running = Rc::clone(&self.current.borrow().running);
+        let settings = &running.plan.config.settings;
+        crate::worker::announce::stopping(settings.release);
+        // A reload that is under way ends before the stop, or is given up with it.
+        let leaving = self.leave();
+        if !settings.pasteway.lame_duck.is_zero() {
+            tokio::time::sleep(settings.pasteway.lame_duck).await;
+        }
+        for listener in &running.listeners {
+            self.acceptor.close(listener.id).await;
+        }
+        let limit = settings.graceful_shutdown_timeout;
+        let drained = async {
+            for left in leaving {
+                let _ = left.await;
+            }
+        };
+        if limit.is_zero() {
+            drained.await;
+        } else if tokio::time::timeout(limit, drained).await.is_err() {
+            tracing::info!(logger = crate::worker::announce::service(settings.release), "Graceful shutdown timeout exceeded, instantaneous exiting");
+        }
+        self.supervisor.stop(limit).await;
+    }
+
+    /// Has every data thread finish its requests and close its connections.
+    fn leave(&self) -> Vec<oneshot::Receiver<()>> {
+        self.threads
+            .iter()
+            .map(|thread| {
+                let (done, left) = oneshot::channel();
+                let _ = thread.messages.send(Message::Leave(done));
+                left
+            })
+            .collect()
+    }
+
+    fn stop_now(&self, why: &str) {
+        let release = self.current.borrow().running.plan.config.settings.release;
+        tracing::info!(logger = crate::worker::announce::service(release), "{why}");
+        self.supervisor.stop_now();
+    }
+}

@@ -1,0 +1,154 @@
+//! The swap, which cannot fail, and what is retired after it.
+
+use std::cell::Cell;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::generation::{Current, Record, Running, State, now};
+use super::prepare::Prepared;
+use super::{Daemon, HISTORY};
+use crate::command::{Change, Source};
+use crate::metrics::Phase;
+use crate::proxy::snapshot::{Api, Snapshot, Usage};
+use crate::proxy::thread::Message;
+
+impl Prepared {
+    /// What requests will see.
+    pub fn snapshot(&self) -> Snapshot {
+        let release = self.plan.config.settings.release;
+        let parts = self.plan.apis.iter().zip(&self.listeners).zip(&self.pools);
+        let apis = parts.map(|((api, listener), pool)| {
+            Arc::new(Api {
+                name: api.settings.name.clone(),
+                listener: listener.id,
+                host: listener.address.to_string(),
+                tls: api.tls.clone(),
+                root: api.tree.node(release),
+                filter_names: api.filter_names.clone(),
+                door: api.door.clone(),
+                limits: api.limits,
+                access: api.access.clone(),
+                pool: Arc::clone(pool.pool.pool()),
+                wire: api.wire.clone(),
+            })
+        });
+        Snapshot { generation: self.number, release, apis: apis.collect(), usage: Arc::default() }
+    }
+
+    /// The record of the generation, from the moment it is live.
+    pub fn record(&self, usage: Arc<Usage>, source: Source, peer: Option<String>, changes: Vec<Change>) -> Rc<Record> {
+        Rc::new(Record {
+            number: self.number,
+            digest: self.plan.config.digest(),
+            when: now(),
+            source,
+            peer,
+            changes,
+            usage,
+            state: Cell::new(State::Live),
+        })
+    }
+
+    /// What runs from now on.
+    pub fn running(self) -> Rc<Running> {
+        Rc::new(Running { plan: self.plan, listeners: self.listeners, pools: self.pools })
+    }
+}
+
+impl Daemon {
+    /// Puts a prepared generation into force; the old one is retired beside the loop.
+    pub(super) fn swap(self: &Rc<Self>, mut prepared: Prepared, source: Source, peer: Option<String>, changes: Vec<Change>) {
+        let snapshot = Arc::new(prepared.snapshot());
+        let record = prepared.record(Arc::clone(&snapshot.usage), source, peer, changes);
+        let log = prepared.log.take();
+        let admin = prepared.admin.take();
+        let old = self.current.borrow().clone();
+
+        // From here on new requests see the new generation.
+        self.live.store(snapshot);
+
+        let running = prepared.running();
+        for listener in &running.listeners {
+            if !old.running.listeners.iter().any(|before| before.id == listener.id) {
+                self.acceptor.accept(Arc::clone(listener));
+            }
+        }
+        for (api, pool) in running.plan.apis.iter().zip(&running.pools) {
+            let settings = &running.plan.config.settings.pasteway;
+            pool.pool.pool().set_queue(settings.queue_size, settings.queue_timeout);
+            self.supervisor.shrink(&pool.pool, api.settings.worker.count);
+        }
+        if let Some(log) = log {
+            self.log.apply(log);
+        }
+        self.rewatch(&running.plan.config.settings.pasteway, &old.running.plan.config.settings.pasteway);
+        if let Some(bound) = admin {
+            self.administer(bound, &running.plan.config.settings.pasteway);
+        }
+        self.metrics.generation(record.number);
+        self.pools.borrow_mut().extend(running.pools.iter().map(Rc::downgrade));
+        self.remember(&record);
+        *self.current.borrow_mut() = Current { record, running };
+        let daemon = Rc::clone(self);
+        tokio::task::spawn_local(async move { daemon.retire(old).await });
+    }
+
+    fn remember(&self, record: &Rc<Record>) {
+        let mut history = self.history.borrow_mut();
+        history.push_front(Rc::clone(record));
+        history.truncate(HISTORY);
+    }
+
+    /// Drains a generation that was replaced, and ends what only it used.
+    async fn retire(self: Rc<Self>, old: Current) {
+        let begun = Instant::now();
+        old.record.state.set(State::Draining);
+        for listener in &old.running.listeners {
+            if !self.current.borrow().running.listeners.iter().any(|kept| kept.id == listener.id) {
+                self.acceptor.close(listener.id).await;
+            }
+        }
+        self.refresh_threads().await;
+        let limit = old.running.plan.config.settings.pasteway.drain_timeout;
+        let drained = tokio::time::timeout(limit, old.record.usage.drained()).await.is_ok();
+        if !drained {
+            tracing::warn!(
+                target: "pasteway::reload",
+                "generation {} still has {} requests after {} s; its workers are ended",
+                old.record.number, old.record.usage.in_flight(), limit.as_secs(),
+            );
+        }
+        // The last generation that holds a pool ends it.
+        for pool in old.running.pools.iter().filter(|pool| Rc::strong_count(pool) == 1) {
+            self.supervisor.retire(&pool.pool, Duration::ZERO);
+        }
+        self.metrics.phase(Phase::Drain, begun.elapsed());
+        old.record.state.set(State::Retired);
+        drop(old.running);
+        self.forget_unused();
+    }
+
+    /// Has every data thread look at the live snapshot, so that no request begins with an older one any more.
+    pub(super) async fn refresh_threads(&self) {
+        for thread in self.threads.iter() {
+            let (done, seen) = oneshot::channel();
+            if thread.messages.send(Message::Refresh(done)).is_ok() {
+                let _ = seen.await;
+            }
+        }
+    }
+
+    /// Removes the frozen files of generations that nobody reads any more.
+    fn forget_unused(&self) {
+        let mut alive = self.pools.borrow_mut();
+        alive.retain(|pool| pool.strong_count() > 0);
+        for record in self.history.borrow().iter().filter(|record| record.state.get() == State::Retired) {
+            if !alive.iter().filter_map(Weak::upgrade).any(|pool| pool.born == record.number) {
+                self.runtime_dir.forget(record.number);
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! From a request at its mount to a worker's response: a lease, a wire, an exchange, and another try where that is safe.
+//!
+//! A request is sent again only if no byte of it reached a worker, or if it is a GET, HEAD or OPTIONS without a body
+//! and no byte of a response came back (a replayed DELETE would answer 404). Must not know the tree.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::Method;
+use http_body_util::BodyExt;
+
+use super::live::ApiView;
+use super::respond::Failure;
+use super::snapshot::ChunkedBodies;
+use super::thread::Thread;
+use super::upstream::encode::{self, Framing};
+use super::upstream::wire::Wire;
+use super::upstream::{self, Hold, UpstreamError};
+use crate::filter::{Body, Context, Request, Response};
+use crate::metrics::{QueueReason, UpstreamReason};
+use crate::worker::{Lease, QueueError, wire as names};
+
+/// A request is given to at most so many workers.
+const ATTEMPTS: usize = 4;
+
+/// Has a worker answer the request.
+///
+/// # Errors
+/// Why none did.
+pub async fn forward(
+    thread: &Rc<Thread>,
+    api: &ApiView,
+    mount: u32,
+    cx: &Context,
+    request: &mut Request,
+) -> Result<Response, Failure> {
+    let mut body = std::mem::take(request.body_mut());
+    let mut framing = Framing::of(request.method(), body.length());
+    if framing == Framing::Chunked {
+        match api.api.wire.chunked {
+            ChunkedBodies::Pass => {}
+            ChunkedBodies::Refuse => return Err(Failure::LengthRequired),
+            ChunkedBodies::Spool(limit) => {
+                body = spool(body, limit).await?;
+                framing = Framing::of(request.method(), body.length());
+            }
+        }
+    }
+    let safe = body.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+
+    let mut failed_life = None;
+    let mut attempt = 1;
+    loop {
+        let lease = lease(api, failed_life).await?;
+        let life = lease.member().life;
+        let begun = Instant::now();
+        match exchange(thread, api, mount, cx, request, framing, &mut body, lease, safe).await {
+            Ok(response) => {
+                api.metrics.upstream(begun.elapsed());
+                return Ok(response);
+            }
+            Err(error) => {
+                api.metrics.upstream_error(UpstreamReason::of(&error));
+                let again = error.nothing_sent() || (safe && error.nothing_received());
+                if !again || attempt == ATTEMPTS {
+                    return Err(error.into());
+                }
+                api.metrics.retry();
+                failed_life = Some(life);
+                attempt += 1;
+            }
+        }
+    }
+}
+
+/// A worker, at once or through the queue.
+async fn lease(api: &ApiView, avoid: Option<u64>) -> Result<Lease, QueueError> {
+    let pool = &api.api.pool;
+    if pool.waiting() == 0 {
+        if let Some(lease) = pool.try_lease(avoid) {
+            return Ok(lease);
+        }
+    }
+    let begun = Instant::now();
+    let result = pool.lease(avoid).await;
+    match result {
+        Ok(_) => api.metrics.queued(begun.elapsed()),
+        Err(QueueError::Full) => api.metrics.queue_rejected(QueueReason::Full),
+        Err(QueueError::Timeout) => api.metrics.queue_rejected(QueueReason::Timeout),
+    }
+    result
+}
+
+/// One attempt. `body` is left as it is if nothing was sent.
+#[allow(clippy::too_many_arguments)]
+async fn exchange(
+    thread: &Rc<Thread>,
+    api: &ApiView,
+    mount: u32,
+    cx: &Context,
+    request: &Request,
+    framing: Framing,
+    body: &mut Body,
+    lease: Lease,
+    safe: bool,
+) -> Result<Response, UpstreamError> {
+    let member = lease.member();
+    let kept = thread.idle.borrow_mut().take(member.life, !safe);
+    let mut wire = match kept {
+        Some(wire) => wire,
+        None => Wire::connect(&member.socket, member.life).await.map_err(UpstreamError::Connect)?,
+    };
+    write_head(&mut wire.output, api, mount, cx, request, framing);
+    let mut exchange = upstream::start(wire, std::mem::take(body), framing);
+    let (head, first) = match exchange.head(request.method()).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            if error.nothing_sent() {
+                *body = exchange.into_body();
+            }
+            return Err(error);
+        }
+    };
+    let hold = Hold { lease, idle: Rc::clone(&thread.idle), keep: head.keep_alive && api.api.wire.keep_alive };
+    Ok(head.response.map(|()| upstream::body(exchange, head.length, first, hold)))
+}
+
+fn write_head(out: &mut Vec<u8>, api: &ApiView, mount: u32, cx: &Context, request: &Request, framing: Framing) {
+    use std::io::Write;
+
+    let rules = &api.api.wire;
+    encode::head(out, request.method(), request.uri(), request.headers(), framing, &api.api.host);
+    // Writing to a Vec cannot fail.
+    drop(write!(out, "{}: {}\r\n{}: {mount}\r\n", names::REMOTE_ADDR, Clean(&cx.remote_addr), names::MOUNT));
+    out.extend_from_slice(api.generation_line.as_bytes());
+    if !cx.script_name.is_empty() {
+        use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+        const KEEP: &percent_encoding::AsciiSet =
+            &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+        let (script, path) = (percent_encode(&cx.script_name, KEEP), percent_encode(&cx.path_info, KEEP));
+        drop(write!(out, "{}: {script}\r\n{}: {path}\r\n", names::SCRIPT_NAME, names::PATH_INFO));
+    }
+    environ(out, cx);
+    if rules.forwarded {
+        let (remote, scheme) = (Clean(&cx.remote_addr), Clean(cx.scheme.as_str()));
+        drop(write!(out, "x-forwarded-for: {remote}\r\nx-forwarded-proto: {scheme}\r\n"));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What filters have put into the environ, as one line of JSON.
+fn environ(out: &mut Vec<u8>, cx: &Context) {
+    use crate::filter::Scheme;
+
+    let mut separator = "{";
+    let mut put = |out: &mut Vec<u8>, key: &str, value: &dyn Fn(&mut Vec<u8>)| {
+        if separator == "{" {
+            encode::name(out, names::ENVIRON);
+        }
+        out.extend_from_slice(separator.as_bytes());
+        separator = ",";
+        out.push(b'"');
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\":");
+        value(out);
+    };
+    // Serialising a string or a JSON value to a Vec cannot fail; control characters are escaped by it.
+    if let Some(mime) = cx.best_content_type {
+        put(out, "nova.best_content_type", &|out| drop(serde_json::to_writer(out, mime)));
+    }
+    if cx.scheme != Scheme::Http {
+        put(out, "wsgi.url_scheme", &|out| drop(serde_json::to_writer(out, cx.scheme.as_str())));
+    }
+    for (key, value) in &cx.environ {
+        put(out, key, &|out| drop(serde_json::to_writer(out, value)));
+    }
+    if separator == "," {
+        out.extend_from_slice(b"}\r\n");
+    }
+}
+
+/// Prints without control characters: a header line must stay one line.
+struct Clean<T>(T);
+
+impl<T: std::fmt::Display> std::fmt::Display for Clean<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use std::fmt::Write;
+        struct Filter<'a, 'b>(&'a mut std::fmt::Formatter<'b>);
+        impl Write for Filter<'_, '_> {
+            fn write_str(&mut self, text: &str) -> std::fmt::Result {
+                text.split(|c: char| c.is_control()).try_for_each(|part| self.0.write_str(part))
+            }
+        }
+        write!(Filter(f), "{}", self.0)
+    }
+}
+
+/// Reads a body of unknown length, up to a limit.
+async fn spool(mut body: Body, limit: u64) -> Result<Body, Failure> {
+    let mut held = bytes::BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| UpstreamError::Client(error.to_string()))?;
+        if let Ok(data) = frame.into_data() {
+            if held.len() as u64 + data.len() as u64 > limit {
+                return Err(Failure::TooLarge);
+            }
+            held.extend_from_slice(&data);
+        }
+    }
+    Ok(Body::Full(held.freeze()))
+}

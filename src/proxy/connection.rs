@@ -1,0 +1,334 @@
+//! A client's connection: hyper on its socket, the requests that come on it, and an eye on silence.
+//!
+//! No timer per request: the data thread's tick looks at every connection (see [`Peer::overdue`]).
+//! Must not know the tree.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as Poller, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::live::ApiView;
+use super::outgoing::{Outgoing, Trace};
+use super::respond;
+use super::thread::Thread;
+use super::{pipeline, snapshot::Limits};
+use crate::filter::{Body, BodyError, Context, RemoteAddr, Scheme};
+use crate::id::Generation;
+
+/// A request head must be whole within this time of its first byte.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+/// More bytes of request head than this are refused (eventlet's MAX_TOTAL_HEADER_SIZE and a request line).
+const MAX_HEAD: usize = 96 * 1024;
+
+/// The other end of a connection, as the thread's tick sees it.
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its address as text, for the log.
+    pub ip_text: String,
+    /// The listener that took it.
+    pub listener: u64,
+    tls: bool,
+    /// When the request on it began, and with which generation.
+    request: Cell<Option<(Instant, Generation)>>,
+    /// The last byte that went either way.
+    active: Cell<Instant>,
+    /// The first byte of a head that is not whole yet.
+    head_began: Cell<Option<Instant>>,
+    /// The client does not take what is to be written.
+    write_blocked: Cell<bool>,
+    /// The client does not send the body that somebody waits for.
+    body_awaited: Cell<bool>,
+    /// The thread's clock, as of its last tick: exact enough for silence, and free.
+    clock: Rc<Cell<Instant>>,
+    order: Cell<Order>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What the thread wants of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Serve,
+    /// Finish the request on it, then close.
+    Finish,
+    /// Close now.
+    Drop,
+}
+
+impl Peer {
+    fn new(address: SocketAddr, listener: u64, tls: bool, clock: Rc<Cell<Instant>>) -> Self {
+        Self {
+            address,
+            ip_text: address.ip().to_canonical().to_string(),
+            listener,
+            tls,
+            request: Cell::new(None),
+            active: Cell::new(clock.get()),
+            head_began: Cell::new(None),
+            write_blocked: Cell::new(false),
+            body_awaited: Cell::new(false),
+            clock,
+            order: Cell::new(Order::Serve),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// A request's head has been read.
+    pub fn begin(&self, now: Instant, generation: Generation) {
+        self.request.set(Some((now, generation)));
+        self.head_began.set(None);
+    }
+
+    /// Its response has been written, or given up.
+    pub fn end(&self) {
+        self.request.set(None);
+        self.body_awaited.set(false);
+        self.active.set(self.clock.get());
+    }
+
+    /// The request on it: since when, and with which generation.
+    pub fn request(&self) -> Option<(Instant, Generation)> {
+        self.request.get()
+    }
+
+    /// Finishes the request on it and closes; an idle connection closes now.
+    pub fn finish(&self) {
+        self.tell(Order::Finish);
+    }
+
+    /// Closes it now.
+    pub fn drop_now(&self) {
+        self.tell(Order::Drop);
+    }
+
+    /// Closes a connection whose client has been silent, or has not taken its response, for too long.
+    pub fn overdue(&self, now: Instant, limits: &Limits) {
+        let silent = now.saturating_duration_since(self.active.get());
+        let late_head = self.head_began.get().is_some_and(|began| now.saturating_duration_since(began) > HEAD_TIME);
+        if self.request.get().is_none() {
+            if late_head {
+                self.drop_now();
+            } else if silent > limits.idle {
+                self.finish();
+            }
+        } else if (self.write_blocked.get() || self.body_awaited.get()) && silent > limits.idle {
+            self.drop_now();
+        }
+    }
+
+    fn tell(&self, order: Order) {
+        self.order.set(order);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Serves a connection to its end.
+pub async fn serve<S>(thread: Rc<Thread>, stream: S, address: SocketAddr, listener: u64, tls: bool, keep_alive: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let peer = Rc::new(Peer::new(address, listener, tls, thread.clock()));
+    let _entry = thread.enter(&peer);
+    let io = TokioIo::new(Watched { stream, peer: Rc::clone(&peer) });
+    let service = service_fn({
+        let (thread, peer) = (Rc::clone(&thread), Rc::clone(&peer));
+        move |request| serve_request(Rc::clone(&thread), Rc::clone(&peer), request)
+    });
+    let connection = http1::Builder::new()
+        .keep_alive(keep_alive)
+        // The original's server writes its header names so.
+        .title_case_headers(true)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(io, service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = poll_fn(|cx| {
+        match peer.order.get() {
+            Order::Serve => {}
+            Order::Finish => connection.as_mut().graceful_shutdown(),
+            Order::Drop => return Poll::Ready(Ok(())),
+        }
+        let mut waker = peer.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        drop(waker);
+        connection.as_mut().poll(cx)
+    })
+    .await;
+    if let Err(error) = ended {
+        tracing::debug!(target: "pasteway::proxy", client = peer.ip_text.as_str(), "connection ended: {error}");
+    }
+}
+
+/// One request: one view of the configuration from here to the last byte of the response.
+async fn serve_request(
+    thread: Rc<Thread>,
+    peer: Rc<Peer>,
+    request: http::Request<Incoming>,
+) -> Result<http::Response<Outgoing>, Infallible> {
+    let started = Instant::now();
+    let view = thread.view();
+    let Some(api) = view.api_of(peer.listener).map(Rc::clone) else {
+        return Ok(respond::gone().map(Outgoing::untraced));
+    };
+    let (parts, incoming) = request.into_parts();
+    let body = if incoming.is_end_stream() {
+        Body::Empty
+    } else {
+        Body::Stream(Box::pin(ClientBody { incoming, peer: Rc::clone(&peer) }))
+    };
+    let mut trace = Trace::begin(
+        Rc::clone(&thread),
+        view,
+        Rc::clone(&api),
+        Rc::clone(&peer),
+        &parts,
+        body.length().unwrap_or(0),
+        started,
+    );
+    let mut request = http::Request::from_parts(parts, body);
+
+    let trusted = api.api.door.trusts(peer.address.ip());
+    let mut response = match api.api.door.admit(&mut request, &api.api.limits, trusted) {
+        Ok(()) => {
+            let mut cx = context(&api, &peer, &request, started, trusted);
+            let response = pipeline::walk(&thread, &api, &mut cx, &mut request).await;
+            if let Some(id) = cx.get("openstack.request_id").and_then(|id| id.as_str()) {
+                trace.identify(id);
+            }
+            response
+        }
+        Err(refusal) => respond::refusal(refusal),
+    };
+    if thread.is_leaving() {
+        respond::close(&mut response);
+    }
+    Ok(trace.respond(response))
+}
+
+fn context(
+    api: &ApiView,
+    peer: &Peer,
+    request: &crate::filter::Request,
+    started: Instant,
+    trusted_peer: bool,
+) -> Context {
+    let path = request.uri().path();
+    let path_info = if path.as_bytes().contains(&b'%') {
+        percent_encoding::percent_decode_str(path).collect()
+    } else {
+        path.as_bytes().to_vec()
+    };
+    Context {
+        api: api.api.name.clone(),
+        release: api.release,
+        remote_addr: RemoteAddr::Peer(peer.address.ip().to_canonical()),
+        trusted_peer,
+        scheme: if peer.tls { Scheme::Https } else { Scheme::Http },
+        script_name: Vec::new(),
+        path_info,
+        best_content_type: None,
+        faultwrap: false,
+        environ: smallvec::SmallVec::new(),
+        health: Rc::clone(&api.health),
+        started,
+    }
+}
+
+/// A request's body, whose silence the tick can see.
+struct ClientBody {
+    incoming: Incoming,
+    peer: Rc<Peer>,
+}
+
+impl hyper::body::Body for ClientBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.peer.body_awaited.set(polled.is_pending());
+        polled.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// A stream whose activity the tick can see.
+struct Watched<S> {
+    stream: S,
+    peer: Rc<Peer>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Poller<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() && buf.filled().len() > before {
+            let now = self.peer.clock.get();
+            self.peer.active.set(now);
+            if self.peer.request.get().is_none() && self.peer.head_began.get().is_none() {
+                self.peer.head_began.set(Some(now));
+            }
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Watched<S> {
+    fn wrote<T>(&self, polled: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
+        self.peer.write_blocked.set(polled.is_pending());
+        if polled.is_ready() && self.peer.request.get().is_some() {
+            self.peer.active.set(self.peer.clock.get());
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Poller<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Poller<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

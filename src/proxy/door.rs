@@ -1,0 +1,161 @@
+//! The door: what is taken off a request before any filter or worker can read it.
+//!
+//! Gone are: fields of the client's connection, names with `_` (a WSGI environ cannot tell them from `-`), the
+//! front's own `x-pasteway-*`, `Proxy` (httpoxy), forwarding fields from peers that are not trusted, and identity
+//! fields where an auth filter stands in the tree. Must not know what any filter does with the rest.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, header};
+use smallvec::SmallVec;
+
+use super::snapshot::{DoorRules, Limits};
+use crate::filter::Request;
+use crate::filter::identity::is_identity_header;
+
+/// Why a request does not get in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request line is longer than the limit.
+    UriTooLong,
+    /// A header line is longer than the limit.
+    HeaderTooLong,
+    /// It can be read in two ways.
+    Ambiguous,
+}
+
+impl DoorRules {
+    /// Whether forwarding fields of that peer are believed.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
+    }
+
+    /// Cleans a request.
+    ///
+    /// # Errors
+    /// What keeps it out.
+    pub fn admit(&self, request: &mut Request, limits: &Limits, trusted: bool) -> Result<(), Refusal> {
+        let uri = request.uri();
+        let target = uri.path_and_query().map_or(0, |p| p.as_str().len());
+        // Method, target, version, two blanks and the line end, as eventlet counts it.
+        if request.method().as_str().len() + target + 12 > limits.request_line {
+            return Err(Refusal::UriTooLong);
+        }
+        let mut hosts = 0;
+        let mut gone: SmallVec<[HeaderName; 4]> = SmallVec::new();
+        for (name, value) in request.headers() {
+            if name.as_str().len() + value.len() + 4 > limits.header_line {
+                return Err(Refusal::HeaderTooLong);
+            }
+            match *name {
+                header::HOST => hosts += 1,
+                header::CONNECTION => nominated(value.as_bytes(), &mut gone),
+                _ if self.takes_off(name.as_str(), trusted) => gone.push(name.clone()),
+                _ => {}
+            }
+        }
+        if hosts > 1 || framed_twice(request.headers()) {
+            return Err(Refusal::Ambiguous);
+        }
+        for name in gone {
+            request.headers_mut().remove(name);
+        }
+        Ok(())
+    }
+
+    /// Names are lower case here. Most are told apart by their first letter.
+    fn takes_off(&self, name: &str, trusted: bool) -> bool {
+        if name.contains('_') {
+            return true;
+        }
+        match name.as_bytes().first() {
+            Some(b'x') => {
+                name.starts_with("x-pasteway-")
+                    || (!trusted && name.starts_with("x-forwarded-"))
+                    || (self.strip_identity && is_identity_header(name))
+            }
+            Some(b'o') => self.strip_identity && is_identity_header(name),
+            Some(b'f') => !trusted && name == "forwarded",
+            Some(b'p') => name == "proxy",
+            _ => false,
+        }
+    }
+}
+
+/// The fields that a `Connection` field names: they concern this connection only. A client may not take off what
+/// frames or addresses the request.
+fn nominated(value: &[u8], gone: &mut SmallVec<[HeaderName; 4]>) {
+    for token in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+        if token.eq_ignore_ascii_case(b"close") || token.eq_ignore_ascii_case(b"keep-alive") {
+            continue;
+        }
+        if let Ok(name) = HeaderName::from_bytes(token) {
+            if !matches!(name, header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION) {
+                gone.push(name);
+            }
+        }
+    }
+}
+
+fn framed_twice(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::filter::Body;
+
+    const LIMITS: Limits =
+        Limits { request_line: 100, header_line: 50, idle: Duration::from_secs(1), keep_alive: true };
+
+    fn admitted(headers: &[(&str, &str)], rules: &DoorRules, trusted: bool) -> Result<Vec<String>, Refusal> {
+        let mut request = http::Request::builder().uri("/v2");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::Empty).expect("valid");
+        rules.admit(&mut request, &LIMITS, trusted)?;
+        Ok(request.headers().keys().map(|name| name.as_str().to_owned()).collect())
+    }
+
+    #[test]
+    fn what_a_client_must_not_say_is_taken_off() {
+        let rules = DoorRules { strip_identity: true, trusted: vec![] };
+        let sent = [
+            ("x_user_id", "evil"),
+            ("x-pasteway-mount", "1"),
+            ("x-pasteway_mount", "1"),
+            ("proxy", "evil"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("forwarded", "for=1.1.1.1"),
+            ("x-user-id", "evil"),
+            ("x-service-roles", "admin"),
+            ("openstack-system-scope", "all"),
+            ("x-auth-token", "mine"),
+            ("connection", "x-secret, close"),
+            ("x-secret", "1"),
+        ];
+        assert_eq!(admitted(&sent, &rules, false), Ok(vec!["x-auth-token".into(), "connection".into()]));
+    }
+
+    #[test]
+    fn forwarding_fields_of_a_trusted_peer_and_identity_without_an_auth_filter_stay() {
+        let sent = [("x-forwarded-for", "1.1.1.1"), ("x-user-id", "u")];
+        assert_eq!(admitted(&sent, &DoorRules::default(), true).map(|names| names.len()), Ok(2));
+    }
+
+    #[test]
+    fn two_hosts_two_framings_and_long_lines_stay_out() {
+        let rules = DoorRules::default();
+        for (sent, why) in [
+            (vec![("host", "a"), ("host", "b")], Refusal::Ambiguous),
+            (vec![("content-length", "3"), ("transfer-encoding", "chunked")], Refusal::Ambiguous),
+            (vec![("x-long", "012345678901234567890123456789012345678901234567890")], Refusal::HeaderTooLong),
+        ] {
+            assert_eq!(admitted(&sent, &rules, false), Err(why));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The listening sockets, and the one acceptor that deals connections out to the data threads.
+//!
+//! Listeners are keyed by the address that was asked for; which API a listener serves is looked up in the snapshot.
+//! Must not know what is served.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+
+use super::thread::{DataThread, Message};
+use crate::id::ApiName;
+
+/// As Nova's (`nova/wsgi.py`: `backlog=128`) where more would not hurt: the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+/// Pause after an `accept` that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What was asked for. Listeners on port 0 are told apart by their API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenKey {
+    /// Host or address.
+    pub host: String,
+    /// 0: any.
+    pub port: u16,
+    /// Set for port 0 only.
+    pub api: Option<ApiName>,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    /// Unique in this front.
+    pub id: u64,
+    /// What was asked for.
+    pub key: ListenKey,
+    /// What it became.
+    pub address: SocketAddr,
+    socket: TcpListener,
+}
+
+impl Listener {
+    /// Binds and listens; nothing is accepted yet. `others` are our own listeners: one of them on the same port is
+    /// no obstacle when the kernel can tell the two apart (0.0.0.0 and 127.0.0.1).
+    ///
+    /// # Errors
+    /// What the resolver or the kernel says.
+    pub fn bind(key: ListenKey, keepidle: Duration, others: &[Arc<Listener>]) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let address = resolve(&key)?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        // Accepted sockets inherit both.
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepidle))?;
+        socket.set_tcp_nodelay(true)?;
+        match socket.bind(&address.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let ours: Vec<_> = others.iter().filter(|other| other.address.port() == address.port()).collect();
+                if ours.is_empty() || ours.iter().any(|other| other.address == address) {
+                    return Err(error);
+                }
+                for other in ours {
+                    SockRef::from(&other.socket).set_reuse_port(true)?;
+                }
+                socket.set_reuse_port(true)?;
+                socket.bind(&address.into())?;
+            }
+            bound => bound?,
+        }
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from(socket);
+        Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), key, address: socket.local_addr()?, socket })
+    }
+}
+
+/// The first address that the resolver gives, as the original takes it.
+fn resolve(key: &ListenKey) -> io::Result<SocketAddr> {
+    let host = key.host.trim_start_matches('[').trim_end_matches(']');
+    (host, key.port)
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, format!("`{host}` has no address")))
+}
+
+enum Order {
+    Accept(Arc<Listener>),
+    Close(u64, oneshot::Sender<()>),
+}
+
+/// The way to the acceptor.
+#[derive(Clone)]
+pub struct Acceptor(mpsc::UnboundedSender<Order>);
+
+impl Acceptor {
+    /// Starts the acceptor's thread, which deals connections out to the least loaded of `threads`.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no runtime.
+    pub fn start(threads: Arc<Vec<DataThread>>) -> io::Result<Self> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("acceptor".into())
+            .spawn(move || LocalSet::new().block_on(&runtime, run(threads, inbox)))?;
+        Ok(Self(orders))
+    }
+
+    /// Begins to accept.
+    pub fn accept(&self, listener: Arc<Listener>) {
+        let _ = self.0.send(Order::Accept(listener));
+    }
+
+    /// Takes what waits in the kernel's queue, then closes the socket (once the caller's own reference is gone).
+    pub async fn close(&self, id: u64) {
+        let (done, closed) = oneshot::channel();
+        if self.0.send(Order::Close(id, done)).is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+async fn run(threads: Arc<Vec<DataThread>>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    let mut closers: Vec<(u64, oneshot::Sender<oneshot::Sender<()>>)> = Vec::new();
+    while let Some(order) = inbox.recv().await {
+        match order {
+            Order::Accept(listener) => {
+                let (closer, closing) = oneshot::channel();
+                closers.push((listener.id, closer));
+                spawn_local(accept(Arc::clone(&threads), listener, closing));
+            }
+            Order::Close(id, done) => {
+                if let Some(at) = closers.iter().position(|(other, _)| *other == id) {
+                    let _ = closers.swap_remove(at).1.send(done);
+                }
+            }
+        }
+    }
+}
+
+/// Accepts until told to close; then takes what waits already.
+async fn accept(
+    threads: Arc<Vec<DataThread>>,
+    listener: Arc<Listener>,
+    mut closing: oneshot::Receiver<oneshot::Sender<()>>,
+) {
+    let socket = match listener.socket.try_clone().and_then(tokio::net::TcpListener::from_std) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(target: "pasteway::proxy", "cannot accept on {}: {error}", listener.address);
+            return;
+        }
+    };
+    let done = loop {
+        tokio::select! {
+            biased;
+            done = &mut closing => break done,
+            accepted = socket.accept() => match accepted {
+                Ok((stream, peer)) => deal(&threads, stream, peer, listener.id),
+                Err(error) => refused(&listener, &error).await,
+            },
+        }
+    };
+    while let Ok((stream, peer)) = listener.socket.accept() {
+        if stream.set_nonblocking(true).is_ok() {
+            give(&threads, stream, peer, listener.id);
+        }
+    }
+    drop((socket, listener));
+    if let Ok(done) = done {
+        let _ = done.send(());
+    }
+}
+
+fn deal(threads: &[DataThread], stream: tokio::net::TcpStream, peer: SocketAddr, listener: u64) {
+    // Back to a plain socket: it leaves this thread's poller for its own.
+    if let Ok(stream) = stream.into_std() {
+        give(threads, stream, peer, listener);
+    }
+}
+
+fn give(threads: &[DataThread], stream: TcpStream, peer: SocketAddr, listener: u64) {
+    let Some(thread) = threads.iter().min_by_key(|thread| thread.load.load(Ordering::Relaxed)) else { return };
+    thread.load.fetch_add(1, Ordering::Relaxed);
+    if thread.messages.send(Message::Connection(stream, peer, listener)).is_err() {
+        thread.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that ended before it was accepted is nobody's problem; a want of descriptors passes.
+async fn refused(listener: &Listener, error: &io::Error) {
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
+        return;
+    }
+    tracing::warn!(target: "pasteway::proxy", "accept on {}: {error}", listener.address);
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(host: &str, port: u16) -> ListenKey {
+        ListenKey { host: host.into(), port, api: None }
+    }
+
+    #[test]
+    fn port_0_becomes_a_real_port_and_ipv6_works() {
+        for host in ["127.0.0.1", "::1", "[::1]", "localhost"] {
+            let listener = Listener::bind(key(host, 0), Duration::from_secs(600), &[]).expect("bound");
+            assert_ne!(listener.address.port(), 0);
+        }
+    }
+
+    #[test]
+    fn a_listener_moves_between_all_addresses_and_one_of_them_on_the_same_port() {
+        let wide = Arc::new(Listener::bind(key("0.0.0.0", 0), Duration::from_secs(600), &[]).expect("bound"));
+        let port = wide.address.port();
+        assert!(Listener::bind(key("127.0.0.1", port), Duration::from_secs(600), &[]).is_err());
+        let narrow = Listener::bind(key("127.0.0.1", port), Duration::from_secs(600), &[wide]).expect("bound");
+        assert_eq!(narrow.address.port(), port);
+    }
+}

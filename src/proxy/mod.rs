@@ -1,0 +1,29 @@
+//! The request flow: from a client's connection to a worker's socket and back.
+//!
+//! ```text
+//! listener ─▶ thread ─▶ connection ─▶ door ─▶ pipeline (composite ⇄ filters) ─▶ balancer ─▶ upstream
+//!                           ▲                      │ response, in reverse order ◀──────────────┘
+//!                           └──── outgoing ◀───────┘
+//! ```
+//!
+//! - [`listener`]: the sockets of the APIs, and the one acceptor that deals connections out.
+//! - [`thread`]: the data threads; [`connection`]: hyper on a client's socket.
+//! - [`door`]: what no client may say.
+//! - [`pipeline`]: the loop that walks the tree of the [`snapshot`].
+//! - [`balancer`] and [`upstream`]: a lease on a worker, a wire to it, another try where that is safe.
+//! - [`respond`]: errors become bytes; [`outgoing`]: the last byte, the access log, the metrics.
+//! - [`live`]: the one `ArcSwap`.
+//!
+//! Must not know configuration files: `compile` makes the [`snapshot::Snapshot`] that all this serves.
+
+mod balancer;
+mod connection;
+pub mod door;
+pub mod listener;
+pub mod live;
+mod outgoing;
+mod pipeline;
+mod respond;
+pub mod snapshot;
+pub mod thread;
+mod upstream;

@@ -1,0 +1,269 @@
+//! Everything that a request needs of the configuration, compiled: immutable, replaced whole.
+//!
+//! ```text
+//! Snapshot ─ Api (listener, door, limits, pool) ─ Node::{Map, Filtered, App, Mount}
+//! ```
+//!
+//! Must not know configuration files: `compile` makes it.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::filter::Filter;
+use crate::filter::urlmap::UrlMap;
+use crate::id::{ApiName, Generation};
+use crate::release::Release;
+use crate::telemetry::AccessStyle;
+use crate::worker::Pool;
+
+/// One generation of the configuration, as requests see it.
+pub struct Snapshot {
+    /// Its number.
+    pub generation: Generation,
+    /// The era whose answers hold.
+    pub release: Release,
+    /// In the order of `enabled_apis`.
+    pub apis: Vec<Arc<Api>>,
+    /// Who still uses it.
+    pub usage: Arc<Usage>,
+}
+
+impl Snapshot {
+    /// The API that a listener belongs to in this generation, and its index.
+    pub fn api_of(&self, listener: u64) -> Option<(usize, &Arc<Api>)> {
+        self.apis.iter().enumerate().find(|(_, api)| api.listener == listener)
+    }
+}
+
+/// One API.
+pub struct Api {
+    /// Its name in `enabled_apis`.
+    pub name: ApiName,
+    /// The listener whose connections it serves.
+    pub listener: u64,
+    /// `Host` for workers where the client sent none, and SERVER_NAME and port.
+    pub host: String,
+    /// For listeners that speak TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Where a request's way begins.
+    pub root: Node,
+    /// The short names of its filters, by [`FilterNode::index`].
+    pub filter_names: Vec<&'static str>,
+    /// What is taken off every request.
+    pub door: DoorRules,
+    /// How large a request head may be, and how long a client may be silent.
+    pub limits: Limits,
+    /// `None`: no access log.
+    pub access: Option<Arc<AccessStyle>>,
+    /// The workers.
+    pub pool: Arc<Pool>,
+    /// How they are spoken to.
+    pub wire: WireRules,
+}
+
+/// A place in the compiled tree.
+pub enum Node {
+    /// A urlmap: the matched entry's target is next.
+    Map {
+        /// The matcher.
+        map: UrlMap,
+        /// By the index that the matcher gives.
+        targets: Vec<Node>,
+        /// `not_found_app`.
+        not_found: Option<Box<Node>>,
+    },
+    /// A native filter around the rest.
+    Filtered(FilterNode, Box<Node>),
+    /// A native app: the end of the way.
+    App(FilterNode),
+    /// The worker's part: the index in its manifest.
+    Mount(u32),
+}
+
+/// A native filter (or app) at its place in the tree.
+pub struct FilterNode {
+    /// Counts the filters of an API.
+    pub index: usize,
+    /// Shared with other generations while its options are the same.
+    pub filter: Arc<dyn Filter>,
+}
+
+/// What the door takes off a request before anybody reads it.
+#[derive(Clone, Debug, Default)]
+pub struct DoorRules {
+    /// The tree holds an auth filter: identity headers come from it alone.
+    pub strip_identity: bool,
+    /// Networks whose forwarding headers are believed.
+    pub trusted: Vec<Network>,
+}
+
+/// An IP network, `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Any address in it.
+    pub address: IpAddr,
+    /// Bits that count.
+    pub prefix: u8,
+}
+
+impl Network {
+    /// Whether it holds that address; an IPv4 address mapped into IPv6 is the IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        fn bits(address: IpAddr) -> (u128, u32) {
+            match address.to_canonical() {
+                IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
+                IpAddr::V6(v6) => (v6.to_bits(), 128),
+            }
+        }
+        let ((mine, width), (theirs, other)) = (bits(self.address), bits(address));
+        let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
+        width == other && (mine ^ theirs) & mask == 0
+    }
+}
+
+/// Bounds on what a client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the request line (eventlet's `url_length_limit`).
+    pub request_line: usize,
+    /// Bytes of a header line (`max_header_line`).
+    pub header_line: usize,
+    /// Silence after which a connection is closed (`client_socket_timeout`).
+    pub idle: Duration,
+    /// `keep_alive`.
+    pub keep_alive: bool,
+}
+
+/// What to do with a body of unknown length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkedBodies {
+    /// The worker gets it chunked.
+    Pass,
+    /// The front reads it up to this many bytes and sends it with a length; past them, 413.
+    Spool(u64),
+    /// 411.
+    Refuse,
+}
+
+/// How a pool's workers are spoken to.
+#[derive(Clone, Debug)]
+pub struct WireRules {
+    /// `worker_chunked`.
+    pub chunked: ChunkedBodies,
+    /// Idle connections to them may be kept.
+    pub keep_alive: bool,
+    /// They are told the client's address and scheme as proxies tell it (`X-Forwarded-*`).
+    pub forwarded: bool,
+}
+
+/// Who still uses a generation: data threads write, reports read.
+#[derive(Debug, Default)]
+pub struct Usage {
+    cells: Mutex<Vec<Arc<UsageCell>>>,
+    left: Notify,
+}
+
+/// One data thread's use of a generation. Only that thread writes, so plain stores do.
+#[derive(Debug, Default)]
+pub struct UsageCell {
+    in_flight: AtomicU64,
+    /// Start of its oldest request in ms since 1970, as of the thread's last tick; 0 = none.
+    oldest_ms: AtomicU64,
+    left: AtomicBool,
+}
+
+impl Usage {
+    /// A data thread begins to use the generation.
+    pub fn enter(&self) -> Arc<UsageCell> {
+        let cell = Arc::new(UsageCell::default());
+        self.cells().push(Arc::clone(&cell));
+        cell
+    }
+
+    /// A data thread has ended its last request of the generation and will begin no other.
+    pub fn leave(&self, cell: &UsageCell) {
+        cell.left.store(true, Ordering::Release);
+        self.left.notify_one();
+    }
+
+    /// Returns when every thread that entered has left. Meaningful once no thread enters any more.
+    pub async fn drained(&self) {
+        loop {
+            if self.cells().iter().all(|cell| cell.left.load(Ordering::Acquire)) {
+                return;
+            }
+            self.left.notified().await;
+        }
+    }
+
+    /// Requests that it serves now.
+    pub fn in_flight(&self) -> u64 {
+        self.cells().iter().map(|cell| cell.in_flight.load(Ordering::Relaxed)).sum()
+    }
+
+    /// When its oldest request began, in ms since 1970.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.cells().iter().map(|cell| cell.oldest_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0).min()
+    }
+
+    fn cells(&self) -> std::sync::MutexGuard<'_, Vec<Arc<UsageCell>>> {
+        self.cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl UsageCell {
+    /// A request begins.
+    pub fn begin(&self) {
+        self.in_flight.store(self.in_flight.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// A request has ended, with its last byte.
+    pub fn end(&self) {
+        self.in_flight.store(self.in_flight.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// Tells the start of the oldest request, in ms since 1970; 0 = none.
+    pub fn tell_oldest(&self, ms: u64) {
+        self.oldest_ms.store(ms, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_addresses_and_no_others() {
+        let network = |address: &str, prefix| Network { address: address.parse().expect("address"), prefix };
+        let holds = |n: Network, a: &str| n.contains(a.parse().expect("address"));
+        assert!(holds(network("10.1.0.0", 16), "10.1.2.3"));
+        assert!(!holds(network("10.1.0.0", 16), "10.2.2.3"));
+        assert!(holds(network("0.0.0.0", 0), "9.9.9.9"));
+        assert!(!holds(network("0.0.0.0", 0), "::1"));
+        assert!(holds(network("127.0.0.1", 32), "::ffff:127.0.0.1"));
+        assert!(holds(network("fe80::", 10), "fe80::1"));
+    }
+
+    #[tokio::test]
+    async fn a_generation_is_drained_when_every_thread_has_left() {
+        let usage = Arc::new(Usage::default());
+        let (a, b) = (usage.enter(), usage.enter());
+        a.begin();
+        assert_eq!(usage.in_flight(), 1);
+        usage.leave(&b);
+        let drained = tokio::spawn({
+            let usage = Arc::clone(&usage);
+            async move { usage.drained().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!drained.is_finished());
+        a.end();
+        usage.leave(&a);
+        drained.await.expect("no panic");
+        assert_eq!(usage.in_flight(), 0);
+    }
+}

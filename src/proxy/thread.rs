@@ -1,0 +1,234 @@
+//! A data thread: a current-thread runtime with its own connections, worker wires, metrics and access log. Nothing is
+//! shared with its siblings on a request's way but the snapshot and the workers' permits.
+//!
+//! Must not know how connections are accepted or configuration is loaded.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+use tokio_rustls::TlsAcceptor;
+
+use super::connection::{self, Peer};
+use super::live::{CurrentView, Live, View};
+use super::upstream::wire::Idle;
+use crate::id::Generation;
+use crate::metrics::ThreadMetrics;
+use crate::telemetry::AccessLog;
+
+/// How often a thread looks after its connections, its idle wires and its access log.
+const TICK: Duration = Duration::from_millis(250);
+/// A TLS handshake must be done within this time.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
+
+/// What a data thread is told.
+pub enum Message {
+    /// Serve this connection.
+    Connection(TcpStream, SocketAddr, u64),
+    /// A new snapshot is live: look now. Answered when this thread begins no request of an older one any more.
+    Refresh(oneshot::Sender<()>),
+    /// Finish what is in flight and close every connection; answered when none is left. Dropping it is no error.
+    Leave(oneshot::Sender<()>),
+}
+
+/// The way to a data thread.
+pub struct DataThread {
+    /// Its inbox.
+    pub messages: mpsc::UnboundedSender<Message>,
+    /// Connections that it serves.
+    pub load: Arc<AtomicUsize>,
+}
+
+/// Starts a data thread; it ends with its inbox.
+///
+/// # Errors
+/// When the system gives no thread or no runtime.
+pub fn start(index: usize, live: Live, metrics: ThreadMetrics, log: AccessLog) -> std::io::Result<DataThread> {
+    let (messages, inbox) = mpsc::unbounded_channel();
+    let load = Arc::new(AtomicUsize::new(0));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let counted = Arc::clone(&load);
+    std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
+        let thread = Rc::new(Thread::new(live, metrics, log, counted));
+        LocalSet::new().block_on(&runtime, run(thread, inbox));
+    })?;
+    Ok(DataThread { messages, load })
+}
+
+/// A data thread from within.
+pub struct Thread {
+    current: CurrentView,
+    metrics: ThreadMetrics,
+    /// Kept connections to workers.
+    pub idle: Rc<RefCell<Idle>>,
+    /// This thread's part of the access log.
+    pub log: RefCell<AccessLog>,
+    peers: RefCell<HashMap<u64, Rc<Peer>>>,
+    next_peer: Cell<u64>,
+    clock: Rc<Cell<Instant>>,
+    leaving: RefCell<Option<Option<oneshot::Sender<()>>>>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Thread {
+    fn new(live: Live, metrics: ThreadMetrics, log: AccessLog, load: Arc<AtomicUsize>) -> Self {
+        Self {
+            current: CurrentView::new(live, &metrics),
+            metrics,
+            idle: Rc::default(),
+            log: RefCell::new(log),
+            peers: RefCell::default(),
+            next_peer: Cell::new(0),
+            clock: Rc::new(Cell::new(Instant::now())),
+            leaving: RefCell::new(None),
+            load,
+        }
+    }
+
+    /// The view for a request that begins now.
+    pub fn view(&self) -> Rc<View> {
+        self.current.get(&self.metrics)
+    }
+
+    /// The time of the last tick.
+    pub fn clock(&self) -> Rc<Cell<Instant>> {
+        Rc::clone(&self.clock)
+    }
+
+    /// Whether responses shall say that their connection ends.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.borrow().is_some()
+    }
+
+    /// Takes note of a connection until the result is dropped.
+    pub fn enter(self: &Rc<Self>, peer: &Rc<Peer>) -> Entry {
+        let key = self.next_peer.replace(self.next_peer.get() + 1);
+        self.peers.borrow_mut().insert(key, Rc::clone(peer));
+        let api = self.view().api_of(peer.listener).map(|view| Arc::clone(&view.metrics));
+        if let Some(block) = &api {
+            block.connection_opened();
+        }
+        if self.is_leaving() {
+            peer.finish();
+        }
+        Entry { thread: Rc::clone(self), key, block: api }
+    }
+
+    fn tick(&self) {
+        let now = Instant::now();
+        self.clock.set(now);
+        self.log.borrow_mut().flush();
+        let view = self.view();
+        let mut oldest: HashMap<Generation, Instant> = HashMap::new();
+        for peer in self.peers.borrow().values() {
+            if let Some((began, generation)) = peer.request() {
+                let first = oldest.entry(generation).or_insert(began);
+                *first = began.min(*first);
+            }
+            if let Some(api) = view.api_of(peer.listener) {
+                peer.overdue(now, &api.api.limits);
+            } else {
+                peer.finish();
+            }
+        }
+        self.current.tell_oldest(|generation| {
+            let age = now.saturating_duration_since(*oldest.get(&generation)?);
+            let began = SystemTime::now().checked_sub(age)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+            u64::try_from(began.as_millis()).ok()
+        });
+        let serving = |life| {
+            view.snapshot.apis.iter().any(|api| api.pool.members().iter().any(|m| m.life == life && !m.is_draining()))
+        };
+        self.idle.borrow_mut().sweep(serving, now);
+    }
+
+    fn leave(&self, done: oneshot::Sender<()>) {
+        if self.peers.borrow().is_empty() {
+            *self.leaving.borrow_mut() = Some(None);
+            let _ = done.send(());
+            return;
+        }
+        *self.leaving.borrow_mut() = Some(Some(done));
+        for peer in self.peers.borrow().values() {
+            peer.finish();
+        }
+    }
+}
+
+/// A connection's place among those that its thread looks after.
+pub struct Entry {
+    thread: Rc<Thread>,
+    key: u64,
+    block: Option<Arc<crate::metrics::ApiBlock>>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.thread.peers.borrow_mut().remove(&self.key);
+        self.thread.load.fetch_sub(1, Ordering::Relaxed);
+        if let Some(block) = &self.block {
+            block.connection_closed();
+        }
+        if self.thread.peers.borrow().is_empty() {
+            if let Some(done) = self.thread.leaving.borrow_mut().as_mut().and_then(Option::take) {
+                self.thread.log.borrow_mut().flush();
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+async fn run(thread: Rc<Thread>, mut inbox: mpsc::UnboundedReceiver<Message>) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            message = inbox.recv() => match message {
+                Some(Message::Connection(stream, address, listener)) => {
+                    spawn_local(open(Rc::clone(&thread), stream, address, listener));
+                }
+                Some(Message::Refresh(done)) => {
+                    thread.tick();
+                    let _ = done.send(());
+                }
+                Some(Message::Leave(done)) => thread.leave(done),
+                None => break,
+            },
+            _ = tick.tick() => thread.tick(),
+        }
+    }
+    thread.log.borrow_mut().flush();
+}
+
+/// Serves a new connection, after its handshake where the API speaks TLS.
+async fn open(thread: Rc<Thread>, stream: TcpStream, address: SocketAddr, listener: u64) {
+    let view = thread.view();
+    let api = view.api_of(listener).map(|view| Arc::clone(&view.api));
+    // The view is for requests; a connection must not hold a generation.
+    drop(view);
+    let (Some(api), Ok(stream)) = (api, tokio::net::TcpStream::from_std(stream)) else {
+        thread.load.fetch_sub(1, Ordering::Relaxed);
+        return;
+    };
+    let keep_alive = api.limits.keep_alive;
+    let Some(tls) = api.tls.clone() else {
+        drop(api);
+        return connection::serve(thread, stream, address, listener, false, keep_alive).await;
+    };
+    drop(api);
+    match tokio::time::timeout(HANDSHAKE_TIME, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => connection::serve(thread, stream, address, listener, true, keep_alive).await,
+        failed => {
+            thread.load.fetch_sub(1, Ordering::Relaxed);
+            if let Ok(Err(error)) = failed {
+                tracing::debug!(target: "pasteway::proxy", client = %address, "TLS handshake failed: {error}");
+            }
+        }
+    }
+}

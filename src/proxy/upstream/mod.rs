@@ -1,0 +1,57 @@
+//! Speaking to a worker: one request and its response over a Unix socket, in HTTP/1.1.
+//!
+//! ```text
+//! encode (head, framing) ─▶ Wire ─▶ exchange: send while reading ─▶ decode (head) ─▶ body ─▶ Wire back to Idle
+//! ```
+//!
+//! The exchange is polled in the request's own task: no channel and no task stands between the client's
+//! connection and the worker's. A [`Wire`](wire::Wire) is kept when both sides are at a message boundary, else closed.
+//!
+//! Must not know the tree that a request walked, or how an error is told to the client.
+
+mod body;
+mod chunk;
+mod decode;
+pub mod encode;
+mod exchange;
+pub mod wire;
+
+use std::io;
+
+pub use body::{Hold, body};
+pub use exchange::{Exchange, start};
+
+/// Why a worker gave no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Its socket could not be connected to: no byte reached it.
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    /// Nothing could be written: no byte reached it.
+    #[error("cannot write: {0}")]
+    Refused(#[source] io::Error),
+    /// It went away after it had got (a part of) the request.
+    #[error("went away before it answered: {0}")]
+    Died(#[source] io::Error),
+    /// It went away after a part of its response head.
+    #[error("went away in the middle of its response head")]
+    Truncated,
+    /// Its response is no HTTP/1.1, or could be read in two ways.
+    #[error("unusable response: {0}")]
+    Invalid(&'static str),
+    /// The client stopped sending in the middle of its body.
+    #[error("the client went away: {0}")]
+    Client(String),
+}
+
+impl UpstreamError {
+    /// Whether no byte of the request has reached a worker: any request may be sent again.
+    pub fn nothing_sent(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Refused(_))
+    }
+
+    /// Whether no byte of a response has come back: a safe request may be sent again.
+    pub fn nothing_received(&self) -> bool {
+        self.nothing_sent() || matches!(self, Self::Died(_))
+    }
+}

@@ -1,0 +1,85 @@
+//! A connection to a worker, and the idle ones that a data thread keeps.
+//!
+//! Must not know what is said on it.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::net::UnixStream;
+
+/// Bytes read at once; most responses fit in one read.
+pub const READ_SIZE: usize = 8 * 1024;
+
+/// Idle connections older than this are closed, so that a past peak does not hold memory for ever.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A connection to one life of a worker, with its two buffers.
+pub struct Wire {
+    /// The socket.
+    pub stream: UnixStream,
+    /// Bytes read and not yet understood.
+    pub input: BytesMut,
+    /// Bytes to be written; reused from request to request.
+    pub output: Vec<u8>,
+    life: u64,
+}
+
+impl Wire {
+    /// Connects to the worker of that life.
+    ///
+    /// # Errors
+    /// What `connect` says; a full backlog is `WouldBlock`.
+    pub async fn connect(socket: &Path, life: u64) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket).await?;
+        Ok(Self { stream, input: BytesMut::new(), output: Vec::new(), life })
+    }
+
+    /// Whether the worker has closed it (or said something unasked) since the last response. A system call: only
+    /// for requests that may not be sent twice.
+    fn is_stale(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let mut byte = [0_u8; 1];
+        !matches!(
+            recv(&self.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT),
+            Err(rustix::io::Errno::AGAIN)
+        )
+    }
+}
+
+/// The idle connections of one data thread, by the life that they lead to. The newest is used first.
+#[derive(Default)]
+pub struct Idle {
+    lives: HashMap<u64, Vec<(Wire, Instant)>>,
+}
+
+impl Idle {
+    /// A kept connection to that life. `sure`: one that is certainly open, as far as anyone can know.
+    pub fn take(&mut self, life: u64, sure: bool) -> Option<Wire> {
+        let kept = self.lives.get_mut(&life)?;
+        while let Some((wire, _)) = kept.pop() {
+            if !sure || !wire.is_stale() {
+                return Some(wire);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection on which both sides are at a message boundary.
+    pub fn keep(&mut self, wire: Wire, now: Instant) {
+        self.lives.entry(wire.life).or_default().push((wire, now));
+    }
+
+    /// Closes what leads to lives that take no more requests, and what was idle for long.
+    pub fn sweep(&mut self, is_serving: impl Fn(u64) -> bool, now: Instant) {
+        self.lives.retain(|life, kept| {
+            if !is_serving(*life) {
+                return false;
+            }
+            kept.retain(|(_, since)| now.duration_since(*since) < IDLE_LIMIT);
+            !kept.is_empty()
+        });
+    }
+}
