@@ -25,6 +25,7 @@ use super::picture::{self, Digested};
 use super::versions::{self, Asked, Document, microversion};
 
 const STAND_IN: HeaderName = HeaderName::from_static("x-pasteway-stand-in");
+const OCTETS: &str = "application/octet-stream";
 
 /// Serves a connection until the front closes it, or until `stop` changes and the request in flight is answered.
 pub async fn connection<I>(io: I, life: Arc<Life>, mut stop: watch::Receiver<()>)
@@ -38,6 +39,7 @@ where
     let mut connection = pin!(server.serve_connection(TokioIo::new(io), service));
     // Its errors are the front's to log: it knows which request they cost.
     tokio::select! {
+        biased;
         _ = connection.as_mut() => return,
         _ = stop.changed() => connection.as_mut().graceful_shutdown(),
     }
@@ -57,14 +59,15 @@ async fn answer(life: &Life, request: Request<Incoming>) -> Result<Response<Body
         (life.die)();
     }
     let mut response = if drill.echo {
-        octets(Body::echo(body))
+        stand_in(Body::echo(body), OCTETS)
     } else if let Some(size) = drill.size {
         drain(body).await?;
-        octets(Body::filler(size))
+        stand_in(Body::filler(size), OCTETS)
     } else {
-        match call(life, &parts, body).await? {
+        match call(life, &parts, body).await {
             Ok(response) => response,
-            Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error),
+            Err(Failure::Call(error)) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error),
+            Err(Failure::Connection(error)) => return Err(error),
         }
     };
     if let Some(status) = drill.status {
@@ -79,34 +82,38 @@ async fn answer(life: &Life, request: Request<Incoming>) -> Result<Response<Body
     Ok(response)
 }
 
-async fn call(life: &Life, parts: &Parts, body: Incoming) -> Result<Result<Response<Body>, CallError>, hyper::Error> {
-    let call = match Call::read(parts) {
-        Ok(call) => call,
-        Err(error) => return Ok(Err(error)),
-    };
-    let Some((mount, app)) = life.manifest.mounts.get(call.mount).zip(life.apps.get(call.mount)) else {
-        return Ok(Err(CallError::NoMount));
-    };
-    Ok(match app {
+/// Why a request got no answer from its app.
+enum Failure {
+    Call(CallError),
+    Connection(hyper::Error),
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<hyper::Error> for Failure {
+    fn from(error: hyper::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+async fn call(life: &Life, parts: &Parts, body: Incoming) -> Result<Response<Body>, Failure> {
+    let call = Call::read(parts)?;
+    let mount = life.manifest.mounts.get(call.mount).zip(life.apps.get(call.mount));
+    let (mount, app) = mount.ok_or(CallError::NoMount)?;
+    let own = match app {
         App::StandIn => {
-            let body = Digested::read(body).await?;
-            picture::draw(life, mount, parts, &call, &body).map(|picture| {
-                let mut response = Response::new(Body::text(picture));
-                let headers = response.headers_mut();
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                headers.insert(STAND_IN, HeaderValue::from_static("builtin"));
-                response
-            })
+            let picture = picture::draw(life, mount, parts, &call, &Digested::read(body).await?)?;
+            return Ok(stand_in(Body::text(picture), "application/json"));
         }
-        App::Versions => {
-            drain(body).await?;
-            version(life, parts, &call, None)
-        }
-        App::OwnVersion { legacy } => {
-            drain(body).await?;
-            version(life, parts, &call, Some(*legacy))
-        }
-    })
+        App::Versions => None,
+        App::OwnVersion { legacy } => Some(*legacy),
+    };
+    drain(body).await?;
+    Ok(version(life, parts, &call, own)?)
 }
 
 /// The list of versions, or with `own` the document of one, which may be the legacy one.
@@ -146,20 +153,18 @@ fn respond(document: Document<'_>) -> Response<Body> {
     response
 }
 
-fn octets(body: Body) -> Response<Body> {
+/// An answer that is not to be taken for the app's.
+fn stand_in(body: Body, content_type: &'static str) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(STAND_IN, HeaderValue::from_static("builtin"));
     response
 }
 
 fn refusal(status: StatusCode, error: &dyn std::error::Error) -> Response<Body> {
-    let mut response = Response::new(Body::text(format!("{error}\n")));
+    let mut response = stand_in(Body::text(format!("{error}\n")), "text/plain; charset=UTF-8");
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
-    headers.insert(STAND_IN, HeaderValue::from_static("builtin"));
     response
 }
 
