@@ -5,5 +5,6 @@
 pub mod builtin;
 pub mod manifest;
 mod pool;
+pub mod wire;
 
 pub use pool::{Lease, Member, Pool, QueueError};
