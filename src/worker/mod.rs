@@ -1,10 +1,33 @@
 //! Workers: spawn → ready → serving → draining → reaped.
 //!
+//! ```text
+//! Supervisor ── PoolSpec ─▶ StartedPool ── one task per slot ─▶ Member in the Pool ── Lease ─▶ a request
+//!     slot:      State (pure) ⇄ Slot (clock, child, sockets)      what the front starts
+//!                judge (pure) ⇄ ExternalSlot (probes)             what something else runs
+//! ```
+//!
 //! Must not know configuration files, filters or the proxy.
 
+mod announce;
 pub mod builtin;
+mod counts;
+mod external;
 pub mod manifest;
+mod notify;
+mod output;
 mod pool;
 pub mod wire;
+mod slot;
+mod socket;
+mod spawn;
+mod spec;
+mod standing;
+mod state;
+mod supervisor;
 
+pub use counts::ApiCounts;
 pub use pool::{Lease, Member, Pool, QueueError};
+pub use spec::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartError};
+pub use standing::STATES;
+pub use state::Reason;
+pub use supervisor::{OutOfGrace, StartedPool, Supervisor};

@@ -97,10 +97,22 @@ impl Member {
             .in_flight
             .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| (n < self.limit).then_some(n + 1))
             .is_ok();
+        // Drained in between: whoever waits for idleness may have looked before this lease.
+        if taken && self.draining.load(Ordering::SeqCst) {
+            self.release();
+            return false;
+        }
         if taken {
             self.requests.fetch_add(1, Ordering::Relaxed);
         }
         taken
+    }
+
+    fn release(&self) {
+        let left = self.in_flight.fetch_sub(1, Ordering::SeqCst) - 1;
+        if left == 0 && self.draining.load(Ordering::SeqCst) {
+            self.idle.notify_waiters();
+        }
     }
 }
 
@@ -244,10 +256,10 @@ impl Pool {
     /// # Errors
     /// [`QueueError::Full`] at once, [`QueueError::Timeout`] after the queue's time.
     pub async fn lease(self: &Arc<Self>, avoid: Option<u64>) -> Result<Lease, QueueError> {
-        if self.waiting.load(Ordering::Relaxed) == 0 {
-            if let Some(lease) = self.try_lease(avoid) {
-                return Ok(lease);
-            }
+        if self.waiting.load(Ordering::Relaxed) == 0
+            && let Some(lease) = self.try_lease(avoid)
+        {
+            return Ok(lease);
         }
         let limit = self.queue_size.load(Ordering::Relaxed);
         if self.waiting.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| (n < limit).then_some(n + 1)).is_err() {
@@ -296,10 +308,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let left = self.member.in_flight.fetch_sub(1, Ordering::SeqCst) - 1;
-        if left == 0 && self.member.is_draining() {
-            self.member.idle.notify_waiters();
-        }
+        self.member.release();
         if self.pool.waiting.load(Ordering::SeqCst) > 0 {
             self.pool.freed.notify_one();
         }

@@ -1,0 +1,329 @@
+//! Drives one slot with processes of ours: it has the clock and the child, and does what [`State`] says.
+//!
+//! Must not decide anything that [`State`] decides.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::id::SlotId;
+use crate::worker::announce;
+use crate::worker::counts::SupervisorCounts;
+use crate::worker::notify::{Note, NotifySocket};
+use crate::worker::output::relay;
+use crate::worker::pool::{Member, Pool};
+use crate::worker::socket::{SocketError, WorkerSocket, path_of};
+use crate::worker::spawn::{Birth, Child, Spawner};
+use crate::worker::spec::{PoolSpec, StartError};
+use crate::worker::standing::{Proof, Standing, describe};
+use crate::worker::state::{Action, Cause, Event, Limits, Order, Reason, State};
+
+/// How long the last lines of a dead worker are waited for; its own children may hold the pipe open for ever.
+const LAST_LINES: Duration = Duration::from_millis(100);
+
+/// What all slots share.
+#[derive(Debug)]
+pub struct Staff {
+    /// Starts every process.
+    pub spawner: Spawner,
+    /// Counts them.
+    pub counts: SupervisorCounts,
+    lives: AtomicU64,
+}
+
+impl Staff {
+    /// Nothing started yet.
+    pub fn new(spawner: Spawner) -> Self {
+        Self { spawner, counts: SupervisorCounts::default(), lives: AtomicU64::new(0) }
+    }
+
+    /// A number that no other life has.
+    pub fn next_life(&self) -> u64 {
+        self.lives.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// A slot as its task sees it, of either kind.
+#[derive(Debug)]
+pub struct Place {
+    /// Its name.
+    pub id: SlotId,
+    /// What its pool is to be.
+    pub spec: Arc<PoolSpec>,
+    /// The pool that its worker serves in.
+    pub pool: Arc<Pool>,
+    /// Shared with all slots.
+    pub staff: Arc<Staff>,
+    /// What others see of it.
+    pub standing: watch::Sender<Standing>,
+    /// What others want of it; their end closes when the task is over.
+    pub orders: mpsc::UnboundedReceiver<Order>,
+    /// Nobody is left to give orders, and the last one was made up for that.
+    pub deserted: bool,
+}
+
+impl Place {
+    /// The next order; when nobody is left to give any, the worker is to go.
+    pub async fn order(&mut self) -> Order {
+        match self.orders.recv().await {
+            Some(order) => order,
+            None if self.deserted => std::future::pending().await,
+            None => {
+                self.deserted = true;
+                Order::Stop { grace: Some(self.spec.stop_timeout) }
+            }
+        }
+    }
+
+    /// Tells that the start of this slot counts as failed.
+    pub fn give_up(&self, reason: String) {
+        let stderr = self.standing.borrow().tail.lines();
+        let error = StartError { slot: self.id.clone(), reason, stderr };
+        tracing::warn!(target: "pasteway::worker", "{error}");
+        self.standing.send_modify(|s| s.proof = Proof::Failed(error));
+    }
+
+    /// Nothing will happen in this slot again.
+    pub fn close(&self) {
+        self.standing.send_modify(|s| {
+            s.state = "stopped";
+            if s.proof == Proof::Pending {
+                let reason = "it was stopped before".to_owned();
+                s.proof = Proof::Failed(StartError { slot: self.id.clone(), reason, stderr: s.tail.lines() });
+            }
+        });
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SpawnError {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error("cannot listen for its notifications at {path}: {source}")]
+    Notify { path: PathBuf, source: io::Error },
+    #[error("cannot start {program}: {source}")]
+    Program { program: PathBuf, source: io::Error },
+}
+
+#[derive(Debug)]
+struct Life {
+    number: u64,
+    pid: u32,
+    child: Child,
+    notify: NotifySocket,
+    member: Option<Arc<Member>>,
+    outputs: [Option<JoinHandle<()>>; 2],
+    /// Known when it is over.
+    status: Option<ExitStatus>,
+}
+
+/// A slot whose workers the front starts.
+#[derive(Debug)]
+pub struct Slot {
+    place: Place,
+    limits: Limits,
+    epoch: Instant,
+    /// Held while the worker is starting, so that only so many do at a time.
+    turn: Option<OwnedSemaphorePermit>,
+    socket: Option<WorkerSocket>,
+    life: Option<Life>,
+    /// How the last life ended, or why there was none.
+    last_words: String,
+}
+
+impl Slot {
+    /// A slot without a worker yet.
+    pub fn new(place: Place) -> Self {
+        let limits = place.spec.limits();
+        let epoch = Instant::now();
+        Self { place, limits, epoch, turn: None, socket: None, life: None, last_words: String::new() }
+    }
+
+    /// Fills the slot, in turn when there are `turns`, and keeps it filled until an order ends it.
+    /// `spawned` hears when the first worker was started or could not be.
+    pub async fn run(mut self, turns: Option<Arc<Semaphore>>, spawned: oneshot::Sender<()>) {
+        if let Some(turns) = turns {
+            tokio::select! {
+                biased;
+                _ = self.place.orders.recv() => return self.place.close(),
+                turn = turns.acquire_owned() => self.turn = turn.ok(),
+            }
+        }
+        let mut spawned = Some(spawned);
+        let (mut state, mut event) = (State::new(), Event::Tick);
+        while !state.is_over() {
+            let now = self.epoch.elapsed();
+            let (next, actions) = state.step(event, now, &self.limits);
+            let emptied = matches!(event, Event::Exited { .. } | Event::Unborn { .. });
+            if emptied && next.pause(now).is_some() {
+                announce::too_fast(self.place.spec.release);
+            }
+            state = next;
+            let mut follow_up = None;
+            for action in actions {
+                follow_up = self.perform(action).await;
+            }
+            self.place.standing.send_if_modified(|s| std::mem::replace(&mut s.state, state.as_str()) != s.state);
+            if let Some(spawned) = spawned.take() {
+                // Whoever waited may have gone.
+                let _ = spawned.send(());
+            }
+            event = match follow_up {
+                Some(event) => event,
+                None if state.is_over() => break,
+                None => self.next(&state).await,
+            };
+        }
+        self.place.close();
+    }
+
+    /// Waits for the next thing to happen. What a worker said comes before the clock, so that a front that was
+    /// itself stopped for a while does not take its workers for hung.
+    async fn next(&mut self, state: &State) -> Event {
+        let wake = state.wakes_at(&self.limits).map(|at| self.epoch + at);
+        let alarm = async {
+            match wake {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let Some(life) = &mut self.life else {
+            return tokio::select! {
+                biased;
+                order = self.place.order() => Event::Asked(order),
+                () = alarm => Event::Tick,
+            };
+        };
+        let member = life.member.clone().filter(|_| state.is_draining());
+        let idle = async {
+            match &member {
+                Some(member) => member.idle().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            status = life.child.exited() => {
+                let status = status.unwrap_or_default();
+                life.status = Some(status);
+                Event::Exited { signal: status.code().is_none(), jitter: fastrand::f64() }
+            }
+            note = life.notify.hear() => {
+                if let Some(member) = &life.member {
+                    member.beat(self.place.pool.now());
+                }
+                match note {
+                    Note::Ready => Event::Ready,
+                    Note::Beat => Event::Beat,
+                    Note::Leaving => Event::Leaving,
+                }
+            }
+            order = self.place.order() => Event::Asked(order),
+            () = idle => Event::Idle,
+            () = alarm => Event::Tick,
+        }
+    }
+
+    async fn perform(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Spawn => {
+                if let Err(error) = self.spawn().await {
+                    tracing::warn!(target: "pasteway::worker", "worker {}: {error}", self.place.id);
+                    self.last_words = error.to_string();
+                    return Some(Event::Unborn { jitter: fastrand::f64() });
+                }
+            }
+            Action::Admit => self.admit(),
+            Action::Dismiss => {
+                if let Some(life) = &self.life {
+                    self.place.pool.dismiss(life.number);
+                }
+            }
+            Action::Terminate => self.signal(Signal::TERM),
+            Action::Kill => self.signal(Signal::KILL),
+            Action::Bury(reason) => self.bury(reason).await,
+            Action::GiveUp(cause) => {
+                self.turn = None;
+                self.place.give_up(match cause {
+                    Cause::Timeout => {
+                        format!("it did not say READY=1 within {} s", self.limits.start.as_secs_f64())
+                    }
+                    Cause::Died(times) => format!("{}, {times} times in a row", self.last_words),
+                });
+            }
+            Action::Close => self.socket = None,
+        }
+        None
+    }
+
+    async fn spawn(&mut self) -> Result<(), SpawnError> {
+        let Place { id, spec, staff, standing, .. } = &self.place;
+        let number = staff.next_life();
+        let socket = match &mut self.socket {
+            Some(inherited) => inherited,
+            none => none.insert(WorkerSocket::bind(path_of(&spec.runtime_dir, id, number, "sock")?)?),
+        };
+        let path = path_of(&spec.runtime_dir, id, number, "notify")?;
+        let notify = NotifySocket::bind(path.clone()).map_err(|source| SpawnError::Notify { path, source })?;
+        let birth =
+            Birth { program: &spec.program, manifest: &spec.manifest, slot: id, life: number, notify: notify.path() };
+        let refused = |source| SpawnError::Program { program: spec.program.clone(), source };
+        let command = birth.command(socket.share().map_err(refused)?);
+        let mut child = staff.spawner.spawn(command).await.map_err(refused)?;
+        // A child that nobody waited for yet has one.
+        let pid = child.pid().unwrap_or_default();
+        announce::started(spec.release, pid);
+        staff.counts.started(&spec.api);
+        standing.send_modify(|s| s.begin(pid));
+        let tail = Arc::clone(&standing.borrow().tail);
+        let (stdout, stderr) = child.outputs();
+        let outputs = [
+            stdout.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, None))),
+            stderr.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, Some(tail)))),
+        ];
+        self.life = Some(Life { number, pid, child, notify, member: None, outputs, status: None });
+        Ok(())
+    }
+
+    fn admit(&mut self) {
+        let (Some(life), Some(socket)) = (&mut self.life, &self.socket) else { return };
+        let Place { id, spec, pool, standing, .. } = &self.place;
+        let pid = life.pid;
+        let member = Arc::new(Member::new(id.clone(), life.number, pid, socket.path().to_owned(), spec.threads));
+        life.member = Some(Arc::clone(&member));
+        announce::serving(spec.release, &spec.api, pid, &spec.url);
+        pool.admit(Arc::clone(&member));
+        standing.send_modify(|s| s.serve(member));
+        self.turn = None;
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(life) = &self.life {
+            life.child.signal(signal);
+        }
+    }
+
+    async fn bury(&mut self, reason: Reason) {
+        let Some(life) = self.life.take() else { return };
+        let status = life.status.unwrap_or_default();
+        // The last lines often say why.
+        let last_lines = async {
+            for output in life.outputs.into_iter().flatten() {
+                let _ = output.await;
+            }
+        };
+        let _ = timeout(LAST_LINES, last_lines).await;
+        announce::ended(self.place.spec.release, life.pid, status);
+        self.place.staff.counts.ended(&self.place.spec.api, reason);
+        self.last_words = describe(status);
+        self.place.standing.send_modify(|s| s.end(describe(status), reason));
+    }
+}

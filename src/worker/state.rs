@@ -1,0 +1,376 @@
+//! One slot's life as a pure function: what happened and the time go in, what is to be done comes out.
+//!
+//! Must not know the clock, processes, sockets or the pool.
+//!
+//! ```text
+//! waiting ─▶ starting ─▶ serving ─▶ draining ─▶ stopping ─▶ reaped
+//!    ▲           │          │                       │
+//!    └───────────┴──────────┴───── a death ─────────┘ (unless asked for)
+//! ```
+
+use std::time::Duration;
+
+/// Deaths in a row after which a slot is filled again at once.
+const FREE_DEATHS: u32 = 3;
+/// The first wait after those; each further death doubles it.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// No wait is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A life that served for this long forgives the deaths before it.
+const STEADY: Duration = Duration::from_secs(30);
+/// Lives in a row that end before they are ready until the start counts as failed.
+const START_TRIES: u32 = 3;
+
+/// How long a worker may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the spawn to `READY=1`.
+    pub start: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub stop: Duration,
+    /// From one sign of life to the next while it serves.
+    pub hang: Duration,
+}
+
+/// What somebody wants of a slot for good.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Order {
+    /// No new requests; SIGTERM when the last one is answered, or after `drain`.
+    Retire {
+        /// The deadline of the requests.
+        drain: Duration,
+    },
+    /// SIGTERM now, SIGKILL after `grace` (`None`: never).
+    Stop {
+        /// The deadline of the worker.
+        grace: Option<Duration>,
+    },
+    /// SIGKILL now.
+    Kill,
+}
+
+/// Something that happened. Times are durations since any fixed moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// Nothing but that time passed.
+    Tick,
+    /// [`Action::Spawn`] failed; no process came to be.
+    Unborn {
+        /// From 0 to 1: shortens the wait by up to a quarter, so that slots do not march in step.
+        jitter: f64,
+    },
+    /// The worker said `READY=1`.
+    Ready,
+    /// The worker said `WATCHDOG=1`.
+    Beat,
+    /// The worker said `STOPPING=1`: it goes on its own account.
+    Leaving,
+    /// The process ended.
+    Exited {
+        /// Whether a signal ended it.
+        signal: bool,
+        /// As in [`Event::Unborn`].
+        jitter: f64,
+    },
+    /// No request is left on the worker.
+    Idle,
+    /// See [`Order`].
+    Asked(Order),
+}
+
+/// Something to do about the life in the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process; when that fails, say [`Event::Unborn`].
+    Spawn,
+    /// Give it requests.
+    Admit,
+    /// Give it no more requests.
+    Dismiss,
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+    /// The process is gone: note why.
+    Bury(Reason),
+    /// Whoever waits for this slot to become ready need not wait on.
+    GiveUp(Cause),
+    /// The slot is over: remove its socket.
+    Close,
+}
+
+/// Why a life ended: the words of `worker_exits_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// It was retired or stopped.
+    Asked,
+    /// It exited by itself.
+    Exit,
+    /// A signal that was not ours ended it.
+    Signal,
+    /// It ended, or was killed, before it was ready.
+    NeverReady,
+    /// It gave no sign of life and was killed.
+    Hang,
+}
+
+impl Reason {
+    /// All of them, in the order of their values.
+    pub const ALL: [Self; 5] = [Self::Asked, Self::Exit, Self::Signal, Self::NeverReady, Self::Hang];
+
+    /// The word in metrics and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Exit => "exit",
+            Self::Signal => "signal",
+            Self::NeverReady => "never_ready",
+            Self::Hang => "hang",
+        }
+    }
+}
+
+/// Why a start counts as failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was not ready in [`Limits::start`].
+    Timeout,
+    /// So many lives in a row ended before they were ready.
+    Died(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    Waiting { until: Duration },
+    Starting { until: Duration },
+    Serving { since: Duration, beat: Duration },
+    Draining { until: Duration },
+    Stopping { kill_at: Option<Duration>, killed: bool, why: Option<Reason>, last: bool },
+    Reaped,
+}
+
+/// Where a slot stands. At most one process lives in it, ever.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct State {
+    phase: Phase,
+    /// Deaths in a row, for the wait.
+    deaths: u32,
+    /// Lives in a row that were never ready.
+    unready: u32,
+}
+
+impl State {
+    /// An empty slot; the next [`Event::Tick`] fills it.
+    pub fn new() -> Self {
+        Self { phase: Phase::Waiting { until: Duration::ZERO }, deaths: 0, unready: 0 }
+    }
+
+    /// The word in reports.
+    pub fn as_str(&self) -> &'static str {
+        match self.phase {
+            Phase::Waiting { .. } => "backoff",
+            Phase::Starting { .. } => "starting",
+            Phase::Serving { .. } => "serving",
+            Phase::Draining { .. } | Phase::Stopping { .. } => "draining",
+            Phase::Reaped => "stopped",
+        }
+    }
+
+    /// Whether [`Event::Idle`] is waited for.
+    pub fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
+    }
+
+    /// Whether nothing will ever happen in this slot again.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Reaped
+    }
+
+    /// How long the empty slot waits for its next worker; `None` when it does not wait.
+    pub fn pause(&self, now: Duration) -> Option<Duration> {
+        match self.phase {
+            Phase::Waiting { until } if until > now => Some(until.saturating_sub(now)),
+            _ => None,
+        }
+    }
+
+    /// When the next [`Event::Tick`] is due.
+    pub fn wakes_at(&self, limits: &Limits) -> Option<Duration> {
+        match self.phase {
+            Phase::Waiting { until } | Phase::Starting { until } | Phase::Draining { until } => Some(until),
+            Phase::Serving { beat, .. } => Some(beat + limits.hang),
+            Phase::Stopping { kill_at, .. } => kill_at,
+            Phase::Reaped => None,
+        }
+    }
+
+    /// One step. An event that cannot happen in this state changes nothing.
+    pub fn step(self, event: Event, now: Duration, limits: &Limits) -> (Self, Vec<Action>) {
+        match self.phase {
+            Phase::Waiting { until } => self.waiting(event, until, now, limits),
+            Phase::Starting { until } => self.starting(event, until, now, limits),
+            Phase::Serving { since, beat } => self.serving(event, since, beat, now, limits),
+            Phase::Draining { until } => self.draining(event, until, now, limits),
+            Phase::Stopping { .. } => self.stopping(event, now),
+            Phase::Reaped => (self, Vec::new()),
+        }
+    }
+
+    fn waiting(self, event: Event, until: Duration, now: Duration, limits: &Limits) -> (Self, Vec<Action>) {
+        match event {
+            Event::Tick if now >= until => {
+                (self.to(Phase::Starting { until: now + limits.start }), vec![Action::Spawn])
+            }
+            Event::Asked(_) => (self.to(Phase::Reaped), vec![Action::Close]),
+            _ => (self, Vec::new()),
+        }
+    }
+
+    fn starting(self, event: Event, until: Duration, now: Duration, limits: &Limits) -> (Self, Vec<Action>) {
+        match event {
+            Event::Ready => {
+                let serving = self.to(Phase::Serving { since: now, beat: now });
+                (Self { unready: 0, ..serving }, vec![Action::Admit])
+            }
+            Event::Tick if now >= until => {
+                let phase = Phase::Stopping { kill_at: None, killed: true, why: Some(Reason::NeverReady), last: false };
+                (self.to(phase), vec![Action::Kill, Action::GiveUp(Cause::Timeout)])
+            }
+            Event::Unborn { jitter } => self.mourn(None, Reason::NeverReady, now, jitter),
+            Event::Exited { jitter, .. } => self.mourn(Some(Reason::NeverReady), Reason::NeverReady, now, jitter),
+            // There are no requests to wait for.
+            Event::Asked(Order::Retire { .. }) => self.terminate(Some(now + limits.stop), Vec::new()),
+            Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), Vec::new()),
+            Event::Asked(Order::Kill) => self.kill(Reason::Asked, true, Vec::new()),
+            Event::Tick | Event::Beat | Event::Leaving | Event::Idle => (self, Vec::new()),
+        }
+    }
+
+    fn serving(
+        self,
+        event: Event,
+        since: Duration,
+        beat: Duration,
+        now: Duration,
+        limits: &Limits,
+    ) -> (Self, Vec<Action>) {
+        match event {
+            Event::Beat | Event::Ready => (self.to(Phase::Serving { since, beat: now }), Vec::new()),
+            Event::Tick if now >= beat + limits.hang => self.kill(Reason::Hang, false, vec![Action::Dismiss]),
+            Event::Leaving => {
+                let phase = Phase::Stopping { kill_at: Some(now + limits.stop), killed: false, why: None, last: false };
+                (self.to(phase), vec![Action::Dismiss])
+            }
+            Event::Exited { signal, jitter } => {
+                let forgiven = if now.saturating_sub(since) >= STEADY { Self { deaths: 0, ..self } } else { self };
+                let why = by_itself(signal);
+                let (next, mut actions) = forgiven.mourn(Some(why), why, now, jitter);
+                actions.insert(0, Action::Dismiss);
+                (next, actions)
+            }
+            Event::Asked(Order::Retire { drain }) => {
+                (self.to(Phase::Draining { until: now + drain }), vec![Action::Dismiss])
+            }
+            Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), vec![Action::Dismiss]),
+            Event::Asked(Order::Kill) => self.kill(Reason::Asked, true, vec![Action::Dismiss]),
+            Event::Tick | Event::Unborn { .. } | Event::Idle => (self, Vec::new()),
+        }
+    }
+
+    fn draining(self, event: Event, until: Duration, now: Duration, limits: &Limits) -> (Self, Vec<Action>) {
+        match event {
+            Event::Idle => self.terminate(Some(now + limits.stop), Vec::new()),
+            Event::Tick if now >= until => self.terminate(Some(now + limits.stop), Vec::new()),
+            Event::Exited { signal, .. } => {
+                (self.to(Phase::Reaped), vec![Action::Bury(by_itself(signal)), Action::Close])
+            }
+            Event::Asked(Order::Retire { drain }) => {
+                (self.to(Phase::Draining { until: until.min(now + drain) }), Vec::new())
+            }
+            Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), Vec::new()),
+            Event::Asked(Order::Kill) => self.kill(Reason::Asked, true, Vec::new()),
+            Event::Tick | Event::Unborn { .. } | Event::Ready | Event::Beat | Event::Leaving => (self, Vec::new()),
+        }
+    }
+
+    fn stopping(self, event: Event, now: Duration) -> (Self, Vec<Action>) {
+        let Phase::Stopping { kill_at, killed, why, last } = self.phase else { return (self, Vec::new()) };
+        match event {
+            Event::Exited { signal, jitter } => {
+                let why = why.unwrap_or_else(|| by_itself(signal));
+                if last {
+                    (self.to(Phase::Reaped), vec![Action::Bury(why), Action::Close])
+                } else {
+                    self.mourn(Some(why), why, now, jitter)
+                }
+            }
+            Event::Tick if !killed && kill_at.is_some_and(|at| now >= at) => {
+                let phase = Phase::Stopping { kill_at: None, killed: true, why, last };
+                (self.to(phase), vec![Action::Kill])
+            }
+            Event::Asked(Order::Kill) if !killed => {
+                let phase = Phase::Stopping { kill_at: None, killed: true, why, last: true };
+                (self.to(phase), vec![Action::Kill])
+            }
+            Event::Asked(order) => {
+                let asked = match order {
+                    Order::Stop { grace } if !killed => grace.map(|g| now + g),
+                    _ => None,
+                };
+                let kill_at = match (kill_at, asked) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+                (self.to(Phase::Stopping { kill_at, killed, why, last: true }), Vec::new())
+            }
+            _ => (self, Vec::new()),
+        }
+    }
+
+    /// The slot is empty against our will: it is filled again, later after each death in a row.
+    fn mourn(self, buried: Option<Reason>, why: Reason, now: Duration, jitter: f64) -> (Self, Vec<Action>) {
+        let deaths = self.deaths.saturating_add(1);
+        let unready = if why == Reason::NeverReady { self.unready.saturating_add(1) } else { 0 };
+        let mut actions: Vec<Action> = buried.map(Action::Bury).into_iter().collect();
+        if unready >= START_TRIES {
+            actions.push(Action::GiveUp(Cause::Died(unready)));
+        }
+        let phase = Phase::Waiting { until: now + wait_after(deaths, jitter) };
+        (Self { phase, deaths, unready }, actions)
+    }
+
+    fn terminate(self, kill_at: Option<Duration>, mut first: Vec<Action>) -> (Self, Vec<Action>) {
+        first.push(Action::Terminate);
+        let phase = Phase::Stopping { kill_at, killed: false, why: Some(Reason::Asked), last: true };
+        (self.to(phase), first)
+    }
+
+    fn kill(self, why: Reason, last: bool, mut first: Vec<Action>) -> (Self, Vec<Action>) {
+        first.push(Action::Kill);
+        (self.to(Phase::Stopping { kill_at: None, killed: true, why: Some(why), last }), first)
+    }
+
+    fn to(self, phase: Phase) -> Self {
+        Self { phase, ..self }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn by_itself(signal: bool) -> Reason {
+    if signal { Reason::Signal } else { Reason::Exit }
+}
+
+/// Nothing for the first deaths in a row, then a second, doubled up to half a minute.
+fn wait_after(deaths: u32, jitter: f64) -> Duration {
+    let Some(doublings) = deaths.checked_sub(FREE_DEATHS + 1) else { return Duration::ZERO };
+    let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_WAIT);
+    wait.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 4.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! What a slot may and may not do, by example and in a storm of random events.
+//!
+//! Must not know more of the state than its answers.
+
+use super::*;
+
+const LIMITS: Limits =
+    Limits { start: Duration::from_secs(60), stop: Duration::from_secs(10), hang: Duration::from_secs(20) };
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Takes a slot through events that all happen at their second; answers the last one's actions.
+fn walk(events: &[(u64, Event)]) -> (State, Vec<Action>) {
+    events
+        .iter()
+        .fold((State::new(), Vec::new()), |(state, _), (second, event)| state.step(*event, at(*second), &LIMITS))
+}
+
+const EXIT: Event = Event::Exited { signal: false, jitter: 0.0 };
+const CRASH: Event = Event::Exited { signal: true, jitter: 0.0 };
+const RETIRE: Event = Event::Asked(Order::Retire { drain: Duration::from_secs(30) });
+
+#[test]
+fn a_slot_is_filled_at_once_and_serves_when_its_worker_says_so() {
+    assert_eq!(walk(&[(0, Event::Tick)]).1, [Action::Spawn]);
+    let (state, actions) = walk(&[(0, Event::Tick), (3, Event::Ready)]);
+    assert_eq!(actions, [Action::Admit]);
+    assert_eq!(state.as_str(), "serving");
+}
+
+#[test]
+fn a_worker_that_dies_gets_no_more_requests_and_is_followed_at_once() {
+    let (state, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (2, CRASH)]);
+    assert_eq!(actions, [Action::Dismiss, Action::Bury(Reason::Signal)]);
+    assert_eq!(state.pause(at(2)), None);
+    assert_eq!(state.step(Event::Tick, at(2), &LIMITS).1, [Action::Spawn]);
+}
+
+#[test]
+fn the_wait_doubles_after_the_free_deaths_up_to_half_a_minute() {
+    let waits: Vec<u64> = (1..=10).map(|deaths| wait_after(deaths, 0.0).as_secs()).collect();
+    assert_eq!(waits, [0, 0, 0, 1, 2, 4, 8, 16, 30, 30]);
+    assert_eq!(wait_after(4, 1.0), Duration::from_millis(750));
+    assert_eq!(wait_after(u32::MAX, 0.0), at(30));
+}
+
+#[test]
+fn a_long_life_forgives_the_deaths_before_it() {
+    let mut state = State::new();
+    let mut now = at(0);
+    for _ in 0..6 {
+        now = state.wakes_at(&LIMITS).expect("an empty slot waits").max(now);
+        (state, _) = state.step(Event::Tick, now, &LIMITS);
+        (state, _) = state.step(Event::Ready, now, &LIMITS);
+        (state, _) = state.step(CRASH, now, &LIMITS);
+    }
+    assert_eq!(state.pause(now), Some(at(4)));
+    now = state.wakes_at(&LIMITS).expect("an empty slot waits");
+    (state, _) = state.step(Event::Tick, now, &LIMITS);
+    (state, _) = state.step(Event::Ready, now, &LIMITS);
+    now += STEADY;
+    (state, _) = state.step(CRASH, now, &LIMITS);
+    assert_eq!(state.pause(now), None);
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_killed_and_told_and_tried_again() {
+    let (state, actions) = walk(&[(0, Event::Tick), (59, Event::Tick)]);
+    assert_eq!(actions, []);
+    let (state, actions) = state.step(Event::Tick, at(60), &LIMITS);
+    assert_eq!(actions, [Action::Kill, Action::GiveUp(Cause::Timeout)]);
+    let (state, actions) = state.step(CRASH, at(61), &LIMITS);
+    assert_eq!(actions, [Action::Bury(Reason::NeverReady)]);
+    assert_eq!(state.step(Event::Tick, at(61), &LIMITS).1, [Action::Spawn]);
+}
+
+#[test]
+fn the_third_death_before_readiness_fails_the_start() {
+    let (_, actions) = walk(&[(0, Event::Tick), (0, EXIT), (0, Event::Tick), (0, EXIT), (0, Event::Tick), (0, EXIT)]);
+    assert_eq!(actions, [Action::Bury(Reason::NeverReady), Action::GiveUp(Cause::Died(3))]);
+    let unborn = Event::Unborn { jitter: 0.0 };
+    let (_, actions) =
+        walk(&[(0, Event::Tick), (0, unborn), (0, Event::Tick), (0, unborn), (0, Event::Tick), (0, unborn)]);
+    assert_eq!(actions, [Action::GiveUp(Cause::Died(3))]);
+}
+
+#[test]
+fn a_worker_without_a_sign_of_life_is_killed_as_hung_and_followed() {
+    let (state, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (15, Event::Beat), (34, Event::Tick)]);
+    assert_eq!(actions, []);
+    let (state, actions) = state.step(Event::Tick, at(35), &LIMITS);
+    assert_eq!(actions, [Action::Dismiss, Action::Kill]);
+    let (state, actions) = state.step(CRASH, at(36), &LIMITS);
+    assert_eq!(actions, [Action::Bury(Reason::Hang)]);
+    assert!(!state.is_over());
+}
+
+#[test]
+fn a_retired_worker_is_asked_to_go_when_idle_and_killed_when_it_does_not() {
+    let served = [(0, Event::Tick), (1, Event::Ready), (2, RETIRE)];
+    let (state, actions) = walk(&served);
+    assert_eq!(actions, [Action::Dismiss]);
+    assert!(state.is_draining());
+    let (state, actions) = state.step(Event::Idle, at(5), &LIMITS);
+    assert_eq!(actions, [Action::Terminate]);
+    assert_eq!(state.step(Event::Tick, at(14), &LIMITS).1, []);
+    let (state, actions) = state.step(Event::Tick, at(15), &LIMITS);
+    assert_eq!(actions, [Action::Kill]);
+    let (state, actions) = state.step(CRASH, at(15), &LIMITS);
+    assert_eq!(actions, [Action::Bury(Reason::Asked), Action::Close]);
+    assert!(state.is_over());
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline_with_requests_or_without() {
+    let (state, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (2, RETIRE), (31, Event::Tick)]);
+    assert_eq!(actions, []);
+    assert_eq!(state.step(Event::Tick, at(32), &LIMITS).1, [Action::Terminate]);
+}
+
+#[test]
+fn a_worker_that_leaves_by_itself_is_spared_requests_and_replaced() {
+    let (state, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (2, Event::Leaving)]);
+    assert_eq!(actions, [Action::Dismiss]);
+    let (state, actions) = state.step(EXIT, at(3), &LIMITS);
+    assert_eq!(actions, [Action::Bury(Reason::Exit)]);
+    assert_eq!(state.step(Event::Tick, at(3), &LIMITS).1, [Action::Spawn]);
+}
+
+#[test]
+fn an_order_to_an_empty_slot_ends_it() {
+    for order in [Order::Kill, Order::Stop { grace: None }, Order::Retire { drain: at(1) }] {
+        assert_eq!(walk(&[(0, Event::Asked(order))]).1, [Action::Close]);
+    }
+}
+
+/// What the world around a slot would have seen.
+#[derive(Default)]
+struct World {
+    alive: bool,
+    admitted: bool,
+    doomed: bool,
+    closed: bool,
+    spawns: u32,
+    burials: u32,
+}
+
+impl World {
+    fn perform(&mut self, actions: &[Action]) {
+        for action in actions {
+            assert!(!self.closed, "an action after the end");
+            match action {
+                Action::Spawn => {
+                    assert!(!self.alive, "two children in one slot");
+                    (self.alive, self.doomed, self.admitted) = (true, false, false);
+                    self.spawns += 1;
+                }
+                Action::Admit => {
+                    assert!(self.alive && !self.admitted, "admitted twice, or dead");
+                    self.admitted = true;
+                }
+                Action::Dismiss => assert!(std::mem::take(&mut self.admitted), "dismissed without being admitted"),
+                Action::Terminate => assert!(self.alive && !self.admitted, "stopped while it gets requests"),
+                Action::Kill => {
+                    assert!(self.alive && !self.doomed, "killed twice, or dead");
+                    self.doomed = true;
+                }
+                Action::Bury(_) => {
+                    assert!(!self.alive, "buried alive");
+                    self.burials += 1;
+                }
+                Action::GiveUp(_) => {}
+                Action::Close => {
+                    assert!(!self.alive, "closed over a living child");
+                    self.closed = true;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_storm_of_events_breaks_a_slot() {
+    for seed in 0..3000 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut state, mut world, mut now) = (State::new(), World::default(), Duration::ZERO);
+        let mut apply = |state: &mut State, event: Event, now: Duration| {
+            if matches!(event, Event::Exited { .. } | Event::Unborn { .. }) {
+                if !world.alive {
+                    return world.closed;
+                }
+                world.alive = false;
+                if matches!(event, Event::Unborn { .. }) {
+                    world.spawns -= 1;
+                }
+            }
+            let (next, actions) = state.step(event, now, &LIMITS);
+            *state = next;
+            world.perform(&actions);
+            assert_eq!(world.burials + u32::from(world.alive), world.spawns, "every child is buried once, seed {seed}");
+            assert_eq!(world.closed, state.is_over());
+            // A killed child does not live on.
+            world.alive && world.doomed
+        };
+        let orders = rng.u8(0..3);
+        for _ in 0..rng.usize(1..200) {
+            now += Duration::from_millis(rng.u64(0..8000));
+            let starting = state.as_str() == "starting";
+            let event = match rng.u8(0..12) {
+                0..=2 => Event::Tick,
+                3 | 4 => Event::Ready,
+                5 => Event::Beat,
+                6 => Event::Leaving,
+                7 => Event::Idle,
+                8 => Event::Exited { signal: rng.bool(), jitter: rng.f64() },
+                9 if starting => Event::Unborn { jitter: rng.f64() },
+                10 if orders > 0 => Event::Asked(Order::Retire { drain: at(rng.u64(0..40)) }),
+                11 if orders > 1 && rng.u8(0..10) == 0 => Event::Asked(Order::Kill),
+                _ => Event::Tick,
+            };
+            if apply(&mut state, event, now) && rng.bool() {
+                apply(&mut state, CRASH, now);
+            }
+        }
+        // Whatever happened, an order to stop ends the slot in two deadlines, with a worker that only SIGKILL ends.
+        apply(&mut state, Event::Asked(Order::Stop { grace: Some(at(5)) }), now);
+        for _ in 0..4 {
+            now = state.wakes_at(&LIMITS).unwrap_or(now).max(now);
+            if apply(&mut state, Event::Tick, now) {
+                apply(&mut state, CRASH, now);
+            }
+        }
+        assert!(state.is_over(), "seed {seed}: {state:?}");
+    }
+}
+
+#[test]
+fn a_spawned_worker_that_does_nothing_is_never_left_alone() {
+    let (mut state, mut now) = (State::new(), Duration::ZERO);
+    let mut lives = 0;
+    for _ in 0..100 {
+        let (next, actions) = state.step(Event::Tick, now, &LIMITS);
+        lives += actions.iter().filter(|a| **a == Action::Spawn).count();
+        state = if actions.contains(&Action::Kill) { next.step(CRASH, now, &LIMITS).0 } else { next };
+        now = state.wakes_at(&LIMITS).expect("there is always a next step");
+    }
+    assert!(lives > 30, "{lives}");
+}

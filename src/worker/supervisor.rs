@@ -1,0 +1,336 @@
+//! Starts pools of workers, resizes and retires them, and ends them all.
+//!
+//! Must not know what the workers host, nor drive any of them itself: each slot has a task of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::command::SlotReport;
+use crate::id::{ApiName, Generation};
+use crate::worker::announce;
+use crate::worker::counts::ApiCounts;
+use crate::worker::external::ExternalSlot;
+use crate::worker::pool::Pool;
+use crate::worker::slot::{Place, Slot, Staff};
+use crate::worker::spawn::{Spawner, WATCHDOG};
+use crate::worker::spec::{Kind, PoolSpec, StartError};
+use crate::worker::standing::{Proof, STATES, Standing};
+use crate::worker::state::Order;
+
+/// A worker that said nothing for this long does not count as answering.
+const HEARTBEAT_LIMIT: Duration = WATCHDOG.saturating_mul(3);
+/// How long a process may take to vanish after SIGKILL (the disk may hold it).
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// A slot as the supervisor sees it.
+#[derive(Clone, Debug)]
+struct SlotHandle {
+    index: u32,
+    orders: mpsc::UnboundedSender<Order>,
+    standing: watch::Receiver<Standing>,
+    /// Whether it was told to go.
+    leaving: bool,
+}
+
+impl SlotHandle {
+    fn order(&self, order: Order) {
+        // A slot that is over needs none.
+        let _ = self.orders.send(order);
+    }
+
+    fn is_over(&self) -> bool {
+        self.orders.is_closed()
+    }
+
+    /// Waits until it served or failed.
+    async fn proof(mut self) -> Result<(), StartError> {
+        let proven = self.standing.wait_for(|s| s.proof != Proof::Pending).await;
+        match proven.map(|s| s.proof.clone()) {
+            Ok(Proof::Failed(error)) => Err(error),
+            // The task tells an end before it goes.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// A pool and the slots that feed it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct StartedPool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    spec: Arc<PoolSpec>,
+    pool: Arc<Pool>,
+    wanted: AtomicU32,
+    slots: Mutex<Vec<SlotHandle>>,
+}
+
+impl StartedPool {
+    /// Where requests find workers; empty until some are ready.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.0.pool
+    }
+
+    /// What it was started as; [`wanted`](Self::wanted) may differ from its count.
+    pub fn spec(&self) -> &PoolSpec {
+        &self.0.spec
+    }
+
+    /// Whose files its workers read.
+    pub fn generation(&self) -> Generation {
+        self.0.spec.generation
+    }
+
+    /// How many workers it should have.
+    pub fn wanted(&self) -> u32 {
+        self.0.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Returns when all its slots are over.
+    pub async fn gone(&self) {
+        let slots = self.slots().clone();
+        for slot in slots {
+            slot.orders.closed().await;
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Vec<SlotHandle>> {
+        let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|slot| !slot.is_over());
+        slots
+    }
+
+    /// Tells slots that they are to go.
+    fn order(&self, order: Order, chosen: impl Fn(&SlotHandle) -> bool) {
+        for slot in self.slots().iter_mut().filter(|slot| chosen(slot)) {
+            slot.leaving = true;
+            slot.order(order);
+        }
+    }
+}
+
+/// The workers did not go in time and were killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("workers had to be killed: they did not end within {0:?}")]
+pub struct OutOfGrace(pub Duration);
+
+/// The parent of all workers; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    runtime: Handle,
+    staff: Arc<Staff>,
+    pools: Arc<Mutex<Vec<StartedPool>>>,
+}
+
+impl Supervisor {
+    /// A supervisor whose tasks run on `runtime`. Its workers end when the process ends.
+    ///
+    /// # Errors
+    /// When the thread that starts processes cannot be made.
+    pub fn new(runtime: Handle) -> io::Result<Self> {
+        let spawner = Spawner::start(runtime.clone())?;
+        Ok(Self { runtime, staff: Arc::new(Staff::new(spawner)), pools: Arc::default() })
+    }
+
+    /// Begins to fill a pool. Without `surge` it returns when every worker was started (or could not be), so that
+    /// the launcher's log lines come in the launcher's order; with it, at once. Either way nobody is ready yet.
+    pub async fn start(&self, spec: PoolSpec) -> StartedPool {
+        let pool = Pool::new(spec.api.clone(), spec.queue_size, spec.queue_timeout, HEARTBEAT_LIMIT);
+        let started = StartedPool(Arc::new(Inner {
+            wanted: AtomicU32::new(spec.slots()),
+            pool: Arc::new(pool),
+            slots: Mutex::default(),
+            spec: Arc::new(spec),
+        }));
+        self.staff.counts.declare(&started.spec().api);
+        self.pools().push(started.clone());
+        let spec = started.spec();
+        if spec.kind == Kind::Builtin {
+            announce::starting(spec.release, spec.count);
+        }
+        let turns = spec.surge.map(|surge| Arc::new(Semaphore::new(surge.clamp(1, Semaphore::MAX_PERMITS))));
+        for index in 0..spec.slots() {
+            let spawned = self.fill(&started, index, turns.clone());
+            if turns.is_none() {
+                // An error says the same: there is nothing more to wait for.
+                let _ = spawned.await;
+            }
+        }
+        started
+    }
+
+    /// Waits until every slot serves. A pool that cannot is ended completely before its first error is returned.
+    ///
+    /// # Errors
+    /// What kept the first slot that failed from serving.
+    pub async fn ready(&self, started: &StartedPool) -> Result<Arc<Pool>, StartError> {
+        let slots: Vec<_> = started.slots().iter().filter(|slot| !slot.leaving).cloned().collect();
+        match all_served(slots).await {
+            Ok(()) => Ok(Arc::clone(started.pool())),
+            Err(error) => {
+                started.order(Order::Kill, |_| true);
+                started.gone().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Changes the number of workers. More: returns when the new ones serve. Fewer: the highest slots are drained,
+    /// which is not waited for. External pools have as many workers as sockets and stay as they are.
+    ///
+    /// # Errors
+    /// What kept a new worker from serving; the pool is as it was before then.
+    pub async fn resize(&self, started: &StartedPool, count: u32, drain: Duration) -> Result<(), StartError> {
+        let spec = started.spec();
+        if spec.kind != Kind::Builtin {
+            return Ok(());
+        }
+        let before = started.0.wanted.swap(count, Ordering::Relaxed);
+        started.order(Order::Retire { drain }, |slot| slot.index >= count && !slot.leaving);
+        let present: BTreeSet<u32> = started.slots().iter().filter(|s| !s.leaving).map(|s| s.index).collect();
+        let turns = Arc::new(Semaphore::new(spec.surge.unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
+        let missing: BTreeSet<u32> = (0..count).filter(|index| !present.contains(index)).collect();
+        for index in &missing {
+            self.fill(started, *index, Some(Arc::clone(&turns)));
+        }
+        let is_new = |slot: &SlotHandle| missing.contains(&slot.index) && !slot.leaving;
+        let new: Vec<_> = started.slots().iter().filter(|slot| is_new(slot)).cloned().collect();
+        let served = all_served(new).await;
+        if served.is_err() {
+            started.0.wanted.store(before, Ordering::Relaxed);
+            started.order(Order::Kill, is_new);
+        }
+        served
+    }
+
+    /// Takes a pool out of service: no new requests, SIGTERM to each worker when its last one is answered or after
+    /// `drain`. [`StartedPool::gone`] tells the end.
+    pub fn retire(&self, started: &StartedPool, drain: Duration) {
+        started.order(Order::Retire { drain }, |_| true);
+    }
+
+    /// The launcher's stop: SIGTERM to every worker, and time to finish (zero: as long as it takes).
+    ///
+    /// # Errors
+    /// [`OutOfGrace`] when some had to be killed.
+    pub async fn stop(&self, grace: Duration) -> Result<(), OutOfGrace> {
+        let pools = self.pools().clone();
+        let children = self.report().iter().filter(|slot| slot.pid != 0).count();
+        for pool in &pools {
+            pool.order(Order::Stop { grace: None }, |_| true);
+        }
+        let release = pools.last().map(|pool| pool.spec().release);
+        if let Some(release) = release.filter(|_| children > 0) {
+            announce::waiting(release, children);
+        }
+        if grace.is_zero() {
+            all_gone(&pools).await;
+        } else if timeout(grace, all_gone(&pools)).await.is_err() {
+            if let Some(release) = release {
+                announce::out_of_grace(release);
+            }
+            self.stop_now().await;
+            return Err(OutOfGrace(grace));
+        }
+        Ok(())
+    }
+
+    /// SIGKILL to every worker.
+    pub async fn stop_now(&self) {
+        let pools = self.pools().clone();
+        for pool in &pools {
+            pool.order(Order::Kill, |_| true);
+        }
+        // What does not vanish even now ends with us or never.
+        let _ = timeout(LAST_WAIT, all_gone(&pools)).await;
+    }
+
+    /// Every slot that is not over, by API, slot and generation.
+    pub fn report(&self) -> Vec<SlotReport> {
+        let mut reports: Vec<SlotReport> = Vec::new();
+        for pool in self.pools().iter() {
+            let spec = pool.spec();
+            reports.extend(pool.slots().iter().map(|slot| slot.standing.borrow().report(spec, slot.index)));
+        }
+        reports.sort_by(|a, b| (&a.api, a.slot, a.generation).cmp(&(&b.api, b.slot, b.generation)));
+        reports
+    }
+
+    /// Starts and exits per API, of every API that ever was.
+    pub fn counts(&self) -> BTreeMap<ApiName, ApiCounts> {
+        self.staff.counts.snapshot()
+    }
+
+    /// Slots per API and state, zeros included, of every API that ever was.
+    pub fn states(&self) -> BTreeMap<(ApiName, &'static str), u64> {
+        let known = self.counts().into_keys();
+        let mut states: BTreeMap<_, _> = known.flat_map(|api| STATES.map(|state| ((api.clone(), state), 0))).collect();
+        for pool in self.pools().iter() {
+            for slot in pool.slots().iter() {
+                *states.entry((pool.spec().api.clone(), slot.standing.borrow().state)).or_default() += 1;
+            }
+        }
+        states
+    }
+
+    /// Gives a pool one more slot; the receiver hears when its first worker was started.
+    fn fill(&self, started: &StartedPool, index: u32, turns: Option<Arc<Semaphore>>) -> oneshot::Receiver<()> {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let (standing, seen) = watch::channel(Standing::new());
+        let (spawned, heard) = oneshot::channel();
+        let place = Place {
+            id: started.spec().slot(index),
+            spec: Arc::clone(&started.0.spec),
+            pool: Arc::clone(started.pool()),
+            staff: Arc::clone(&self.staff),
+            standing,
+            orders: receiver,
+            deserted: false,
+        };
+        started.slots().push(SlotHandle { index, orders, standing: seen, leaving: false });
+        match &started.spec().kind {
+            Kind::Builtin => {
+                self.runtime.spawn(Slot::new(place).run(turns, spawned));
+            }
+            Kind::External { sockets } => {
+                let socket = usize::try_from(index).ok().and_then(|index| sockets.get(index)).cloned();
+                self.runtime.spawn(ExternalSlot::new(place, socket.unwrap_or_default()).run());
+            }
+        }
+        heard
+    }
+
+    /// The pools that still have slots, or are being given some.
+    fn pools(&self) -> MutexGuard<'_, Vec<StartedPool>> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| Arc::strong_count(&pool.0) > 1 || !pool.slots().is_empty());
+        pools
+    }
+}
+
+/// Waits until all have served; the first failure ends the wait.
+async fn all_served(slots: Vec<SlotHandle>) -> Result<(), StartError> {
+    let mut waits: JoinSet<_> = slots.into_iter().map(SlotHandle::proof).collect();
+    while let Some(wait) = waits.join_next().await {
+        // A wait is neither aborted nor does it panic.
+        wait.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+async fn all_gone(pools: &[StartedPool]) {
+    for pool in pools {
+        pool.gone().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
