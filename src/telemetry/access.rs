@@ -1,18 +1,11 @@
-//! The access log: one line per request in `wsgi_log_format`, gathered per data thread.
+//! `wsgi_log_format`: what the access log says of a request.
 //!
-//! Must not know what a request is beyond the values of its line.
+//! Must not know what a request is beyond these values, or what becomes of the line.
 
 use std::fmt::{self, Display, Write};
-use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Cache};
-use tracing::Level;
-
-use super::oslo_format::{Record, Severity, escape};
+use super::oslo_format::escape;
 use super::percent::{self, FormatError, Piece, Spec};
-use super::stamp::{DateFormat, Stamp};
-use super::writer::Writer;
-use super::{Active, stamp};
 
 /// What one request leaves behind.
 pub struct AccessRecord<'a> {
@@ -95,6 +88,11 @@ impl AccessFormat {
         Ok(Self { segments, has_date })
     }
 
+    /// Whether `date_time` is asked for.
+    pub(super) fn has_date(&self) -> bool {
+        self.has_date
+    }
+
     /// Writes the line without a newline. What is not printable ASCII in the parts that clients send is written as
     /// `\xNN`. `date_time` stands for `%(date_time)s`.
     pub fn write(&self, out: &mut Vec<u8>, record: &AccessRecord<'_>, date_time: &str) {
@@ -129,7 +127,8 @@ impl AccessFormat {
     }
 }
 
-struct Escaped<'a>(&'a mut Vec<u8>);
+/// Writes texts of strangers.
+pub(super) struct Escaped<'a>(pub(super) &'a mut Vec<u8>);
 
 impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -138,139 +137,10 @@ impl Write for Escaped<'_> {
     }
 }
 
-/// How one API's access lines look; part of a generation.
-#[derive(Clone, Debug)]
-pub struct AccessStyle {
-    /// `nova.<api>.wsgi.server`
-    pub logger: String,
-    /// `wsgi_log_format`
-    pub format: AccessFormat,
-    /// Whether an empty line follows each: the messages of eventlet 0.13 (Nova 2013.2) end with a newline of their own.
-    pub blank_line: bool,
-}
-
-/// Lines are handed to the log thread in buffers of about this size.
-const BUFFER: usize = 16 * 1024;
-
-/// The access log of one data thread; made by [`super::Log::access`].
-///
-/// Lines wait in it until the buffer is full or [`flush`](Self::flush) is called, which the thread does every now and then.
-pub struct AccessLog {
-    latest: Cache<Arc<ArcSwap<Active>>, Arc<Active>>,
-    active: Arc<Active>,
-    writer: Writer,
-    stamp: Stamp,
-    /// BaseHTTPServer's `log_date_time_string`.
-    date_time: Stamp,
-    process: u32,
-    buffer: Vec<u8>,
-    lines: u64,
-}
-
-impl AccessLog {
-    pub(super) fn new(latest: Arc<ArcSwap<Active>>, writer: Writer) -> Self {
-        let active = latest.load_full();
-        // A constant that strftime knows; were it not so, the field would be empty.
-        let date_time = DateFormat::compile("%d/%b/%Y %H:%M:%S").unwrap_or_default();
-        Self {
-            latest: Cache::new(latest),
-            stamp: Stamp::new(active.date.clone()),
-            date_time: Stamp::new(date_time),
-            active,
-            writer,
-            process: std::process::id(),
-            buffer: Vec::new(),
-            lines: 0,
-        }
-    }
-
-    /// Adds the line of a request. Costs no allocation and no lock.
-    pub fn log(&mut self, style: &AccessStyle, record: &AccessRecord<'_>) {
-        let now = stamp::now();
-        let date_time = if style.format.has_date { self.date_time.at(now).to_owned() } else { String::new() };
-        let context = record.request_id.map(|id| [("request_id", id)]);
-        let context = context.as_ref().map_or(&[][..], |known| &known[..]);
-        self.line(style, now, context, &|out| style.format.write(out, record, &date_time));
-    }
-
-    /// Adds another line of the API's server, such as `(16642) accepted ('127.0.0.1', 35354)`.
-    pub fn note(&mut self, style: &AccessStyle, message: fmt::Arguments<'_>) {
-        self.line(style, stamp::now(), &[], &|out| {
-            let _ = write!(Escaped(out), "{message}");
-        });
-    }
-
-    fn line(
-        &mut self,
-        style: &AccessStyle,
-        now: std::time::Duration,
-        context: &[(&str, &str)],
-        message: &dyn Fn(&mut Vec<u8>),
-    ) {
-        let latest = self.latest.load();
-        if !Arc::ptr_eq(latest, &self.active) {
-            self.active = Arc::clone(latest);
-            self.stamp = Stamp::new(self.active.date.clone());
-        }
-        if !self.active.levels.allow(&style.logger, Level::INFO) {
-            return;
-        }
-        if self.buffer.capacity() == 0 {
-            self.buffer.reserve(BUFFER + BUFFER / 8);
-        }
-        let record = Record {
-            now,
-            asctime: self.stamp.at(now),
-            severity: Severity::Info,
-            name: &style.logger,
-            process: self.process,
-            file: "",
-            line: 0,
-            module: "",
-            instance: "",
-            context,
-            extra: &[],
-            message,
-        };
-        self.active.format.write(&mut self.buffer, &record);
-        if style.blank_line && self.active.format.is_text() {
-            self.buffer.push(b'\n');
-        }
-        self.lines += 1;
-        if self.buffer.len() >= BUFFER {
-            self.flush();
-        }
-    }
-
-    /// Hands the lines so far to the log thread.
-    pub fn flush(&mut self) {
-        if !self.buffer.is_empty() {
-            self.writer.send(std::mem::take(&mut self.buffer), self.lines, Severity::Info.syslog());
-            self.lines = 0;
-        }
-    }
-}
-
-impl Drop for AccessLog {
-    fn drop(&mut self) {
-        self.flush();
-    }
-}
-
-impl fmt::Debug for AccessLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessLog").field("lines", &self.lines).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::time::{Duration, Instant};
 
-    use tracing::level_filters::LevelFilter;
-
-    use super::super::{Destination, Formats, Levels, Log, LogConfig, LogStyle};
     use super::*;
 
     const DEFAULT: &str = "%(client_ip)s \"%(request_line)s\" status: %(status_code)s len: %(body_length)s \
@@ -292,20 +162,6 @@ mod tests {
         let mut out = Vec::new();
         AccessFormat::compile(format).expect("a good format").write(&mut out, record, "08/Jan/2014 18:41:18");
         String::from_utf8(out).expect("UTF-8")
-    }
-
-    fn style(blank_line: bool) -> AccessStyle {
-        let format = AccessFormat::compile(DEFAULT).expect("a good format");
-        AccessStyle { logger: "nova.osapi_compute.wsgi.server".into(), format, blank_line }
-    }
-
-    fn config(destination: Destination) -> LogConfig {
-        LogConfig {
-            style: LogStyle::Oslo,
-            formats: Formats { date: "then".into(), ..Formats::default() },
-            levels: Levels::new(LevelFilter::INFO, []),
-            destinations: vec![destination],
-        }
     }
 
     const LINE: &[&[u8]] = &[b"GET", b"/v2/t1/x", b"HTTP/1.1"];
@@ -347,64 +203,5 @@ mod tests {
              request_line, status_code, body_length, wall_seconds"
         );
         assert_eq!(error("%(request_line)d"), "column 1: `request_line` is a text; write `%(request_line)s`");
-    }
-
-    #[test]
-    fn lines_wait_for_the_flush_and_have_the_era_s_empty_line() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("api.log");
-        let log = Log::start(&config(Destination::File(file.clone()))).expect("a log");
-        let mut access = log.access();
-        access.log(&style(true), &record(&Ipv4Addr::LOCALHOST, LINE));
-        access.note(&style(false), format_args!("({}) accepted", 7));
-        assert!(log.flush(Duration::from_secs(20)));
-        assert_eq!(std::fs::read_to_string(&file).expect("text"), "");
-        access.flush();
-        assert!(log.flush(Duration::from_secs(20)));
-        let text = std::fs::read_to_string(&file).expect("text");
-        let lines: Vec<_> = text.split('\n').collect();
-        assert!(lines[0].starts_with("then."), "{text}");
-        assert!(lines[0].contains(" INFO nova.osapi_compute.wsgi.server [-] 127.0.0.1 \"GET /v2/t1/x"), "{text}");
-        assert_eq!(lines[1], "");
-        assert!(lines[2].ends_with("[-] (7) accepted"), "{text}");
-        assert_eq!(lines.len(), 4);
-    }
-
-    #[test]
-    fn a_running_access_log_follows_the_configuration() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("api.log");
-        let mut wanted = config(Destination::File(file.clone()));
-        wanted.levels = Levels::new(LevelFilter::WARN, []);
-        let log = Log::start(&wanted).expect("a log");
-        let mut access = log.access();
-        access.log(&style(true), &record(&Ipv4Addr::LOCALHOST, LINE));
-        wanted.levels = Levels::new(LevelFilter::INFO, []);
-        wanted.style = LogStyle::Json;
-        log.reconfigure(&wanted).expect("a good configuration");
-        let mut with_id = record(&Ipv4Addr::LOCALHOST, LINE);
-        with_id.request_id = Some("req-1");
-        access.log(&style(true), &with_id);
-        drop(access);
-        assert!(log.flush(Duration::from_secs(20)));
-        let text = std::fs::read_to_string(&file).expect("text");
-        assert_eq!(text.lines().count(), 1);
-        let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(line["context"]["request_id"], "req-1");
-        assert_eq!(line["name"], "nova.osapi_compute.wsgi.server");
-    }
-
-    #[test]
-    fn the_cost_of_a_line_is_printed() {
-        let log = Log::start(&config(Destination::File("/dev/null".into()))).expect("a log");
-        let (mut access, style) = (log.access(), style(true));
-        let rounds = 100_000_u32;
-        let start = Instant::now();
-        for _ in 0..rounds {
-            access.log(&style, &record(&Ipv4Addr::LOCALHOST, LINE));
-        }
-        println!("one access line: {:?}", start.elapsed() / rounds);
-        access.flush();
-        assert!(log.flush(Duration::from_secs(20)));
     }
 }

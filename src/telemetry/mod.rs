@@ -21,6 +21,7 @@
 //! Must not know the configuration's files, requests or workers.
 
 mod access;
+mod access_log;
 mod destination;
 mod layer;
 mod level;
@@ -38,7 +39,8 @@ use std::{fmt, io};
 use arc_swap::ArcSwap;
 use tracing_subscriber::layer::SubscriberExt;
 
-pub use access::{AccessFormat, AccessLog, AccessRecord, AccessStyle};
+pub use access::{AccessFormat, AccessRecord};
+pub use access_log::{AccessLog, AccessStyle};
 pub use destination::{Destination, facility_named};
 pub use layer::LogLayer;
 pub use level::{Levels, level_named};
