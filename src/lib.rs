@@ -6,6 +6,8 @@ pub mod message;
 pub mod release;
 pub mod telemetry;
 
+pub mod metrics;
+
 pub mod config;
 pub mod worker;
 
