@@ -81,7 +81,6 @@ fn code_word(code: Option<u16>) -> String {
 }
 
 /// Shows the sums of all APIs.
-#[allow(clippy::cast_precision_loss)]
 pub(super) fn show(page: &mut Page, apis: &BTreeMap<&str, ApiSum>) {
     let counters = |page: &mut Page, family: &Family, value: fn(&ApiSum) -> u64| {
         page.family(family, |s| apis.iter().for_each(|(api, sum)| s.counter(&[api], value(sum))));

@@ -70,7 +70,6 @@ impl Gauges {
     }
 
     /// `ended` are the requests of lives that are over.
-    #[allow(clippy::cast_precision_loss)]
     pub(super) fn show(&mut self, page: &mut Page, ended: &BTreeMap<SlotId, u64>) {
         for slot in ended.keys() {
             self.slots.entry(slot.clone()).or_default();

@@ -41,7 +41,6 @@ pub(super) struct Samples {
     metrics: Vec<Metric>,
 }
 
-#[allow(clippy::cast_precision_loss)]
 impl Samples {
     pub(super) fn counter(&mut self, labels: &[&str], value: u64) {
         self.float_counter(labels, value as f64);

@@ -16,7 +16,6 @@ pub(super) fn now() -> f64 {
 }
 
 /// Shows the process; what cannot be read is left out. `start` in seconds since 1970.
-#[allow(clippy::cast_precision_loss)]
 pub(super) fn show(page: &mut Page, start: f64) {
     let revision = option_env!("PASTEWAY_REVISION").unwrap_or("unknown");
     page.family(&BUILD_INFO, |s| s.gauge(&[env!("CARGO_PKG_VERSION"), revision], 1.0));

@@ -83,7 +83,6 @@ impl Rare {
         &self.ended
     }
 
-    #[allow(clippy::cast_precision_loss)]
     pub(super) fn show(&self, page: &mut Page) {
         page.family(&WORKER_STARTS, |s| {
             for (api, lives) in &self.workers {

@@ -14,11 +14,17 @@ pub struct Levels {
     most: LevelFilter,
 }
 
+/// Libraries whose debug lines tell about themselves, as `default_log_levels` has those of Python.
+const LIBRARIES: &[&str] =
+    &["axum", "h2", "hyper", "hyper_util", "mio", "notify", "reqwest", "rustls", "tokio", "tower"];
+
 impl Levels {
     /// `overrides` as `default_log_levels` has them: a logger and the level for it and everything below it
     /// (`nova.wsgi` is below `nova`, `hyper::proto` below `hyper`). Of two for one name the later counts.
+    /// The libraries that the front is built from are held to WARNING unless an override names them.
     pub fn new(root: LevelFilter, overrides: impl IntoIterator<Item = (String, LevelFilter)>) -> Self {
-        let mut overrides: Vec<_> = overrides.into_iter().collect();
+        let quiet = LIBRARIES.iter().map(|name| ((*name).to_owned(), LevelFilter::WARN));
+        let mut overrides: Vec<_> = quiet.chain(overrides).collect();
         overrides.reverse();
         overrides.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
         let most = overrides.iter().map(|(_, level)| *level).fold(root, LevelFilter::max);
@@ -76,6 +82,13 @@ mod tests {
         let levels =
             Levels::new(LevelFilter::INFO, [("a".into(), LevelFilter::DEBUG), ("a".into(), LevelFilter::ERROR)]);
         assert!(!levels.allow("a", Level::WARN));
+    }
+
+    #[test]
+    fn libraries_are_quiet_unless_they_are_asked() {
+        let levels = Levels::new(LevelFilter::DEBUG, [("rustls".into(), LevelFilter::DEBUG)]);
+        assert!(!levels.allow("hyper::proto::h1", Level::DEBUG));
+        assert!(levels.allow("rustls::server", Level::DEBUG));
     }
 
     #[test]

@@ -52,7 +52,6 @@ struct Object<'a> {
     extra: Pairs<'a, String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(line: &u32) -> bool {
     *line == 0
 }

@@ -46,12 +46,12 @@ pub use layer::LogLayer;
 pub use level::{Levels, level_named};
 pub use oslo_format::Formats;
 pub use percent::FormatError;
-pub use writer::Writer;
 
 use destination::Sink;
 use line::LineFormat;
 use oslo_format::OsloFormat;
 use stamp::{DateFormat, Stamp};
+use writer::Writer;
 
 /// What the log shall be. All of it can change while the front runs.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::percent::{self, FormatError, Piece, Spec};
+use crate::release::Release;
 
 /// The format strings of the log, as nova.conf names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,18 @@ impl Default for Formats {
                 .to_owned(),
             date: "%Y-%m-%d %H:%M:%S".to_owned(),
         }
+    }
+}
+
+impl Formats {
+    /// The defaults of a Nova release: 2013.2 shows user and tenant by themselves.
+    pub fn of(release: Release) -> Self {
+        let newest = Self::default();
+        if release > Release::HAVANA {
+            return newest;
+        }
+        let identity = "%(global_request_id)s %(request_id)s %(user_identity)s";
+        Self { context: newest.context.replace(identity, "%(request_id)s %(user)s %(tenant)s"), ..newest }
     }
 }
 
@@ -380,6 +393,14 @@ mod tests {
             line(&oslo(), |record| record.context = &context),
             "2014-01-08 18:41:18.091 3438 INFO nova.wsgi [None req-e568ee6b u1 - - - - -] ec2 listening on 0.0.0.0:8773"
         );
+    }
+
+    #[test]
+    fn havana_shows_user_and_tenant_of_a_request() {
+        let context = [("request_id", "req-e568ee6b"), ("user", "u1"), ("tenant", "t1")];
+        let havana = OsloFormat::compile(&Formats::of(Release::HAVANA)).expect("good formats");
+        let text = line(&havana, |record| record.context = &context);
+        assert!(text.contains(" nova.wsgi [req-e568ee6b u1 t1] ec2"), "{text}");
     }
 
     #[test]

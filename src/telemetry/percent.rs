@@ -178,7 +178,6 @@ impl Spec {
             Conversion::Integer => {
                 self.number(out, self.precision.unwrap_or_default(), |out| digits(out, value));
             }
-            #[allow(clippy::cast_precision_loss)]
             Conversion::Fixed => self.fixed(out, value as f64),
         }
     }
@@ -187,7 +186,6 @@ impl Spec {
     pub(super) fn float(self, out: &mut Vec<u8>, value: f64) {
         match self.conversion {
             Conversion::Text => self.text(out, |out| shortest(out, value)),
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             Conversion::Integer => self.integer(out, value as u64),
             Conversion::Fixed => self.fixed(out, value),
         }
