@@ -7,6 +7,8 @@
 //! pools, generations ─▶ [Gauges] (asked then) ──┘─────────────────────┘
 //! ```
 //!
+//! See [`Metrics`], [`ThreadMetrics`], [`ApiBlock`] and [`Gauges`]; [`FAMILIES`] names them all.
+//!
 //! Metrics are made once per process and outlive every generation, so that no series vanishes or begins anew at a
 //! reload. Must not know requests, pools or the configuration: they report here.
 

@@ -4,8 +4,9 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::oslo_format::escape;
-use super::percent::{self, FormatError, Piece, Spec};
+use super::percent::{self, FormatError, Piece};
+use super::record::escape;
+use super::spec::Spec;
 
 /// What one request leaves behind.
 pub struct AccessRecord<'a> {

@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, Cache};
 use tracing::Level;
 
 use super::access::{AccessFormat, AccessRecord, Escaped};
-use super::oslo_format::{Record, Severity};
+use super::record::{Record, Severity};
 use super::stamp::{DateFormat, Stamp};
 use super::writer::Writer;
 use super::{Active, stamp};

@@ -12,7 +12,8 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::oslo_format::{CONTEXT, Record, Severity};
+use super::oslo_format::CONTEXT;
+use super::record::{Record, Severity};
 use super::writer::Writer;
 use super::{Active, stamp};
 

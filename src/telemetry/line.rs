@@ -5,7 +5,8 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::oslo_format::{OsloFormat, Record};
+use super::oslo_format::OsloFormat;
+use super::record::Record;
 
 /// What lines look like.
 #[derive(Clone, Debug)]
@@ -101,7 +102,7 @@ fn json(out: &mut Vec<u8>, record: &Record<'_>) {
 mod tests {
     use std::time::Duration;
 
-    use super::super::oslo_format::Severity;
+    use super::super::record::Severity;
     use super::*;
 
     #[test]

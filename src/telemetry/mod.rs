@@ -6,6 +6,8 @@
 //! request done ──▶ [AccessLog] ┘   one buffer     never waits
 //! ```
 //!
+//! See [`LogLayer`] and [`AccessLog`] for the two ways in, [`Destination`] for the ways out.
+//!
 //! An event's target is its logger (`target: "nova.wsgi"`). These fields of an event have a meaning of their own; all
 //! others are printed behind the message as ` key=value`:
 //!
@@ -26,8 +28,11 @@ mod destination;
 mod layer;
 mod level;
 mod line;
+mod number;
 mod oslo_format;
 mod percent;
+mod record;
+mod spec;
 mod stamp;
 mod writer;
 
