@@ -4,6 +4,9 @@ pub mod command;
 pub mod id;
 pub mod message;
 pub mod release;
+pub mod telemetry;
+
+pub mod metrics;
 
 pub mod config;
 pub mod worker;

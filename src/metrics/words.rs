@@ -1,0 +1,117 @@
+//! The closed sets of label values.
+//!
+//! Must not know the metrics that have these labels.
+
+use crate::command::{Outcome, Source};
+
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$meaning:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$meaning])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The value of the label.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// Why a worker did not answer a request: `upstream_errors_total{reason}`.
+    UpstreamError {
+        /// Its socket could not be connected to.
+        Connect = "connect",
+        /// It closed the connection before its answer was complete.
+        Closed = "closed",
+        /// It took longer than it may.
+        Timeout = "timeout",
+        /// Its answer was not understood.
+        Malformed = "malformed",
+        /// Any other error of its socket.
+        Io = "io",
+    }
+}
+
+words! {
+    /// Why a request was turned away in front of the workers: `queue_rejected_total{reason}`.
+    QueueRejection {
+        /// `queue_size` requests waited already.
+        Full = "full",
+        /// It waited for `queue_timeout`.
+        Timeout = "timeout",
+    }
+}
+
+words! {
+    /// Why a worker ended: `worker_exits_total{reason}`.
+    ExitReason {
+        /// The front told it to.
+        Asked = "asked",
+        /// It exited by itself.
+        Exit = "exit",
+        /// A signal that the front did not send.
+        Signal = "signal",
+        /// It was not ready in `worker_start_timeout`.
+        NeverReady = "never_ready",
+        /// It did not answer, or a request took longer than `worker_request_timeout`.
+        Hang = "hang",
+        /// `worker_max_lifetime`.
+        Lifetime = "lifetime",
+        /// `worker_max_requests`.
+        MaxRequests = "max_requests",
+        /// `worker_max_rss`.
+        Rss = "rss",
+    }
+}
+
+words! {
+    /// A step of a reload: `config_reload_duration_seconds{phase}`.
+    Phase {
+        /// Reading the files.
+        Read = "read",
+        /// From text to the things that names stand for.
+        Resolve = "resolve",
+        /// Building the new behaviour.
+        Compile = "compile",
+        /// Binding listeners and starting workers, until they are ready.
+        Prepare = "prepare",
+        /// The pointer store.
+        Swap = "swap",
+        /// Until the old generation's last request is done.
+        Drain = "drain",
+    }
+}
+
+/// Every outcome of a reload.
+pub(super) const OUTCOMES: [Outcome; 3] = [Outcome::Applied, Outcome::Unchanged, Outcome::Rejected];
+/// Everyone who may want one.
+pub(super) const SOURCES: [Source; 4] = [Source::Start, Source::Watch, Source::Admin, Source::Signal];
+
+/// The value of the label `outcome`.
+pub(super) fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied => "applied",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Rejected => "rejected",
+    }
+}
+
+/// The value of the label `source`.
+pub(super) fn source(source: Source) -> &'static str {
+    match source {
+        Source::Start => "start",
+        Source::Watch => "watch",
+        Source::Admin => "admin",
+        Source::Signal => "signal",
+    }
+}
