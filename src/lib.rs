@@ -9,3 +9,5 @@ pub mod config;
 pub mod worker;
 
 pub mod filter;
+
+pub mod admin;
