@@ -12,3 +12,5 @@ pub mod config;
 pub mod worker;
 
 pub mod filter;
+
+pub mod admin;

@@ -7,6 +7,7 @@
 pub mod paste;
 mod setting;
 mod source;
+pub mod watch;
 
 pub use setting::{ConfSource, Setting, Via};
 pub use source::{Reading, Source};

@@ -1,0 +1,198 @@
+//! The routes of the admin API, each a [`Command`] and its answer as JSON.
+//!
+//! Must not know connections or who may ask; the guard has decided before.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::guard::{self, Access};
+use super::peer::Peer;
+use crate::command::{Command, Commands, Outcome, ReloadReport, Source, StatusReport};
+
+/// A question that the daemon has not answered by then is answered 503. A reload has no such limit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// No request of this API has a body that means anything; a larger one is refused unread.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// A body must have arrived by then.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the page may load: its own two files and this API.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// What the routes work with.
+#[derive(Clone)]
+pub(super) struct App {
+    pub(super) commands: Commands,
+    pub(super) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub(super) access: Access,
+    /// The user that the front runs as.
+    pub(super) user: u32,
+}
+
+/// The whole API; every request needs a [`Peer`] among its extensions.
+pub(super) fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(async || page("text/html; charset=utf-8", include_str!("page/index.html"))))
+        .route("/page.css", get(async || page("text/css; charset=utf-8", include_str!("page/page.css"))))
+        .route("/page.js", get(async || page("text/javascript; charset=utf-8", include_str!("page/page.js"))))
+        .route("/metrics", get(metrics))
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/status", get(async |State(app): State<App>| app.tell(Command::Status).await))
+        .route("/tree", get(async |State(app): State<App>| app.tell(Command::Tree).await))
+        .route("/config", get(async |State(app): State<App>| app.tell(Command::Config).await))
+        .route("/workers", get(async |State(app): State<App>| app.tell(Command::Workers).await))
+        .route("/generations", get(async |State(app): State<App>| app.tell(Command::Generations).await))
+        .route("/reload", post(reload))
+        .fallback(async || error(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .layer(middleware::from_fn_with_state(app.clone(), admitted))
+        .with_state(app)
+}
+
+/// Lets a request through the guard, and marks every answer, refusals too.
+async fn admitted(State(app): State<App>, Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut response = match guard::admit(&peer, app.user, &parts, &app.access) {
+        Ok(()) => match swallow(&parts.method, body).await {
+            Ok(()) => next.run(Request::from_parts(parts, Body::empty())).await,
+            Err(refused) => refused,
+        },
+        Err(refusal) => {
+            tracing::warn!("admin: {} {} from {peer} refused: {refusal}", parts.method, parts.uri.path());
+            refusal.into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Reads a body to its end, within bounds, so that the connection can go on.
+async fn swallow(method: &Method, body: Body) -> Result<(), Response> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    match timeout(BODY_TIMEOUT, to_bytes(body, BODY_LIMIT)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off")),
+        Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+impl App {
+    /// Sends a command and waits for the answer; `None` when the daemon is stopping.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// An answer as it is, as JSON.
+    async fn tell<T: Serialize>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Response {
+        match in_time(self.ask(command)).await {
+            Some(report) => Json(report).into_response(),
+            None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+        }
+    }
+}
+
+const SILENT: &str = "the daemon does not answer: it is stopping or stuck";
+
+async fn in_time<T>(answer: impl Future<Output = Option<T>>) -> Option<T> {
+    timeout(PATIENCE, answer).await.ok().flatten()
+}
+
+fn error(status: StatusCode, text: &str) -> Response {
+    (status, Json(json!({ "error": text }))).into_response()
+}
+
+fn page(kind: &'static str, text: &'static str) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static(kind)), (CONTENT_SECURITY_POLICY, POLICY)], text).into_response()
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(CONTENT_TYPE, kind)], (app.metrics)()).into_response()
+}
+
+async fn live(State(app): State<App>) -> Response {
+    probe(&app, "live", |status| status.not_live).await
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    probe(&app, "ready", |status| status.not_ready).await
+}
+
+/// 200 without reasons, 503 with them.
+async fn probe(app: &App, what: &str, reasons: impl FnOnce(StatusReport) -> Vec<String>) -> Response {
+    let reasons = in_time(app.ask(Command::Status)).await.map_or_else(|| vec![SILENT.to_owned()], reasons);
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ what: reasons.is_empty(), "reasons": reasons }))).into_response()
+}
+
+/// What may be asked of a reload. An unknown word is refused rather than ignored: it may be a promise that is not kept.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn reload(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    query: Result<Query<ReloadQuery>, QueryRejection>,
+) -> Response {
+    let dry_run = match query {
+        Ok(Query(query)) => query.dry_run,
+        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
+    // Outlives the connection: what was asked for happens, and its end belongs into the log.
+    let verdict = tokio::spawn(async move {
+        let what = if dry_run { "reload (dry run)" } else { "reload" };
+        tracing::info!("admin: {what} asked by {peer}");
+        let peer = Some(peer.to_string());
+        let report = app.ask(|reply| Command::Reload { source: Source::Admin, peer, dry_run, reply }).await;
+        match &report {
+            Some(report) => tracing::info!("admin: {what} {:?} in {} ms", report.outcome, report.took_ms),
+            None => tracing::warn!("admin: {what} got no verdict: the daemon is stopping"),
+        }
+        report
+    });
+    match verdict.await {
+        Ok(Some(report)) => (reload_status(&report), Json(report)).into_response(),
+        Ok(None) | Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+fn reload_status(report: &ReloadReport) -> StatusCode {
+    match report.outcome {
+        Outcome::Applied | Outcome::Unchanged => StatusCode::OK,
+        Outcome::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

@@ -1,0 +1,171 @@
+//! The routes with a daemon of the test's own behind them, without sockets.
+
+use http::header::{ALLOW, HOST};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tower::ServiceExt;
+
+use super::*;
+use crate::admin::Token;
+use crate::id::Generation;
+use crate::message::{Diagnostic, Place};
+
+/// What the test's daemon says of itself.
+#[derive(Clone, Default)]
+struct Daemon {
+    not_ready: Vec<String>,
+    outcome: Option<Outcome>,
+}
+
+impl Daemon {
+    fn answer(&self, command: Command) {
+        match command {
+            Command::Status(reply) => drop(reply.send(StatusReport {
+                version: "1.2.3",
+                pid: 7,
+                uptime_seconds: 1.5,
+                generation: Generation(7),
+                not_ready: self.not_ready.clone(),
+                not_live: Vec::new(),
+                apis: Vec::new(),
+                config_file_differs: false,
+                last_reload: None,
+                state: "serving",
+            })),
+            Command::Tree(reply) => drop(reply.send(json!({ "tree": 1 }))),
+            Command::Config(reply) => drop(reply.send(json!({ "config": 1 }))),
+            Command::Workers(reply) => drop(reply.send(Vec::new())),
+            Command::Generations(reply) => drop(reply.send(Vec::new())),
+            Command::Reload { peer, dry_run, reply, source } => {
+                assert_eq!(source, Source::Admin);
+                assert_eq!(peer.as_deref(), Some("127.0.0.1:40000"));
+                let place = Place { file: "api-paste.ini".into(), line: 31, column: 12 };
+                drop(reply.send(ReloadReport {
+                    outcome: self.outcome.unwrap(),
+                    generation: Generation(7),
+                    previous: Generation(6),
+                    took_ms: 12,
+                    dry_run,
+                    changes: Vec::new(),
+                    diagnostics: vec![Diagnostic::error(place, "filter `a` is not defined")],
+                }));
+            }
+        }
+    }
+}
+
+/// Status, body and the named header of the answer to one request from this machine.
+async fn ask_with(daemon: Daemon, token: Option<Token>, request: http::request::Builder, body: Body) -> Response {
+    let (commands, mut inbox) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(command) = inbox.recv().await {
+            daemon.answer(command);
+        }
+    });
+    let access = Access { token: watch::channel(token).1, host_names: Vec::new() };
+    let app = App { commands, metrics: Arc::new(|| "pasteway_config_generation 7\n".into()), access, user: 1000 };
+    let peer = Peer::Tcp { remote: "127.0.0.1:40000".parse().unwrap(), local: "127.0.0.1:9774".parse().unwrap() };
+    let request = request.header(HOST, "localhost").extension(peer).body(body).unwrap();
+    router(app).oneshot(request).await.unwrap()
+}
+
+async fn ask(daemon: Daemon, method: &str, path: &str) -> Response {
+    ask_with(daemon, None, Request::builder().method(method).uri(path), Body::empty()).await
+}
+
+async fn json_of(response: Response) -> Value {
+    serde_json::from_slice(&to_bytes(response.into_body(), BODY_LIMIT).await.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn every_reader_answers_and_none_may_be_stored() {
+    for path in
+        ["/", "/page.js", "/metrics", "/live", "/ready", "/status", "/tree", "/config", "/workers", "/generations"]
+    {
+        let response = ask(Daemon::default(), "GET", path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store", "{path}");
+        let post = ask(Daemon::default(), "POST", path).await;
+        assert_eq!(post.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn get_on_what_changes_something_is_405() {
+    let response = ask(Daemon::default(), "GET", "/reload").await;
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers()[ALLOW], "POST");
+    assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+}
+
+#[tokio::test]
+async fn a_rejected_reload_is_422_with_the_diagnostics_and_the_others_are_200() {
+    for (outcome, status, word) in [
+        (Outcome::Applied, 200, "applied"),
+        (Outcome::Unchanged, 200, "unchanged"),
+        (Outcome::Rejected, 422, "rejected"),
+    ] {
+        let daemon = Daemon { outcome: Some(outcome), ..Daemon::default() };
+        let response = ask(daemon, "POST", "/reload").await;
+        assert_eq!(response.status(), status);
+        let report = json_of(response).await;
+        assert_eq!(report["outcome"], word);
+        assert_eq!(report["generation"], 7);
+        assert_eq!(report["diagnostics"][0]["file"], "api-paste.ini");
+        assert_eq!(report["diagnostics"][0]["line"], 31);
+        assert_eq!(report.get("dry_run"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_reaches_the_daemon_and_an_unknown_wish_does_not() {
+    let daemon = Daemon { outcome: Some(Outcome::Applied), ..Daemon::default() };
+    let report = json_of(ask(daemon.clone(), "POST", "/reload?dry_run=true").await).await;
+    assert_eq!(report["dry_run"], true);
+    for wish in ["dry_run=maybe", "confirm=30"] {
+        let response = ask(daemon.clone(), "POST", &format!("/reload?{wish}")).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{wish}");
+    }
+}
+
+#[tokio::test]
+async fn not_ready_is_503_with_the_reasons() {
+    let daemon = Daemon { not_ready: vec!["ec2 has no serving worker".into()], ..Daemon::default() };
+    assert_eq!(ask(daemon.clone(), "GET", "/live").await.status(), StatusCode::OK);
+    let response = ask(daemon, "GET", "/ready").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(json_of(response).await, json!({ "ready": false, "reasons": ["ec2 has no serving worker"] }));
+}
+
+#[tokio::test]
+async fn a_stopping_daemon_is_neither_live_nor_silent() {
+    let (commands, inbox) = mpsc::channel(1);
+    drop(inbox);
+    let access = Access { token: watch::channel(None).1, host_names: Vec::new() };
+    let router = router(App { commands, metrics: Arc::new(String::new), access, user: 0 });
+    for path in ["/live", "/status"] {
+        let peer = Peer::Unix { uid: 0, pid: None };
+        let request = Request::get(path).header(HOST, "localhost").extension(peer).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_guard_stands_before_every_route() {
+    let foreign = || Request::get("/status").header("origin", "http://evil.example");
+    let response = ask_with(Daemon::default(), None, foreign(), Body::empty()).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    let post = Request::post("/reload");
+    let response = ask_with(Daemon::default(), Token::new("s3cret"), post, Body::empty()).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+}
+
+#[tokio::test]
+async fn a_large_body_is_refused() {
+    let body = Body::from(vec![b'x'; BODY_LIMIT + 1]);
+    let response = ask_with(Daemon::default(), None, Request::post("/reload"), body).await;
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}

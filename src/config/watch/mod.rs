@@ -1,0 +1,236 @@
+//! The file watcher: tells when an edit of the files that a load was made from is over.
+//!
+//! ```text
+//! paths ─▶ route (names in directories) ─▶ events (inotify) ─▶ signs ─▶ settle ─▶ one `()` per edit
+//!                                           print (stat) ─▶ looks ─────▶
+//! ```
+//!
+//! Must not know what the files mean or what is done about an edit; it never opens them.
+
+mod events;
+mod print;
+mod route;
+mod settle;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use tokio::sync::mpsc;
+
+use events::Events;
+use print::Print;
+use settle::{Settle, Sign};
+
+/// The watcher sleeps this long after it heard something, so that no storm of events can keep a core busy.
+const PACE: Duration = Duration::from_millis(5);
+
+/// How often the ways to the files are walked when they change while they are walked.
+const WALKS: usize = 8;
+
+/// How changes are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchMode {
+    /// By the kernel's events; falls back to [`WatchMode::Poll`], with a warning, when the kernel gives none.
+    Events,
+    /// By looking at the files again and again: for network file systems, which raise no events for what others write.
+    Poll,
+}
+
+/// A thread that watches files; ends when this is dropped.
+#[derive(Debug)]
+pub struct Watcher {
+    orders: Sender<Order>,
+    wake: Arc<OwnedFd>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Watch { paths: Vec<PathBuf>, read: SystemTime },
+    Stop,
+}
+
+impl Watcher {
+    /// Starts the thread. The receiver gets one `()` per edit, `settle` after its last change; edits that nobody has
+    /// received yet count as one.
+    ///
+    /// # Errors
+    /// No thread or file descriptor is left.
+    pub fn start(mode: WatchMode, settle: Duration) -> io::Result<(Self, mpsc::Receiver<()>)> {
+        let (orders, inbox) = channel();
+        let (edits, receiver) = mpsc::channel(1);
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let events = match mode {
+            WatchMode::Poll => None,
+            WatchMode::Events => Events::new().inspect_err(falls_back).ok(),
+        };
+        let eyes = Eyes {
+            inbox,
+            edits,
+            wake: Arc::clone(&wake),
+            events,
+            tick: settle.clamp(Duration::from_millis(100), Duration::from_secs(1)),
+            paths: Vec::new(),
+            settle: Settle::new(settle, Print::new()),
+        };
+        thread::Builder::new().name("watch".into()).spawn(move || eyes.run())?;
+        Ok((Self { orders, wake }, receiver))
+    }
+
+    /// Replaces the set of watched paths: files, directories, and what does not exist yet.
+    ///
+    /// `read` is the time at which the load began that read them. A path that is new in the set and was changed since is
+    /// reported, so that no edit is lost between the reading and the watching.
+    pub fn watch(&self, paths: Vec<PathBuf>, read: SystemTime) {
+        self.order(Order::Watch { paths, read });
+    }
+
+    fn order(&self, order: Order) {
+        // Both fail only when the thread is gone, which happens when nobody receives its reports.
+        let _ = self.orders.send(order);
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.order(Order::Stop);
+    }
+}
+
+fn falls_back(error: &io::Error) {
+    tracing::warn!(
+        "the kernel gives no file events: {error}; files are polled instead \
+         (help: raise fs.inotify.max_user_instances and max_user_watches, or set watch = poll)"
+    );
+}
+
+/// The thread's own state.
+struct Eyes {
+    inbox: Receiver<Order>,
+    edits: mpsc::Sender<()>,
+    wake: Arc<OwnedFd>,
+    /// `None` = poll.
+    events: Option<Events>,
+    /// Time between two looks when polling.
+    tick: Duration,
+    paths: Vec<PathBuf>,
+    settle: Settle<Print>,
+}
+
+impl Eyes {
+    fn run(mut self) {
+        loop {
+            if let Err(error) = self.wait() {
+                tracing::error!("files are no longer watched: {error}");
+                return;
+            }
+            loop {
+                match self.inbox.try_recv() {
+                    Ok(Order::Watch { paths, read }) => self.replace(paths, read),
+                    Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return,
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            self.hear();
+            let now = Instant::now();
+            if self.settle.due().is_some_and(|due| due <= now)
+                && self.settle.look(now, print::look(&self.paths))
+                && matches!(self.edits.try_send(()), Err(mpsc::error::TrySendError::Closed(())))
+            {
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until there is an order, an event or a look to take.
+    fn wait(&self) -> io::Result<()> {
+        let due = self.settle.due().map(|due| due.saturating_duration_since(Instant::now()));
+        let tick = self.events.is_none().then_some(self.tick);
+        let timeout = due.into_iter().chain(tick).min().and_then(|wait| Timespec::try_from(wait).ok());
+        let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
+        fds.extend(self.events.as_ref().map(|events| PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Empty unless there was an order.
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        Ok(())
+    }
+
+    /// Takes what the kernel has to say; when polling, looks for itself.
+    fn hear(&mut self) {
+        let Some(events) = &mut self.events else {
+            if self.settle.due().is_none() && print::look(&self.paths) != *self.settle.base() {
+                self.settle.hear(Instant::now(), Sign::Doubt);
+            }
+            return;
+        };
+        match events.hear() {
+            Ok(heard) => {
+                let now = Instant::now();
+                for sign in heard.signs {
+                    self.settle.hear(now, sign);
+                }
+                if heard.rerouted {
+                    self.reroute();
+                }
+                if heard.anything {
+                    thread::sleep(PACE);
+                }
+            }
+            Err(error) => self.poll_instead(&error),
+        }
+    }
+
+    /// Watches the directories that lead to the paths now. What is made in a directory before its watch stands raises
+    /// no event, hence the second walk.
+    fn reroute(&mut self) {
+        let Some(events) = &mut self.events else { return };
+        let mut ways = route::directories(&self.paths);
+        for _ in 0..WALKS {
+            if let Err(error) = events.watch(ways.clone()) {
+                return self.poll_instead(&error);
+            }
+            let now = route::directories(&self.paths);
+            if now == ways {
+                return;
+            }
+            ways = now;
+        }
+    }
+
+    fn poll_instead(&mut self, error: &io::Error) {
+        falls_back(error);
+        self.events = None;
+    }
+
+    fn replace(&mut self, paths: Vec<PathBuf>, read: SystemTime) {
+        self.paths = paths;
+        self.reroute();
+        let print = print::look(&self.paths);
+        let mut base = print.clone();
+        base.retain(|path, stat| match self.settle.base().get(path) {
+            Some(known) => {
+                stat.clone_from(known);
+                true
+            }
+            None => !print::changed_since(path, read),
+        });
+        let differs = base != print;
+        self.settle.rebase(base);
+        if differs {
+            self.settle.hear(Instant::now(), Sign::Doubt);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

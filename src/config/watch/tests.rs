@@ -1,0 +1,208 @@
+//! The watcher on real files, each edit as some editor or orchestrator does it.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::*;
+
+const SETTLE: Duration = Duration::from_millis(40);
+const SOON: Duration = Duration::from_secs(3);
+const NEVER: Duration = Duration::from_millis(250);
+
+/// A directory with a `nova.conf`, and a watcher that knows it.
+struct Bench {
+    dir: PathBuf,
+    conf: PathBuf,
+    watcher: Watcher,
+    edits: mpsc::Receiver<()>,
+    _keep: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(mode: WatchMode) -> Self {
+        Self::with(mode, |dir| fs::write(dir.join("nova.conf"), "[DEFAULT]\n").unwrap())
+    }
+
+    fn with(mode: WatchMode, lay: impl FnOnce(&Path)) -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let dir = keep.path().join("nova");
+        fs::create_dir(&dir).unwrap();
+        lay(&dir);
+        let (watcher, edits) = Watcher::start(mode, SETTLE).unwrap();
+        let mut bench = Self { conf: dir.join("nova.conf"), dir, watcher, edits, _keep: keep };
+        bench.watch(vec![bench.conf.clone()]);
+        bench
+    }
+
+    /// Watches and waits until the watch stands: a name that is watched for this alone appears and is reported.
+    fn watch(&mut self, mut paths: Vec<PathBuf>) {
+        let probe = self.dir.join("probe");
+        paths.push(probe.clone());
+        self.watcher.watch(paths, SystemTime::now() + SOON);
+        while !self.edited(SETTLE * 3) {
+            if fs::remove_file(&probe).is_err() {
+                fs::write(&probe, "").unwrap();
+            }
+        }
+        while self.edited(SETTLE * 3) {}
+    }
+
+    /// Whether an edit is reported in time.
+    fn edited(&mut self, within: Duration) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(within, self.edits.recv()).await }) == Ok(Some(()))
+    }
+
+    /// One edit was reported, and it stays at one.
+    #[track_caller]
+    fn edited_once(&mut self) {
+        assert!(self.edited(SOON), "the edit is reported");
+        assert!(!self.edited(NEVER), "and only once");
+    }
+}
+
+#[test]
+fn a_rename_over_the_file_is_one_edit_each_time() {
+    let mut b = Bench::new(WatchMode::Events);
+    for text in ["a", "b", "c"] {
+        fs::write(b.dir.join("nova.conf.new"), text).unwrap();
+        fs::rename(b.dir.join("nova.conf.new"), &b.conf).unwrap();
+        b.edited_once();
+    }
+}
+
+#[test]
+fn truncate_and_write_in_steps_is_one_edit_after_the_close() {
+    let mut b = Bench::new(WatchMode::Events);
+    let mut file = File::create(&b.conf).unwrap();
+    for _ in 0..3 {
+        file.write_all(b"debug = true\n").unwrap();
+        assert!(!b.edited(SETTLE * 3), "still open");
+    }
+    drop(file);
+    b.edited_once();
+}
+
+#[test]
+fn a_file_that_is_deleted_and_made_anew_is_followed() {
+    let mut b = Bench::new(WatchMode::Events);
+    fs::remove_file(&b.conf).unwrap();
+    b.edited_once();
+    fs::write(&b.conf, "new").unwrap();
+    b.edited_once();
+    fs::write(&b.conf, "newer").unwrap();
+    b.edited_once();
+}
+
+#[test]
+fn a_config_map_swap_is_one_edit_each_time() {
+    let mut b = Bench::with(WatchMode::Events, |dir| {
+        fs::create_dir(dir.join("..1")).unwrap();
+        fs::write(dir.join("..1/nova.conf"), "1").unwrap();
+        symlink("..1", dir.join("..data")).unwrap();
+        symlink("..data/nova.conf", dir.join("nova.conf")).unwrap();
+    });
+    for n in 2..4 {
+        let new = format!("..{n}");
+        fs::create_dir(b.dir.join(&new)).unwrap();
+        fs::write(b.dir.join(&new).join("nova.conf"), new.as_bytes()).unwrap();
+        symlink(&new, b.dir.join("..data_tmp")).unwrap();
+        fs::rename(b.dir.join("..data_tmp"), b.dir.join("..data")).unwrap();
+        fs::remove_dir_all(b.dir.join(format!("..{}", n - 1))).unwrap();
+        b.edited_once();
+    }
+    fs::write(b.dir.join("..3/nova.conf"), "in place").unwrap();
+    b.edited_once();
+}
+
+#[test]
+fn a_directory_that_is_replaced_is_followed() {
+    let mut b = Bench::new(WatchMode::Events);
+    let new = b.dir.with_file_name("nova.new");
+    fs::create_dir(&new).unwrap();
+    fs::write(new.join("nova.conf"), "new").unwrap();
+    fs::rename(&b.dir, b.dir.with_file_name("nova.old")).unwrap();
+    fs::rename(&new, &b.dir).unwrap();
+    b.edited_once();
+    fs::write(&b.conf, "in the new directory").unwrap();
+    b.edited_once();
+    fs::write(b.dir.with_file_name("nova.old").join("nova.conf"), "in the old one").unwrap();
+    assert!(!b.edited(NEVER));
+}
+
+#[test]
+fn a_file_in_directories_that_do_not_exist_is_awaited() {
+    let mut b = Bench::new(WatchMode::Events);
+    let late = b.dir.join("a/b/late.conf");
+    b.watch(vec![late.clone()]);
+    fs::create_dir_all(b.dir.join("a/b")).unwrap();
+    fs::write(&late, "here").unwrap();
+    assert!(b.edited(SOON));
+    while b.edited(NEVER) {}
+    fs::write(&late, "again").unwrap();
+    b.edited_once();
+}
+
+#[test]
+fn strangers_and_readers_are_no_edit() {
+    let mut b = Bench::new(WatchMode::Events);
+    let mut log = File::create(b.dir.join("nova-api.log")).unwrap();
+    for _ in 0..100 {
+        log.write_all(b"a line\n").unwrap();
+        fs::read(&b.conf).unwrap();
+        fs::read_dir(&b.dir).unwrap().for_each(drop);
+    }
+    fs::rename(b.dir.join("nova-api.log"), b.dir.join("nova-api.log.1")).unwrap();
+    assert!(!b.edited(NEVER));
+}
+
+#[test]
+fn a_watched_directory_tells_new_names_but_no_editors_scratch_files() {
+    let mut b = Bench::new(WatchMode::Events);
+    b.watch(vec![b.dir.clone()]);
+    fs::write(b.dir.join(".10-local.conf.swp"), "").unwrap();
+    fs::write(b.dir.join("10-local.conf~"), "").unwrap();
+    fs::write(b.dir.join("4913"), "").unwrap();
+    fs::remove_file(b.dir.join("4913")).unwrap();
+    assert!(!b.edited(NEVER));
+    fs::write(b.dir.join("10-local.conf"), "").unwrap();
+    b.edited_once();
+}
+
+#[test]
+fn a_storm_of_renames_is_few_edits_and_its_end_is_seen() {
+    let mut b = Bench::new(WatchMode::Events);
+    let until = Instant::now() + Duration::from_millis(400);
+    while Instant::now() < until {
+        fs::write(b.dir.join("new"), "x").unwrap();
+        fs::rename(b.dir.join("new"), &b.conf).unwrap();
+    }
+    let mut edits = 0;
+    while b.edited(NEVER) {
+        edits += 1;
+    }
+    assert!((1..=3).contains(&edits), "{edits}");
+}
+
+#[test]
+fn what_was_written_between_reading_and_watching_is_reported() {
+    let mut b = Bench::new(WatchMode::Events);
+    let paste = b.dir.join("api-paste.ini");
+    fs::write(&paste, "").unwrap();
+    b.watcher.watch(vec![b.conf.clone(), paste], SystemTime::UNIX_EPOCH);
+    b.edited_once();
+}
+
+#[test]
+fn polling_sees_a_rename_and_a_rewrite() {
+    let mut b = Bench::new(WatchMode::Poll);
+    fs::write(b.dir.join("new"), "x").unwrap();
+    fs::rename(b.dir.join("new"), &b.conf).unwrap();
+    b.edited_once();
+    fs::write(&b.conf, "longer than before").unwrap();
+    b.edited_once();
+    fs::remove_file(&b.conf).unwrap();
+    b.edited_once();
+}
