@@ -4,6 +4,8 @@
 //!
 //! Must not know workers, filters or the proxy.
 
+pub mod options;
+pub mod oslo;
 pub mod paste;
 mod setting;
 mod source;

@@ -1,0 +1,94 @@
+//! Group `[pasteway]`: the options that Nova has not.
+//!
+//! Must not know how a value is found.
+
+use super::{Opt, options};
+use crate::command::Class::{self, Live, Rebind, Rolling};
+use crate::config::oslo::Kind;
+use crate::release::Release;
+
+const FIRST: Release = Release::HAVANA;
+const WORKER_KINDS: &[&str] = &["auto", "python", "builtin", "command", "external"];
+
+const fn ours(name: &'static str, kind: Kind, change: Class) -> Opt {
+    Opt::new("pasteway", name, kind, change)
+}
+
+/// Options of `[pasteway]` that a later version reads. One that is set is an error, so that nobody relies on it.
+pub const NOT_YET: &[&str] = &[
+    "worker_python",
+    "worker_command",
+    "worker_app",
+    "worker_protocol",
+    "worker_max_requests",
+    "worker_max_lifetime",
+    "worker_max_rss",
+    "worker_request_timeout",
+    "reload_confirm",
+    "drain_kill_timeout",
+];
+
+options! {
+    /// Addresses of the admin API: `HOST:PORT` or `unix:/path`, several with commas; empty is none.
+    ADMIN_LISTEN = ours("admin_listen", Kind::LIST, Rebind).defaults(&[(FIRST, "127.0.0.1:9774")]);
+    /// A file with the token that admin requests must carry.
+    ADMIN_TOKEN_FILE = ours("admin_token_file", Kind::Text, Live);
+    /// The directory of sockets and frozen files; /run/pasteway, else one under $XDG_RUNTIME_DIR, else a fresh one.
+    RUNTIME_DIR = ours("runtime_dir", Kind::Text, Rebind);
+    /// Threads that carry requests; one per CPU when unset.
+    FRONT_THREADS = ours("front_threads", Kind::at_most(1, 1024), Rebind);
+    /// What the workers are: builtin or external.
+    WORKER_KIND = ours("worker_kind", Kind::Choice(WORKER_KINDS), Rolling).defaults(&[(FIRST, "auto")]);
+    /// The same for one API.
+    WORKER_KIND_API = ours("worker_kind_<api>", Kind::Choice(WORKER_KINDS), Rolling);
+    /// Unix sockets of external workers.
+    WORKER_SOCKETS = ours("worker_sockets", Kind::LIST, Rolling).defaults(&[(FIRST, "")]);
+    /// The same for one API.
+    WORKER_SOCKETS_API = ours("worker_sockets_<api>", Kind::LIST, Rolling);
+    /// Requests that one worker takes at once; [wsgi] default_pool_size when unset.
+    WORKER_THREADS = ours("worker_threads", Kind::at_least(1), Live);
+    /// Workers that may be starting at the same time.
+    WORKER_SURGE = ours("worker_surge", Kind::at_least(1), Live).defaults(&[(FIRST, "1")]);
+    /// Seconds that a worker may take to become ready.
+    WORKER_START_TIMEOUT = ours("worker_start_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "60")]);
+    /// Seconds that a worker may take to end; graceful_shutdown_timeout when unset.
+    WORKER_STOP_TIMEOUT = ours("worker_stop_timeout", Kind::Seconds, Live);
+    /// Method and path of the probe that an external worker must answer before it serves.
+    WORKER_READY_REQUEST = ours("worker_ready_request", Kind::Text, Live).defaults(&[(FIRST, "GET /")]);
+    /// What becomes of chunked request bodies: passed on, spooled into one with a length, or refused.
+    WORKER_CHUNKED = ours("worker_chunked", Kind::Choice(&["pass", "spool", "refuse"]), Live);
+    /// How a worker is chosen.
+    BALANCE = ours("balance", Kind::Choice(&["least_request", "p2c_ewma", "round_robin"]), Live)
+        .defaults(&[(FIRST, "least_request")]);
+    /// Requests of one API that may wait for a worker.
+    QUEUE_SIZE = ours("queue_size", Kind::at_least(0), Live).defaults(&[(FIRST, "1024")]);
+    /// Seconds that one may wait.
+    QUEUE_TIMEOUT = ours("queue_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "30")]);
+    /// Filter factories that are to run in the worker although the front knows them.
+    PYTHON_FILTERS = ours("python_filters", Kind::LIST, Rolling).defaults(&[(FIRST, "")]);
+    /// Filter factories that are to run in the front.
+    NATIVE_FILTERS = ours("native_filters", Kind::LIST, Rolling).defaults(&[(FIRST, "")]);
+    /// The Nova release whose defaults and answers hold; auto tells it by the layout of the Paste file.
+    RELEASE = ours("release", Kind::Text, Rolling).defaults(&[(FIRST, "auto")]);
+    /// How the Paste file is read: as Python 2 or Python 3 reads it.
+    INI_DIALECT = ours("ini_dialect", Kind::Choice(&["auto", "py2", "py3"]), Rolling).defaults(&[(FIRST, "auto")]);
+    /// The generation of PasteDeploy whose rules hold.
+    PASTE_LIBRARY = ours("paste_library", Kind::Choice(&["auto", "1", "2"]), Rolling).defaults(&[(FIRST, "auto")]);
+    /// Whether changed files are loaded by themselves: true, false, or poll.
+    WATCH = ours("watch", Kind::AnyCase(&["true", "false", "poll", "1", "0", "on", "off", "yes", "no"]), Live)
+        .defaults(&[(FIRST, "true")]);
+    /// Seconds without a change before a file is read.
+    WATCH_SETTLE = ours("watch_settle", Kind::Seconds, Live).defaults(&[(FIRST, "0.1")]);
+    /// Seconds that requests of an old generation may take to end.
+    DRAIN_TIMEOUT = ours("drain_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "60")]);
+    /// The same for one API.
+    DRAIN_TIMEOUT_API = ours("drain_timeout_<api>", Kind::Seconds, Live);
+    /// Seconds between SIGTERM and the end of accepting.
+    LAME_DUCK = ours("lame_duck", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
+    /// Networks whose X-Forwarded-*, Forwarded and PROXY headers are believed.
+    TRUSTED_PROXIES = ours("trusted_proxies", Kind::LIST, Live);
+    /// Whether requests are logged.
+    ACCESS_LOG = ours("access_log", Kind::Bool, Live).defaults(&[(FIRST, "true")]);
+    /// How log lines look: as oslo.log's, or JSON.
+    PASTEWAY_LOG_FORMAT = ours("log_format", Kind::Choice(&["oslo", "json"]), Live).defaults(&[(FIRST, "oslo")]);
+}

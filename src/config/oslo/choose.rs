@@ -1,0 +1,140 @@
+//! Precedence: which of the texts that set an option counts (`_Namespace._get_value`, `ConfigOpts._do_get`).
+//!
+//! Must not know types or substitution.
+
+use super::Library;
+use super::parser::Document;
+use crate::message::Place;
+
+/// What was taken in, one after the other; a later layer wins.
+#[derive(Debug)]
+pub(super) enum Layer {
+    /// A file.
+    File(Document),
+    /// An option of the command line, of `[DEFAULT]`.
+    Argument { name: String, value: String },
+}
+
+/// The texts that count for an option, and where they are from.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// One, or all of an option that may be given several times.
+    pub texts: Vec<String>,
+    pub origin: Origin,
+    /// The spelling that was used, where it is an old one.
+    pub old_name: Option<(String, String)>,
+}
+
+/// Where a text comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    File(Place),
+    Environment(String),
+    CommandLine,
+    Default,
+}
+
+impl Origin {
+    /// As `LocationInfo` prints in error texts.
+    pub fn original(&self) -> String {
+        let (location, detail) = match self {
+            Self::File(place) => ("user: (4, True)", place.file.display().to_string()),
+            Self::CommandLine => ("command_line: (5, True)", String::new()),
+            Self::Environment(name) => ("environment: (6, True)", name.clone()),
+            Self::Default => ("opt_default: (1, False)", String::new()),
+        };
+        format!("LocationInfo(location=<Locations.{location}>, detail='{detail}')")
+    }
+
+    pub fn place(&self) -> Option<&Place> {
+        if let Self::File(place) = self { Some(place) } else { None }
+    }
+}
+
+/// How an option is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub group: &'a str,
+    pub name: &'a str,
+    /// Older names, best first.
+    pub deprecated: &'a [(&'a str, &'a str)],
+    /// Whether `group` and `name` count, or only the older names do.
+    pub current: bool,
+    pub cli: bool,
+    pub multi: bool,
+}
+
+impl<'a> Wanted<'a> {
+    /// The names in the order in which one file is searched.
+    fn names(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.current.then_some((self.group, self.name)).into_iter().chain(self.deprecated.iter().copied())
+    }
+
+    /// The text that counts. `variable` looks an environment variable up.
+    pub fn choose<'v>(
+        &self,
+        layers: &[Layer],
+        library: Library,
+        variable: impl FnOnce(&str) -> Option<&'v String>,
+    ) -> Option<Found> {
+        let found = if self.multi { self.all(layers) } else { layers.iter().rev().find_map(|layer| self.one(layer)) };
+        if library == Library::New {
+            // A value of the command line beats the environment only while no file sets the option too: a quirk of
+            // oslo.config, whose files overwrite what the command line had set.
+            let given = matches!(&found, Some(Found { origin: Origin::CommandLine, .. }));
+            let in_file = |layer: &Layer| matches!(layer, Layer::File(_)) && self.one(layer).is_some();
+            if !given || layers.iter().any(in_file) {
+                let name = format!("OS_{}__{}", self.group.to_uppercase(), self.name.to_uppercase());
+                if let Some(text) = variable(&name) {
+                    let origin = Origin::Environment(name);
+                    return Some(Found { texts: vec![text.clone()], origin, old_name: None });
+                }
+            }
+        }
+        found
+    }
+
+    fn one(&self, layer: &Layer) -> Option<Found> {
+        match layer {
+            Layer::File(document) => self.names().find_map(|(group, name)| {
+                let assignment = document.last(group, name)?;
+                Some(Found {
+                    texts: vec![assignment.value.clone()],
+                    origin: Origin::File(assignment.place.clone()),
+                    old_name: self.old_name(group, name),
+                })
+            }),
+            Layer::Argument { name, value } => (self.cli && name == self.name).then(|| Found {
+                texts: vec![value.clone()],
+                origin: Origin::CommandLine,
+                old_name: None,
+            }),
+        }
+    }
+
+    /// Earlier files first; inside one file, the first name that is there.
+    fn all(&self, layers: &[Layer]) -> Option<Found> {
+        let mut found: Option<Found> = None;
+        for layer in layers {
+            let Layer::File(document) = layer else { continue };
+            let Some((group, name)) = self.names().find(|(group, name)| !document.all(group, name).is_empty()) else {
+                continue;
+            };
+            let all = document.all(group, name);
+            let texts = all.iter().map(|assignment| assignment.value.clone());
+            match &mut found {
+                Some(found) => found.texts.extend(texts),
+                None => {
+                    let origin = Origin::File(all.first().map(|a| a.place.clone()).unwrap_or_default());
+                    found = Some(Found { texts: texts.collect(), origin, old_name: self.old_name(group, name) });
+                }
+            }
+        }
+        found
+    }
+
+    /// The name, if it is one to warn of.
+    fn old_name(&self, group: &str, name: &str) -> Option<(String, String)> {
+        (self.current && (group, name) != (self.group, self.name)).then(|| (group.to_owned(), name.to_owned()))
+    }
+}

@@ -1,0 +1,311 @@
+//! The options of one load: from every place that may set them to typed values.
+//!
+//! Must not know what any option means.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::choose::{Found, Layer, Origin, Wanted};
+use super::files::{self, Environment, Plan, Step};
+use super::parser::{self, normalize};
+use super::read::{Fault, Trail};
+use super::types::{FromValue, Kind, Value};
+use super::{Arguments, Library};
+use crate::config::options::{self, Opt};
+use crate::config::{ConfSource, Reading, Setting, Via};
+use crate::message::{Diagnostic, Place};
+use crate::release::Release;
+
+/// All that was read, ready to be asked.
+#[derive(Debug)]
+pub struct Conf {
+    pub(super) library: Library,
+    pub(super) layers: Vec<Layer>,
+    pub(super) find: fn(&str, &str) -> Option<&'static Opt>,
+    program: String,
+    release: Cell<Option<Release>>,
+    env: Environment,
+    dirs: Vec<PathBuf>,
+    paste: Option<PathBuf>,
+    old_names: RefCell<IndexMap<(String, String), (String, Option<Place>)>>,
+    faults: RefCell<Vec<Diagnostic>>,
+}
+
+impl Conf {
+    /// Reads every file that the command line, the environment and the search path name.
+    ///
+    /// # Errors
+    /// All that keeps the original from starting: files that are not there or cannot be parsed, with the original's
+    /// error first.
+    pub fn load(
+        reading: &Reading,
+        arguments: &Arguments,
+        env: &Environment,
+        library: Library,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        Self::load_with(options::find_any, reading, arguments, env, library)
+    }
+
+    pub(super) fn load_with(
+        find: fn(&str, &str) -> Option<&'static Opt>,
+        reading: &Reading,
+        arguments: &Arguments,
+        env: &Environment,
+        library: Library,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let Plan { steps, dirs, paste, mut problems } = files::plan(reading, arguments, env, library);
+        let mut layers = Vec::new();
+        let mut missing = Vec::new();
+        for step in steps {
+            match step {
+                Step::Option { name, value } => layers.push(Layer::Argument { name, value }),
+                Step::File(path) => match reading.file(&env.cwd.join(&path)) {
+                    Ok(source) => {
+                        let (document, found) = parser::parse(&path, &source.bytes, library);
+                        problems.extend(found);
+                        layers.push(Layer::File(document));
+                    }
+                    Err(error) => missing.push((path, error)),
+                },
+            }
+        }
+        problems.extend(unreadable(&missing, library));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            library,
+            layers,
+            find,
+            program: arguments.program.clone(),
+            release: Cell::new(None),
+            env: env.clone(),
+            dirs,
+            paste,
+            old_names: RefCell::default(),
+            faults: RefCell::default(),
+        })
+    }
+
+    /// Says whose defaults and names hold. Until then the newest release's defaults do, and every name.
+    pub fn set_release(&self, release: Release) {
+        self.release.set(Some(release));
+    }
+
+    /// The release that was set.
+    pub fn release(&self) -> Option<Release> {
+        self.release.get()
+    }
+
+    /// Which oslo.config's rules hold.
+    pub fn library(&self) -> Library {
+        self.library
+    }
+
+    /// The program's name, after which its log file and `<program>.conf` are named.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// The environment of the load.
+    pub fn environment(&self) -> &Environment {
+        &self.env
+    }
+
+    /// The files that were read, as they were named, in their order.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let path = |layer: &Layer| match layer {
+            Layer::File(document) => Some(document.path.clone()),
+            Layer::Argument { .. } => None,
+        };
+        self.layers.iter().filter_map(path).collect()
+    }
+
+    /// The paste file that `OS_NOVA_CONFIG_FILES` names, which beats `api_paste_config`.
+    pub(super) fn wsgi_paste_file(&self) -> Option<&Path> {
+        self.paste.as_deref()
+    }
+
+    pub(super) fn config_dirs(&self) -> &[PathBuf] {
+        &self.dirs
+    }
+
+    /// The value of an option.
+    ///
+    /// # Errors
+    /// Its text is not of its type, or refers to what there is not; or it is unset and `T` cannot say so.
+    pub fn get<T: FromValue>(&self, opt: &'static Opt) -> Result<T, Diagnostic> {
+        self.get_named(opt.group, opt.name)
+    }
+
+    /// The value of an option that each API has: `API_LISTEN` for `ec2` is `ec2_listen`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_for<T: FromValue>(&self, opt: &'static Opt, api: &str) -> Result<T, Diagnostic> {
+        self.get_named(opt.group, &opt.name.replace("<api>", api))
+    }
+
+    fn get_named<T: FromValue>(&self, group: &str, name: &str) -> Result<T, Diagnostic> {
+        let value = self.value(group, name).map_err(|fault| self.diagnostic(group, name, fault))?;
+        let unset = matches!(value, Value::None);
+        T::from_value(value).ok_or_else(|| {
+            let place = self.place(group, name);
+            if unset {
+                Diagnostic::error(place, format!("{} has no value", shown(group, name))).help("set it")
+            } else {
+                Diagnostic::error(place, format!("{} is out of range", shown(group, name)))
+                    .help("write a smaller number")
+            }
+        })
+    }
+
+    /// The typed value, or what Python would have raised.
+    pub(super) fn value(&self, group: &str, name: &str) -> Result<Value, Fault> {
+        let mut trail = Trail::default();
+        let value = self.read(group, name, &mut trail);
+        // Attribute access on [DEFAULT] turns every error but a ValueError of the newer library into this one;
+        // attribute access on a group turns none.
+        value.map_err(|fault| match self.library {
+            _ if group != "DEFAULT" => fault,
+            Library::New if fault.is_value_error() => fault,
+            library => Fault::no_such_option(name, group, library).because(fault),
+        })
+    }
+
+    fn diagnostic(&self, group: &str, name: &str, fault: Fault) -> Diagnostic {
+        let message = format!("{}: {}", shown(group, name), fault.fact);
+        let mut found = Diagnostic::error(self.place(group, name), message).original(fault.class, fault.text);
+        found.help = fault.help.or_else(|| (self.find)(group, name).map(|opt| format!("it is:{}", opt.help)));
+        found
+    }
+
+    /// The line that sets an option; `None` when no file does.
+    pub fn place(&self, group: &str, name: &str) -> Option<Place> {
+        self.choose(group, name).and_then(|found| found.origin.place().cloned())
+    }
+
+    /// Every (group, name) that a file sets, known or not, with the place of the assignment that comes last.
+    pub fn assigned(&self) -> IndexMap<(String, String), Place> {
+        let mut all = IndexMap::new();
+        for layer in &self.layers {
+            if let Layer::File(document) = layer {
+                all.extend(document.keys().map(|(g, n, a)| ((g.to_owned(), n.to_owned()), a.place.clone())));
+            }
+        }
+        all
+    }
+
+    /// The old names that were used so far, each once.
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        let warning = |((group, name), (new, place)): (&(String, String), &(String, Option<Place>))| {
+            let text = format!("{} is a deprecated name", shown(group, name));
+            Diagnostic::warning(place.clone(), text).help(format!("write {new}"))
+        };
+        self.old_names.borrow().iter().map(warning).collect()
+    }
+
+    /// What was wrong with options that were asked for by [`raw`](ConfSource::raw), which cannot say it.
+    pub fn faults(&self) -> Vec<Diagnostic> {
+        self.faults.borrow().clone()
+    }
+
+    /// The text that counts for an option, its default included.
+    pub(super) fn choose(&self, group: &str, name: &str) -> Option<Found> {
+        let opt = (self.find)(group, name);
+        // An option that was asked for by an old name is the option.
+        let pattern = opt.is_some_and(|opt| opt.name.contains('<'));
+        let (group, name) = opt.filter(|_| !pattern).map_or((group, name), |opt| (opt.group, opt.name));
+        let release = self.release.get();
+        let wanted = Wanted {
+            group,
+            name,
+            deprecated: opt.map_or(&[], |opt| opt.deprecated),
+            current: opt.is_none_or(|opt| release.is_none_or(|release| release >= opt.since)),
+            cli: opt.is_some_and(|opt| opt.cli),
+            multi: opt.is_some_and(|opt| opt.kind == Kind::Multi),
+        };
+        let found = wanted.choose(&self.layers, self.library, |name| self.env.vars.get(name));
+        if let Some(Found { old_name: Some(old), origin, .. }) = &found {
+            if release.is_some() || opt.is_some_and(|opt| opt.since == Release::HAVANA) {
+                let entry = (shown(group, name), origin.place().cloned());
+                self.old_names.borrow_mut().entry(old.clone()).or_insert(entry);
+            }
+        }
+        found.or_else(|| {
+            let text = match (group, name) {
+                ("DEFAULT", "host") => self.env.hostname.as_str(),
+                ("DEFAULT", "my_ip") => self.env.my_ip.as_str(),
+                _ => opt?.default(release.unwrap_or(Release::NEWEST))?,
+            };
+            Some(Found { texts: vec![text.to_owned()], origin: Origin::Default, old_name: None })
+        })
+    }
+
+    /// Groups that have an option in the table or stand in a file.
+    pub(super) fn is_group(&self, name: &str) -> bool {
+        let written = |layer: &Layer| match layer {
+            Layer::File(document) => document.keys().any(|(group, ..)| group == name),
+            Layer::Argument { .. } => false,
+        };
+        name != "DEFAULT" && (options::all().any(|opt| opt.group == name) || self.layers.iter().any(written))
+    }
+
+    /// Options of a group that a file or the environment sets and the table does not know.
+    pub fn unknown(&self, group: &str) -> Vec<(String, Place)> {
+        let unknown = self.assigned().into_iter().filter(|((g, name), _)| g == group && (self.find)(g, name).is_none());
+        unknown.map(|((_, name), place)| (name, Place { column: 1, ..place })).collect()
+    }
+}
+
+/// An option as people write it.
+pub(super) fn shown(group: &str, name: &str) -> String {
+    if group == "DEFAULT" { format!("`{name}`") } else { format!("`{name}` of [{group}]") }
+}
+
+impl ConfSource for Conf {
+    /// A text that refers to what there is not is `None`, and one of [`faults`](Conf::faults).
+    fn raw(&self, group: &str, name: &str) -> Option<Setting> {
+        let group = normalize(group);
+        match self.text(&group, name) {
+            Ok((value, origin)) => {
+                let via = if matches!(origin, Origin::Default) { Via::BuiltIn } else { Via::Conf };
+                Some(Setting { value: value?, place: origin.place().cloned(), via })
+            }
+            Err(fault) => {
+                let found = self.diagnostic(&group, name, fault);
+                let mut faults = self.faults.borrow_mut();
+                if !faults.contains(&found) {
+                    faults.push(found);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Files that could not be opened. The original names all of one cause in one error.
+fn unreadable(missing: &[(PathBuf, std::io::Error)], library: Library) -> Vec<Diagnostic> {
+    let denied =
+        |error: &std::io::Error| library == Library::New && error.kind() == std::io::ErrorKind::PermissionDenied;
+    let mut found = Vec::new();
+    for kind in [false, true] {
+        let of_kind: Vec<_> = missing.iter().filter(|(_, error)| denied(error) == kind).collect();
+        let names: BTreeSet<_> = of_kind.iter().map(|(path, _)| path.display().to_string()).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(",");
+        let (class, text) = match (library, kind) {
+            (Library::Old, _) => ("ConfigFilesNotFoundError", format!("Failed to read some config files: {names}")),
+            (_, false) => ("ConfigFilesNotFoundError", format!("Failed to find some config files: {names}")),
+            (_, true) => ("ConfigFilesPermissionDeniedError", format!("Failed to open some config files: {names}")),
+        };
+        found.extend(of_kind.iter().map(|(path, error)| {
+            Diagnostic::error(Place::file(path.clone()), format!("the file cannot be read: {error}"))
+                .help("correct --config-file, or the file's mode")
+                .original(class, text.clone())
+        }));
+    }
+    found
+}

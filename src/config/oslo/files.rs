@@ -1,0 +1,224 @@
+//! Which files oslo.config reads, and in what order (`find_config_files`, `find_config_dirs` and the two actions).
+//!
+//! Must not know what is in them.
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+
+use super::{Argument, Arguments, Library};
+use crate::config::Reading;
+use crate::message::Diagnostic;
+
+/// All that a load asks of the process beside its files, so that a test can say otherwise.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// The environment variables that are text.
+    pub vars: BTreeMap<String, String>,
+    /// What `~` means.
+    pub home: Option<PathBuf>,
+    /// Relative paths begin here.
+    pub cwd: PathBuf,
+    /// `etc` is looked for here; `/`.
+    pub root: PathBuf,
+    /// The default of `host`.
+    pub hostname: String,
+    /// The default of `my_ip`.
+    pub my_ip: String,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn of_process() -> Self {
+        let vars: BTreeMap<_, _> =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        Self {
+            home: vars.get("HOME").map(PathBuf::from),
+            cwd: std::env::current_dir().unwrap_or_default(),
+            root: "/".into(),
+            hostname: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+            my_ip: outward_address().unwrap_or_else(|| "127.0.0.1".into()),
+            vars,
+        }
+    }
+
+    /// The directories that are searched, best first.
+    pub(super) fn search(&self) -> Vec<PathBuf> {
+        let snap = |name| self.vars.get(name).map(|dir| Path::new(dir).join("etc/nova"));
+        let home = self.home.as_ref();
+        let etc = self.root.join("etc");
+        home.map(|home| home.join(".nova"))
+            .into_iter()
+            .chain(home.cloned())
+            .chain(snap("SNAP_COMMON"))
+            .chain(snap("SNAP"))
+            .chain([etc.join("nova"), etc])
+            .collect()
+    }
+}
+
+/// The address that packets for the world leave from, found as Nova finds `my_ip`: a connected UDP socket sends
+/// nothing.
+fn outward_address() -> Option<String> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    socket.connect(("8.8.8.8", 80)).ok()?;
+    Some(socket.local_addr().ok()?.ip().to_string())
+}
+
+/// One thing that the command line, spelled out, makes oslo.config take in; a later one wins over an earlier.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Read this file.
+    File(PathBuf),
+    /// An option of `[DEFAULT]` is set.
+    Option { name: String, value: String },
+}
+
+/// The steps of a load, and what was found wrong on the way.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub steps: Vec<Step>,
+    /// The `--config-dir` directories, for `find_file`.
+    pub dirs: Vec<PathBuf>,
+    /// The paste file, where Nova's WSGI variables name it.
+    pub paste: Option<PathBuf>,
+    pub problems: Vec<Diagnostic>,
+}
+
+/// Spells the command line out.
+pub(super) fn plan(reading: &Reading, arguments: &Arguments, env: &Environment, library: Library) -> Plan {
+    let mut plan = Plan::default();
+    if !arguments.items.iter().any(|item| matches!(item, Argument::File(_))) {
+        plan.default_files(reading, &arguments.program, env);
+    }
+    if library == Library::New && !arguments.items.iter().any(|item| matches!(item, Argument::Dir(_))) {
+        for name in ["nova".to_owned(), arguments.program.clone()] {
+            let dirs = env.search().into_iter().map(|dir| dir.join(format!("{name}.conf.d")));
+            if let Some(files) = dirs.into_iter().find_map(|dir| reading.dir(&dir).ok()) {
+                plan.all_of(files);
+            }
+        }
+    }
+    for item in &arguments.items {
+        match item {
+            Argument::File(path) => plan.steps.push(Step::File(path.clone())),
+            Argument::Dir(dir) => plan.dir(reading, dir, env, library),
+            Argument::Option { name, value } => {
+                plan.steps.push(Step::Option { name: name.clone(), value: value.clone() });
+            }
+        }
+    }
+    plan
+}
+
+impl Plan {
+    /// nova.conf and its kin, each from the first directory that has it; or what `OS_NOVA_CONFIG_FILES` lists, as
+    /// Nova's WSGI modules read it: its first is the paste file, which oslo.config reads like the others.
+    fn default_files(&mut self, reading: &Reading, program: &str, env: &Environment) {
+        let (dir, list) = (env.vars.get("OS_NOVA_CONFIG_DIR"), env.vars.get("OS_NOVA_CONFIG_FILES"));
+        let mut names = vec!["nova".to_owned(), program.to_owned(), "pasteway".to_owned()];
+        if dir.is_some() || list.is_some() {
+            let dir = dir.map_or_else(|| env.root.join("etc/nova"), |dir| dir.trim().into());
+            let list = list.map(String::as_str).filter(|list| !list.is_empty()).unwrap_or("api-paste.ini;nova.conf");
+            let files: Vec<_> = list.split(';').map(|name| dir.join(name)).collect();
+            self.paste = files.first().cloned();
+            self.steps.extend(files.into_iter().map(Step::File));
+            names = vec!["pasteway".to_owned()];
+        }
+        names.dedup();
+        for name in names {
+            let found = env.search().into_iter().map(|dir| dir.join(format!("{name}.conf")));
+            self.steps.extend(found.into_iter().find(|path| reading.exists(path)).map(Step::File));
+        }
+    }
+
+    fn dir(&mut self, reading: &Reading, dir: &Path, env: &Environment, library: Library) {
+        let dir = match (dir.strip_prefix("~"), &env.home) {
+            (Ok(rest), Some(home)) if library == Library::New => home.join(rest),
+            _ => dir.to_owned(),
+        };
+        match reading.dir(&env.cwd.join(&dir)) {
+            Ok(files) => self.all_of(files),
+            Err(_) if library == Library::Old => {}
+            Err(error) => {
+                let text = format!("Failed to read config file directory: {}", dir.display());
+                let found = Diagnostic::error(None, format!("directory `{}` cannot be read: {error}", dir.display()));
+                let found = found.help("correct --config-dir").original("ConfigDirNotFoundError", text);
+                self.problems.push(found);
+            }
+        }
+        self.dirs.push(dir);
+    }
+
+    /// `*.conf`, as a shell matches it: no hidden files.
+    fn all_of(&mut self, files: Vec<PathBuf>) {
+        let fits = |path: &PathBuf| {
+            path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.ends_with(".conf") && !n.starts_with('.'))
+        };
+        self.steps.extend(files.into_iter().filter(fits).map(Step::File));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn env(root: &Path) -> Environment {
+        Environment {
+            vars: BTreeMap::new(),
+            home: Some(root.join("home")),
+            cwd: root.to_owned(),
+            root: root.to_owned(),
+            hostname: "node".into(),
+            my_ip: "10.0.0.1".into(),
+        }
+    }
+
+    fn steps(root: &Path, env: &Environment, items: Vec<Argument>, library: Library) -> Vec<String> {
+        let arguments = Arguments { program: "nova-api".into(), items, ask: None };
+        let shown = |step: &Step| match step {
+            Step::File(path) => path.strip_prefix(root).unwrap_or(path).display().to_string(),
+            Step::Option { name, .. } => format!("--{name}"),
+        };
+        plan(&Reading::new(), &arguments, env, library).steps.iter().map(shown).collect()
+    }
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        for file in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("created");
+            fs::write(path, "").expect("written");
+        }
+        root
+    }
+
+    #[test]
+    fn each_default_file_comes_from_the_first_directory_that_has_it() {
+        let root = tree(&["etc/nova/nova.conf", "home/.nova/nova.conf", "etc/nova-api.conf", "etc/nova/pasteway.conf"]);
+        let found = steps(root.path(), &env(root.path()), vec![], Library::Old);
+        assert_eq!(found, ["home/.nova/nova.conf", "etc/nova-api.conf", "etc/nova/pasteway.conf"]);
+    }
+
+    #[test]
+    fn a_given_file_replaces_the_default_files_and_comes_after_the_default_directories() {
+        let root = tree(&["etc/nova/nova.conf", "etc/nova/nova.conf.d/b.conf", "etc/nova/nova.conf.d/.a.conf"]);
+        let given = || vec![Argument::File("x.conf".into())];
+        let env = env(root.path());
+        assert_eq!(steps(root.path(), &env, given(), Library::New), ["etc/nova/nova.conf.d/b.conf", "x.conf"]);
+        assert_eq!(steps(root.path(), &env, given(), Library::Old), ["x.conf"]);
+    }
+
+    #[test]
+    fn the_variables_of_novas_wsgi_modules_name_the_paste_file_first() {
+        let root = tree(&[]);
+        let mut env = env(root.path());
+        env.vars.insert("OS_NOVA_CONFIG_DIR".into(), "/srv".into());
+        let arguments = Arguments { program: "pasteway".into(), ..Arguments::default() };
+        let plan = plan(&Reading::new(), &arguments, &env, Library::New);
+        assert_eq!(plan.paste.as_deref(), Some(Path::new("/srv/api-paste.ini")));
+        assert_eq!(plan.steps.last(), Some(&Step::File("/srv/nova.conf".into())));
+    }
+}

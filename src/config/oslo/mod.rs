@@ -1,0 +1,45 @@
+//! oslo.config's files, command line, environment and precedence, for the options that Pasteway reads.
+//!
+//! ```text
+//! argv ─▶ Arguments ─┐
+//! disk ─▶ Reading ───┼─▶ files (which, in what order) ─▶ parser (lines) ─▶ Conf ─▶ substitute ─▶ types
+//! Environment ───────┘
+//! ```
+//!
+//! Must not know what any option means.
+
+mod arguments;
+mod choose;
+mod conf;
+mod files;
+mod find;
+#[cfg(test)]
+mod golden;
+mod parser;
+mod python;
+mod read;
+mod substitute;
+mod types;
+
+pub use arguments::{Argument, Arguments, Ask, UsageError};
+pub use conf::Conf;
+pub use files::Environment;
+pub use types::{FromValue, Invalid, Item, Kind, Value, convert};
+
+use crate::release::Release;
+
+/// The two generations of oslo.config whose rules differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// oslo.config 1.2.1 on Python 2.7, as Havana had it.
+    Old,
+    /// oslo.config 10.7 on Python 3.
+    New,
+}
+
+impl Library {
+    /// The library that a Nova release runs on. Releases between the two extremes follow the newer rules.
+    pub fn of(release: Release) -> Self {
+        if release <= Release::ICEHOUSE { Self::Old } else { Self::New }
+    }
+}

@@ -1,0 +1,149 @@
+//! The few rules of Python that oslo.config's results and error texts inherit: stripping, `repr`, `int()`, `float()`.
+//!
+//! Must not know options or files.
+
+use std::fmt::Write;
+
+use super::Library;
+
+/// What `str.strip` removes: ASCII blanks on Python 2 (byte strings), all of Unicode's on Python 3.
+fn is_space(c: char, library: Library) -> bool {
+    match library {
+        Library::Old => matches!(c, ' ' | '\t'..='\r'),
+        Library::New => c.is_whitespace() || matches!(c, '\x1c'..='\x1f'),
+    }
+}
+
+/// `text.strip()`.
+pub fn strip(text: &str, library: Library) -> &str {
+    text.trim_matches(|c| is_space(c, library))
+}
+
+/// `text.lstrip()`.
+pub fn strip_start(text: &str, library: Library) -> &str {
+    text.trim_start_matches(|c| is_space(c, library))
+}
+
+/// `text.rstrip()`.
+pub fn strip_end(text: &str, library: Library) -> &str {
+    text.trim_end_matches(|c| is_space(c, library))
+}
+
+/// `repr(text)`: of a byte string on Python 2, of a string on Python 3.
+pub fn repr(text: &str, library: Library) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push(quote);
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            _ if c == quote => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            _ => escape(&mut out, c, library),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+/// A character outside printable ASCII.
+fn escape(out: &mut String, c: char, library: Library) {
+    let code = u32::from(c);
+    // Writing to a String cannot fail, so the results carry nothing.
+    let _ = match library {
+        Library::Old => c.encode_utf8(&mut [0; 4]).bytes().try_for_each(|b| write!(out, "\\x{b:02x}")),
+        Library::New if is_printable(c) => out.write_char(c),
+        Library::New if code < 0x100 => write!(out, "\\x{code:02x}"),
+        Library::New if code < 0x1_0000 => write!(out, "\\u{code:04x}"),
+        Library::New => write!(out, "\\U{code:08x}"),
+    };
+}
+
+/// `str.isprintable`, as far as Rust's own escaping agrees with it.
+fn is_printable(c: char) -> bool {
+    !c.is_whitespace() && c.escape_debug().len() == 1
+}
+
+/// `repr` of a list of strings.
+pub fn list_repr<'a>(items: impl IntoIterator<Item = &'a String>, library: Library) -> String {
+    let items: Vec<_> = items.into_iter().map(|item| repr(item, library)).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// `int(text)`; `None` where Python raises. Numbers beyond 64 bits stop at the nearest that fits.
+pub fn int(text: &str, library: Library) -> Option<i64> {
+    let (digits, negative) = match strip(text, library) {
+        t if t.starts_with('-') => (t.trim_start_matches('-'), true),
+        t => (t.strip_prefix('+').unwrap_or(t), false),
+    };
+    // Only one sign was there to take away.
+    if negative && strip(text, library).len() != digits.len() + 1 {
+        return None;
+    }
+    let digits = without_underscores(digits, library)?;
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let size = digits.parse::<i64>().unwrap_or(i64::MAX);
+    Some(if negative { -size } else { size })
+}
+
+/// `float(text)`; `None` where Python raises.
+pub fn float(text: &str, library: Library) -> Option<f64> {
+    without_underscores(strip(text, library), library)?.parse().ok()
+}
+
+/// Python 3 lets one underscore stand between two digits.
+fn without_underscores(text: &str, library: Library) -> Option<String> {
+    if library == Library::Old || !text.contains('_') {
+        return Some(text.to_owned());
+    }
+    let well_placed = text.split('_').collect::<Vec<_>>().windows(2).all(|pair| match pair {
+        [before, after] => {
+            before.ends_with(|c: char| c.is_ascii_digit()) && after.starts_with(|c: char| c.is_ascii_digit())
+        }
+        _ => true,
+    });
+    well_placed.then(|| text.replace('_', ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_python_reads_them() {
+        use Library::{New, Old};
+        for (text, library, want) in [
+            (" 7 ", New, Some(7)),
+            ("+5", Old, Some(5)),
+            ("-1", New, Some(-1)),
+            ("010", New, Some(10)),
+            ("--1", New, None),
+            ("+-1", New, None),
+            ("1_000", New, Some(1000)),
+            ("1_000", Old, None),
+            ("1__0", New, None),
+            ("_1", New, None),
+            ("0x10", New, None),
+            ("", New, None),
+            ("99999999999999999999", New, Some(i64::MAX)),
+        ] {
+            assert_eq!(int(text, library), want, "{text}");
+        }
+        assert_eq!(float("1.5", New), Some(1.5));
+        assert_eq!(float("1,5", New), None);
+    }
+
+    #[test]
+    fn a_repr_is_quoted_and_escaped_as_the_python_in_question_does_it() {
+        assert_eq!(repr("it's", Library::New), "\"it's\"");
+        assert_eq!(repr("a\\b'\"", Library::New), "'a\\\\b\\'\"'");
+        assert_eq!(repr("\u{feff}h\u{e9}", Library::New), "'\\ufeffh\u{e9}'");
+        assert_eq!(repr("\u{feff}h\u{e9}", Library::Old), "'\\xef\\xbb\\xbfh\\xc3\\xa9'");
+        assert_eq!(repr("\u{a0}", Library::New), "'\\xa0'");
+    }
+}

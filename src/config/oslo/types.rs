@@ -1,0 +1,403 @@
+//! The option types of oslo.config (`oslo_config/types.py`): text to value, and value to text.
+//!
+//! Must not know where the text came from.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Library, python};
+
+/// The type of an option.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// true, 1, on, yes; false, 0, off, no.
+    Bool,
+    /// A whole number in a range.
+    Int {
+        /// Smallest allowed.
+        min: Option<i64>,
+        /// Largest allowed.
+        max: Option<i64>,
+    },
+    /// A number.
+    Float,
+    /// A time in seconds, with fractions, from 0 to about 30 years.
+    Seconds,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// One of these words, in any case.
+    AnyCase(&'static [&'static str]),
+    /// Items between commas.
+    List(Item),
+    /// Items between commas, in square brackets.
+    Bounded,
+    /// `key:value` pairs between commas.
+    Dict,
+    /// The option may be given several times; each is a text.
+    Multi,
+}
+
+/// What an item of a list may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Item {
+    /// Any text without a comma.
+    Any,
+    /// Any text; within quotes it may hold commas.
+    Quoted,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+#[allow(missing_docs)]
+impl Kind {
+    pub const INT: Self = Self::Int { min: None, max: None };
+    pub const PORT: Self = Self::at_most(0, 65535);
+    pub const LIST: Self = Self::List(Item::Any);
+
+    pub const fn at_least(min: i64) -> Self {
+        Self::Int { min: Some(min), max: None }
+    }
+
+    pub const fn at_most(min: i64, max: i64) -> Self {
+        Self::Int { min: Some(min), max: Some(max) }
+    }
+}
+
+/// A value of an option.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Unset, or an empty number.
+    None,
+    /// Of the text-like kinds.
+    Text(String),
+    /// Of [`Kind::Bool`].
+    Bool(bool),
+    /// Of [`Kind::Int`].
+    Int(i64),
+    /// Of [`Kind::Float`] and [`Kind::Seconds`].
+    Float(f64),
+    /// Of the lists and of [`Kind::Multi`].
+    List(Vec<String>),
+    /// Of [`Kind::Dict`], in the order of the text.
+    Dict(Vec<(String, String)>),
+}
+
+impl Value {
+    /// `str(value)`, which is what another option's `$name` becomes. None is empty since oslo.config uses `\$`.
+    pub fn to_text(&self, library: Library) -> String {
+        match self {
+            Self::None if library == Library::Old => "None".into(),
+            Self::None => String::new(),
+            Self::Text(text) => text.clone(),
+            Self::Bool(flag) => if *flag { "True" } else { "False" }.into(),
+            Self::Int(number) => number.to_string(),
+            Self::Float(number) => format!("{number:?}"),
+            Self::List(items) => python::list_repr(items, library),
+            Self::Dict(pairs) => {
+                let shown =
+                    |(k, v): &(String, String)| format!("{}: {}", python::repr(k, library), python::repr(v, library));
+                format!("{{{}}}", pairs.iter().map(shown).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
+/// Why a text is no value of its option's type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// For people.
+    pub fact: String,
+    /// The text of the original's ValueError.
+    pub original: String,
+}
+
+/// Makes the value of a text.
+///
+/// # Errors
+/// The text is not of this type.
+pub fn convert(kind: Kind, text: &str, library: Library) -> Result<Value, Invalid> {
+    match kind {
+        Kind::Text => Ok(Value::Text(text.to_owned())),
+        Kind::Multi => Ok(Value::List(vec![text.to_owned()])),
+        Kind::Bool => boolean(text, library),
+        Kind::Int { min, max } => whole(text, min, max, library),
+        Kind::Float => number(text, library),
+        Kind::Seconds => match number(text, library)? {
+            Value::Float(seconds) if !(0.0..=1e9).contains(&seconds) => Err(Invalid {
+                fact: format!("`{text}` is no time in seconds"),
+                original: "Should be greater than or equal to 0".into(),
+            }),
+            value => Ok(value),
+        },
+        Kind::Choice(words) => choice(text, words, library, |a, b| a == b).map(Value::Text),
+        Kind::AnyCase(words) => choice(text, words, library, str::eq_ignore_ascii_case).map(Value::Text),
+        Kind::List(item) => list(text, item, library).map(Value::List),
+        Kind::Bounded => bounded(text, library).map(Value::List),
+        Kind::Dict => dict(text, library).map(Value::Dict),
+    }
+}
+
+fn boolean(text: &str, library: Library) -> Result<Value, Invalid> {
+    match python::strip(text, library).to_lowercase().as_str() {
+        "true" | "1" | "on" | "yes" => Ok(Value::Bool(true)),
+        "false" | "0" | "off" | "no" => Ok(Value::Bool(false)),
+        _ => Err(Invalid {
+            fact: format!("`{text}` is neither true nor false"),
+            original: format!("Unexpected boolean value {}", python::repr(text, library)),
+        }),
+    }
+}
+
+fn whole(text: &str, min: Option<i64>, max: Option<i64>, library: Library) -> Result<Value, Invalid> {
+    if library == Library::New && python::strip(text, library).is_empty() {
+        return Ok(Value::None);
+    }
+    let Some(number) = python::int(text, library) else {
+        return Err(Invalid {
+            fact: format!("`{text}` is not a whole number"),
+            original: format!("invalid literal for int() with base 10: {}", python::repr(text, library)),
+        });
+    };
+    if let Some(min) = min.filter(|min| number < *min) {
+        return Err(Invalid {
+            fact: format!("{number} is too small: at least {min}"),
+            original: format!("Should be greater than or equal to {min}"),
+        });
+    }
+    if let Some(max) = max.filter(|max| number > *max) {
+        return Err(Invalid {
+            fact: format!("{number} is too large: at most {max}"),
+            original: format!("Should be less than or equal to {max}"),
+        });
+    }
+    Ok(Value::Int(number))
+}
+
+fn number(text: &str, library: Library) -> Result<Value, Invalid> {
+    if library == Library::New && python::strip(text, library).is_empty() {
+        return Ok(Value::None);
+    }
+    python::float(text, library).map(Value::Float).ok_or_else(|| Invalid {
+        fact: format!("`{text}` is not a number"),
+        original: format!("could not convert string to float: {}", python::repr(text, library)),
+    })
+}
+
+fn choice(text: &str, words: &[&str], library: Library, equal: impl Fn(&str, &str) -> bool) -> Result<String, Invalid> {
+    if words.iter().any(|word| equal(word, text)) {
+        return Ok(text.to_owned());
+    }
+    Err(Invalid {
+        fact: format!("`{text}` is none of {}", words.join(", ")),
+        original: format!("Valid values are [{}], but found {}", words.join(", "), python::repr(text, library)),
+    })
+}
+
+fn list(text: &str, item: Item, library: Library) -> Result<Vec<String>, Invalid> {
+    let text = match library {
+        // A plain split: an empty text is a list of one empty item.
+        Library::Old => text,
+        Library::New => match python::strip(text, library).trim_end_matches(',') {
+            "" => return Ok(Vec::new()),
+            text => text,
+        },
+    };
+    let mut pieces = text.split(',');
+    let mut items = Vec::new();
+    while let Some(piece) = pieces.next() {
+        items.push(one(piece, &mut pieces, item, library)?);
+    }
+    Ok(items)
+}
+
+/// One item, made of a piece and, while its type rejects that, of the pieces after it.
+fn one<'a>(
+    piece: &str,
+    pieces: &mut impl Iterator<Item = &'a str>,
+    item: Item,
+    library: Library,
+) -> Result<String, Invalid> {
+    let valid = |text: &str| match item {
+        Item::Any => Ok(text.to_owned()),
+        Item::Quoted => unquoted(text),
+        Item::Choice(words) => choice(text, words, library, |a, b| a == b),
+    };
+    let first = match valid(python::strip(piece, library)) {
+        Ok(item) => return Ok(item),
+        Err(error) => error,
+    };
+    let mut longer = piece.to_owned();
+    for piece in pieces {
+        longer.push(',');
+        longer.push_str(piece);
+        if let Ok(item) = valid(python::strip(&longer, library)) {
+            return Ok(item);
+        }
+    }
+    Err(first)
+}
+
+fn unquoted(text: &str) -> Result<String, Invalid> {
+    let Some(quote) = text.chars().next().filter(|c| matches!(c, '"' | '\'')) else { return Ok(text.to_owned()) };
+    match text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
+        Some(inner) => Ok(inner.to_owned()),
+        None => Err(Invalid {
+            fact: format!("the quote in `{text}` is not closed"),
+            original: format!("Non-closed quote: {text}"),
+        }),
+    }
+}
+
+fn bounded(text: &str, library: Library) -> Result<Vec<String>, Invalid> {
+    let wrong = |sign: &str, which: &str| Invalid {
+        fact: format!("the list does not {which} with `{sign}`"),
+        original: format!("Value should {which} with \"{sign}\""),
+    };
+    let text = python::strip(text, library).trim_end_matches(',');
+    let rest = text.strip_prefix('[').ok_or_else(|| wrong("[", "start"))?;
+    let inner = rest.strip_suffix(']').ok_or_else(|| wrong("]", "end"))?;
+    if inner.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(inner.split(',').map(|item| python::strip(item, library).to_owned()).collect())
+}
+
+fn dict(text: &str, library: Library) -> Result<Vec<(String, String)>, Invalid> {
+    let wrong = |fact: String, original: String| Err(Invalid { fact, original });
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let text = python::strip(text, library);
+    if text.is_empty() {
+        return Ok(pairs);
+    }
+    for pair in text.split(',') {
+        let Some((key, value)) = pair.split_once(':') else {
+            return wrong(
+                format!("`{pair}` is no pair of name and value"),
+                "Value should be NAME:VALUE pairs separated by \",\"".into(),
+            );
+        };
+        let (key, value) = (python::strip(key, library), python::strip(value, library));
+        if key.is_empty() {
+            return wrong(format!("the name is missing in `{pair}`"), "Key name should not be empty".into());
+        }
+        if pairs.iter().any(|(known, _)| known == key) {
+            return wrong(format!("`{key}` is given twice"), format!("Duplicate key {key}"));
+        }
+        pairs.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(pairs)
+}
+
+/// A Rust type that an option can be read as.
+pub trait FromValue: Sized {
+    /// Takes the value; `None` when it is unset or of another type.
+    fn from_value(value: Value) -> Option<Self>;
+}
+
+impl FromValue for Value {
+    fn from_value(value: Value) -> Option<Self> {
+        Some(value)
+    }
+}
+
+impl FromValue for String {
+    fn from_value(value: Value) -> Option<Self> {
+        if let Value::Text(text) = value { Some(text) } else { None }
+    }
+}
+
+impl FromValue for PathBuf {
+    fn from_value(value: Value) -> Option<Self> {
+        String::from_value(value).map(Self::from)
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: Value) -> Option<Self> {
+        if let Value::Bool(flag) = value { Some(flag) } else { None }
+    }
+}
+
+impl FromValue for Vec<String> {
+    fn from_value(value: Value) -> Option<Self> {
+        if let Value::List(items) = value { Some(items) } else { None }
+    }
+}
+
+/// Seconds.
+impl FromValue for Duration {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Int(seconds) => u64::try_from(seconds).ok().map(Self::from_secs),
+            Value::Float(seconds) => Self::try_from_secs_f64(seconds).ok(),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! whole_number {
+    ($($type:ty),*) => { $(
+        impl FromValue for $type {
+            fn from_value(value: Value) -> Option<Self> {
+                if let Value::Int(number) = value { number.try_into().ok() } else { None }
+            }
+        }
+    )* };
+}
+whole_number!(i64, u16, u32, u64, usize);
+
+/// `None` for an unset option, or one that is set to nothing.
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::None => Some(None),
+            Value::Text(text) if text.is_empty() => Some(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_item_that_its_type_rejects_takes_the_next_pieces_along() {
+        let quoted = |text| list(text, Item::Quoted, Library::New);
+        assert_eq!(quoted("\"a,b\",c").ok(), Some(vec!["a,b".into(), "c".into()]));
+        assert!(quoted("a,\"b,c").is_err());
+        let error = list("ec2,metadata", Item::Choice(&["metadata"]), Library::New).expect_err("not allowed");
+        assert_eq!(error.original, "Valid values are [metadata], but found 'ec2'");
+    }
+
+    #[test]
+    fn a_time_is_neither_negative_nor_endless() {
+        for text in ["-1", "nan", "inf", "1e300"] {
+            assert!(convert(Kind::Seconds, text, Library::New).is_err(), "{text}");
+        }
+        let half = convert(Kind::Seconds, "0.5", Library::New).ok().and_then(Duration::from_value);
+        assert_eq!(half, Some(Duration::from_millis(500)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_any_type_panic(text in "\\PC{0,20}|[-+_0-9.e,:\"'\\[\\] ]{0,12}") {
+            let kinds = [
+                Kind::Text, Kind::Bool, Kind::INT, Kind::PORT, Kind::Float, Kind::Seconds, Kind::Choice(&["a"]),
+                Kind::AnyCase(&["a"]), Kind::LIST, Kind::List(Item::Quoted), Kind::List(Item::Choice(&["a"])),
+                Kind::Bounded, Kind::Dict, Kind::Multi,
+            ];
+            for library in [Library::Old, Library::New] {
+                for kind in kinds {
+                    if let Ok(value) = convert(kind, &text, library) {
+                        value.to_text(library);
+                    }
+                }
+            }
+        }
+    }
+}
