@@ -30,6 +30,8 @@ pub struct Context {
     pub local_conf: IndexMap<String, Setting>,
     /// The file in which this context's factory looks up further names (`loader.get_app`).
     pub loader: PathBuf,
+    /// What a file that referred to that one passed on to its `[DEFAULT]`: part of the loader's memory.
+    pub inherited: Arc<IndexMap<String, Setting>>,
 }
 
 /// The kinds of context and their parts.
