@@ -1,0 +1,95 @@
+//! The stop: what is in flight, what is idle, and what is left behind.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{Answer, Client, Front, Layout, eventually, process};
+
+/// A request that takes this long, once it is on a worker.
+#[track_caller]
+fn slow(front: &Front, delay: Duration) -> std::thread::JoinHandle<std::io::Result<Answer>> {
+    let mut client = front.client();
+    let path = format!("/v2/slow?pasteway.delay={}", delay.as_millis());
+    let thread = std::thread::spawn(move || client.get(&path, &[]));
+    eventually("the request is on a worker", || {
+        (front.metric("pasteway_worker_in_flight", &[("api", "osapi_compute")]) >= 1.0).then_some(())
+    });
+    thread
+}
+
+#[test]
+fn sigterm_finishes_what_is_in_flight_and_exits_with_zero() {
+    let mut front = Front::start(&Layout::bare());
+    let workers = front.workers();
+    let request = slow(&front, Duration::from_millis(1500));
+    front.signal(Signal::TERM);
+    eventually("no new connection", || Client::connect(front.address("osapi_compute")).is_err().then_some(()));
+    assert!(!request.is_finished());
+    let answer = request.join().expect("no panic").expect("an answer");
+    assert_eq!(answer.status, 200);
+    assert_eq!(front.exit().code(), Some(0));
+    assert!(workers.iter().all(|pid| !process::lives(*pid)));
+    assert!(front.log().iter().any(|line| line.contains("Caught SIGTERM, stopping children")), "{:?}", front.log());
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_the_stop() {
+    let mut front = Front::start(&Layout::bare());
+    let mut idle = front.client();
+    assert_eq!(idle.get("/v2/x", &[]).expect("an answer").status, 200);
+    let began = Instant::now();
+    front.signal(Signal::TERM);
+    assert_eq!(front.exit().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(idle.is_closed().expect("closed"));
+}
+
+#[test]
+fn sigint_stops_at_once() {
+    let mut front = Front::start(&Layout::bare());
+    let workers = front.workers();
+    let request = slow(&front, Duration::from_secs(15));
+    let began = Instant::now();
+    front.signal(Signal::INT);
+    front.exit();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(request.join().expect("no panic").is_err());
+    eventually("no worker is left", || workers.iter().all(|pid| !process::lives(*pid)).then_some(()));
+}
+
+#[test]
+fn a_second_sigterm_stops_at_once() {
+    let mut front = Front::start(&Layout::bare());
+    let request = slow(&front, Duration::from_secs(15));
+    front.signal(Signal::TERM);
+    front.logged("Caught SIGTERM");
+    let began = Instant::now();
+    front.signal(Signal::TERM);
+    front.exit();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(request.join().expect("no panic").is_err());
+}
+
+#[test]
+fn a_graceful_stop_has_an_end() {
+    let mut front = Front::start(&Layout::bare().pasteway("release = 31").default("graceful_shutdown_timeout = 1"));
+    let request = slow(&front, Duration::from_secs(15));
+    let began = Instant::now();
+    front.signal(Signal::TERM);
+    front.exit();
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(request.join().expect("no panic").is_err());
+}
+
+#[test]
+fn a_lame_duck_serves_on_and_says_that_it_will_go() {
+    let mut front = Front::start(&Layout::bare().pasteway("lame_duck = 1"));
+    let mut client = front.client();
+    front.signal(Signal::TERM);
+    eventually("not ready", || (front.admin("/ready").status == 503).then_some(()));
+    let answer = client.get("/v2/x", &[]).expect("an answer");
+    assert_eq!(answer.status, 200);
+    assert!(answer.closes());
+    assert_eq!(front.exit().code(), Some(0));
+}

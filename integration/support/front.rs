@@ -1,0 +1,237 @@
+//! A running front: the real executable on its own files, ports and admin socket.
+//!
+//! Must not know what a test wants of it.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Answer, Client, DEADLINE, Layout, Save, eventually, process};
+
+/// A front that has been started; killed by its process id when dropped.
+pub struct Front {
+    directory: TempDir,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    addresses: HashMap<String, SocketAddr>,
+}
+
+impl Front {
+    /// Starts it and waits until every API listens and the front is ready.
+    #[track_caller]
+    pub fn start(layout: &Layout) -> Self {
+        let mut front = Self::launch(layout);
+        for api in layout.enabled() {
+            let address = front.listening(api);
+            front.addresses.insert((*api).to_owned(), address);
+        }
+        eventually("ready", || (front.admin("/ready").status == 200).then_some(()));
+        front
+    }
+
+    /// Starts it and waits for nothing.
+    #[track_caller]
+    pub fn launch(layout: &Layout) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let conf = directory.path().join("nova.conf");
+        std::fs::write(&conf, layout.conf(directory.path())).expect("nova.conf");
+        std::fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
+        let mut command = Command::new(executable());
+        command.arg("serve").arg("--config-file").arg(&conf);
+        Self::spawn(directory, command)
+    }
+
+    /// Runs a command whose standard error is the log.
+    #[track_caller]
+    pub fn spawn(directory: TempDir, mut command: Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("the executable");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                lines.lock().expect("no panic").push(String::from_utf8_lossy(&line).into_owned());
+            }
+        });
+        Self { directory, child, log, addresses: HashMap::new() }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The directory with its files.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its api-paste.ini.
+    pub fn paste(&self) -> PathBuf {
+        self.directory().join("api-paste.ini")
+    }
+
+    /// Its nova.conf.
+    pub fn conf(&self) -> PathBuf {
+        self.directory().join("nova.conf")
+    }
+
+    /// All lines of its log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("no panic").clone()
+    }
+
+    /// The first line of the log that holds a text, once it is there.
+    #[track_caller]
+    pub fn logged(&self, text: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(line) = self.log().into_iter().find(|line| line.contains(text)) {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "not logged: {text}\n{}", self.log().join("\n"));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// The address that the log says an API listens on.
+    #[track_caller]
+    pub fn listening(&self, api: &str) -> SocketAddr {
+        let text = format!("{api} listening on ");
+        let line = self.logged(&text);
+        let (_, address) = line.split_once(&text).expect("was found");
+        address.trim().parse().unwrap_or_else(|error| panic!("{error} in {line:?}"))
+    }
+
+    /// The address of an API at the start.
+    pub fn address(&self, api: &str) -> SocketAddr {
+        self.addresses[api]
+    }
+
+    /// A new connection to osapi_compute.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.address("osapi_compute")).expect("a connection")
+    }
+
+    /// GET on a connection of its own to osapi_compute, with the stand-in's token.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        self.client().get(path, &[("X-Auth-Token", "u1:t1")]).expect("an answer")
+    }
+
+    /// POST on a connection of its own.
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.client().request("POST", path, &[("X-Auth-Token", "u1:t1")], body).expect("an answer")
+    }
+
+    /// A connection to the admin socket, once it is there.
+    #[track_caller]
+    pub fn admin_client(&self) -> Client {
+        let path = self.directory().join("admin.sock");
+        eventually("the admin socket", || Client::connect_unix(&path).ok())
+    }
+
+    /// GET on the admin socket.
+    #[track_caller]
+    pub fn admin(&self, path: &str) -> Answer {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let mut client = self.admin_client();
+        client.send(request).and_then(|()| client.answer("GET")).expect("an answer")
+    }
+
+    /// `POST /reload`: the status and the verdict.
+    #[track_caller]
+    pub fn reload(&self, query: &str) -> (u16, Value) {
+        let request = format!(
+            "POST /reload{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        let mut client = self.admin_client();
+        let answer = client.send(request).and_then(|()| client.answer("POST")).expect("a verdict");
+        (answer.status, answer.json())
+    }
+
+    /// The sum of all series of a metric whose labels hold these pairs; 0 while there is none.
+    #[track_caller]
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let text = self.admin("/metrics").text();
+        let of_series = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let (found, set) = series.split_once('{').unwrap_or((series, ""));
+            let fits = labels.iter().all(|(label, value)| set.contains(&format!("{label}=\"{value}\"")));
+            (found == name && fits).then(|| value.parse::<f64>().expect("a number"))
+        };
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(of_series).sum()
+    }
+
+    /// The number of the generation that serves.
+    #[track_caller]
+    pub fn generation(&self) -> u64 {
+        self.admin("/status").json()["generation"].as_u64().expect("a generation")
+    }
+
+    /// Changes the paste file.
+    #[track_caller]
+    pub fn edit(&self, save: Save, change: impl FnOnce(String) -> String) {
+        let old = std::fs::read_to_string(self.paste()).expect("api-paste.ini");
+        save.save(&self.paste(), &change(old));
+    }
+
+    /// Changes nova.conf by a rename.
+    #[track_caller]
+    pub fn edit_conf(&self, change: impl FnOnce(String) -> String) {
+        let old = std::fs::read_to_string(self.conf()).expect("nova.conf");
+        Save::Rename.save(&self.conf(), &change(old));
+    }
+
+    /// The worker processes.
+    pub fn workers(&self) -> Vec<u32> {
+        process::children(self.pid())
+    }
+
+    /// Sends the front a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        process::signal(self.pid(), signal);
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn exit(&mut self) -> ExitStatus {
+        let log = Arc::clone(&self.log);
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "did not exit\n{}", log.lock().expect("no panic").join("\n"));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        // A failed test's log is the first thing that one wants to see.
+        if std::thread::panicking() {
+            eprintln!("--- log of the front ---\n{}", self.log().join("\n"));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The executable under test.
+pub fn executable() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_pasteway"))
+}

@@ -1,0 +1,34 @@
+//! What every end-to-end test needs: a front in a directory of its own, a client that speaks exact bytes, ways to
+//! save a file, traffic, and a look at processes.
+//!
+//! Deadlines everywhere, retries nowhere: a wait is for a state that must come, never for a second chance.
+
+pub mod client;
+pub mod front;
+pub mod layout;
+pub mod process;
+pub mod save;
+pub mod traffic;
+
+use std::time::{Duration, Instant};
+
+pub use client::{Answer, Client};
+pub use front::Front;
+pub use layout::Layout;
+pub use save::Save;
+
+/// The longest that a test waits for something that must happen.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until `look` finds something; `what` says in the panic what never came.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "after {DEADLINE:?} still not: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,156 @@
+//! The lives of workers: killed under load, dying in the middle of a request, too busy, left behind.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::traffic::{Style, Traffic};
+use crate::support::{Front, Layout, eventually, process};
+
+const COMPUTE: &[(&str, &str)] = &[("api", "osapi_compute")];
+
+/// Kills a worker and waits until another serves in its place.
+#[track_caller]
+fn kill_one(front: &Front) {
+    let before = front.workers();
+    let victim = *before.first().expect("a worker");
+    process::signal(victim, Signal::KILL);
+    eventually("another worker in its place", || {
+        let now = front.workers();
+        let serving = front.metric("pasteway_workers", &[("api", "osapi_compute"), ("state", "serving")]);
+        (now.len() == before.len() && !now.contains(&victim) && serving == before.len() as f64).then_some(())
+    });
+}
+
+#[test]
+fn gets_do_not_notice_that_workers_are_killed() {
+    let front = Front::start(&Layout::bare().default("osapi_compute_workers = 2"));
+    let get = Style { method: "GET", fresh: false };
+    let traffic = Traffic::start(front.address("osapi_compute"), &[get, get, Style { fresh: true, ..get }]);
+    for _ in 0..5 {
+        let served = traffic.served();
+        eventually("traffic", || (traffic.served() > served + 50).then_some(()));
+        kill_one(&front);
+    }
+    let report = traffic.stop();
+    assert_eq!(report.failed, Vec::<String>::new());
+    assert_eq!(report.closed, 0);
+    assert!(front.metric("pasteway_worker_exits_total", &[("api", "osapi_compute"), ("reason", "signal")]) >= 5.0);
+}
+
+#[test]
+fn of_other_methods_only_those_that_a_killed_worker_had_begun_fail() {
+    let front = Front::start(&Layout::bare().default("osapi_compute_workers = 2"));
+    let post = Style { method: "POST", fresh: false };
+    let styles = [post, post, post];
+    let traffic = Traffic::start(front.address("osapi_compute"), &styles);
+    let kills = 5;
+    for _ in 0..kills {
+        let served = traffic.served();
+        eventually("traffic", || (traffic.served() > served + 50).then_some(()));
+        kill_one(&front);
+    }
+    let report = traffic.stop();
+    // Each client has one request under way when a worker dies.
+    assert!(report.failed.len() <= kills * styles.len(), "{:?}", report.failed);
+    assert!(report.failed.iter().all(|said| said.contains("HTTP/1.1 502")), "{:?}", report.failed);
+    assert_eq!(report.closed, 0);
+}
+
+#[test]
+fn a_killed_worker_is_told_in_the_log_and_replaced() {
+    let front = Front::start(&Layout::bare());
+    let victim = *front.workers().first().expect("a worker");
+    process::signal(victim, Signal::KILL);
+    front.logged(&format!("Child {victim} killed by signal 9"));
+    let answer = front.get("/v2/t1/servers");
+    assert_eq!(answer.status, 200);
+    assert_ne!(answer.json()["pid"].as_u64(), Some(u64::from(victim)));
+    assert_eq!(answer.json()["slot"], 0);
+}
+
+#[test]
+fn a_worker_that_dies_in_a_request_is_a_compute_fault_where_faultwrap_stands() {
+    let front = Front::start(&Layout::havana());
+    let answer = front.post("/v2/t1/servers?pasteway.exit=1", b"{}");
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(answer.json()["computeFault"]["code"], 500);
+    assert_eq!(answer.header("content-type"), Some("application/json; charset=UTF-8"));
+}
+
+#[test]
+fn a_worker_that_dies_in_a_request_is_a_bad_gateway_without_faultwrap() {
+    let front = Front::start(&Layout::bare());
+    assert_eq!(front.post("/v2/t1/servers?pasteway.exit=1", b"{}").status, 502);
+}
+
+#[test]
+fn a_request_that_kills_every_worker_it_meets_is_given_up() {
+    let front = Front::start(&Layout::bare().default("osapi_compute_workers = 2"));
+    assert_eq!(front.get("/v2/t1/servers?pasteway.exit=1").status, 502);
+    assert_eq!(front.get("/v2/t1/servers").status, 200);
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_seen_to_break_off() {
+    let front = Front::start(&Layout::bare());
+    let mut client = front.client();
+    let answer = client.get("/v2/t1/servers?pasteway.exit=body&pasteway.size=100000", &[]);
+    assert!(answer.is_err(), "{answer:?}");
+    assert_eq!(front.get("/v2/t1/servers").status, 200);
+}
+
+#[test]
+fn requests_wait_while_the_only_worker_is_replaced() {
+    let front = Front::start(&Layout::bare());
+    let victim = *front.workers().first().expect("a worker");
+    process::signal(victim, Signal::KILL);
+    for _ in 0..20 {
+        assert_eq!(front.get("/v2/t1/servers").status, 200);
+    }
+}
+
+#[test]
+fn past_the_queue_comes_503_with_retry_after() {
+    let layout = Layout::bare().pasteway("worker_threads = 1").pasteway("queue_size = 1");
+    let front = Front::start(&layout);
+    let slow: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = front.client();
+            std::thread::spawn(move || client.get("/v2/t1/servers?pasteway.delay=1000", &[]).expect("an answer"))
+        })
+        .collect();
+    let answers: Vec<_> = slow.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    // One is served, one waits for it, two find the queue full.
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 2);
+    assert_eq!(refused.len(), 2);
+    assert!(refused.iter().all(|answer| answer.header("retry-after").is_some()));
+    assert_eq!(front.metric("pasteway_queue_rejected_total", COMPUTE), 2.0);
+}
+
+#[test]
+fn load_is_spread_over_the_workers() {
+    let front = Front::start(&Layout::bare().default("osapi_compute_workers = 2"));
+    let slow: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = front.client();
+            std::thread::spawn(move || client.get("/v2/t1/servers?pasteway.delay=500", &[]).expect("an answer"))
+        })
+        .collect();
+    let slots: Vec<u64> =
+        slow.into_iter().map(|t| t.join().expect("no panic").json()["slot"].as_u64().expect("a slot")).collect();
+    assert_eq!(slots.iter().filter(|slot| **slot == 0).count(), 4, "{slots:?}");
+}
+
+#[test]
+fn workers_leave_when_the_front_is_killed() {
+    let mut front = Front::start(&Layout::havana().default("osapi_compute_workers = 2"));
+    let workers = front.workers();
+    assert_eq!(workers.len(), 4);
+    front.signal(Signal::KILL);
+    front.exit();
+    let began = Instant::now();
+    eventually("all workers gone", || workers.iter().all(|pid| !process::lives(*pid)).then_some(()));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
