@@ -1,0 +1,155 @@
+//! The start: load, compile, prepare, and the parts that live as long as the front.
+
+use std::cell::{Cell, RefCell};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::generation::Current;
+use super::prepare::Workshop;
+use super::runtime_dir::RuntimeDir;
+use super::{Daemon, Phase};
+use crate::command::{Commands, Source};
+use crate::compile::{self, Plan};
+use crate::config::{self, Invocation};
+use crate::id::Generation;
+use crate::message::Diagnostic;
+use crate::metrics::Metrics;
+use crate::proxy::listener::Acceptor;
+use crate::proxy::{live, thread};
+use crate::telemetry::Log;
+use crate::worker::Supervisor;
+
+/// How a start can fail.
+#[derive(Debug)]
+pub enum StartFailure {
+    /// The configuration cannot be used.
+    Config(Vec<Diagnostic>),
+    /// The machine does not give what is needed.
+    Machine(String),
+}
+
+/// Commands that may wait for the daemon.
+const INBOX: usize = 64;
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// What kept the front from starting; nothing is left of it then.
+pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
+    let machine = |what: &str| {
+        let what = what.to_owned();
+        move |error: std::io::Error| StartFailure::Machine(format!("{what}: {error}"))
+    };
+    let plan = config::load(&invocation, &|_, _| {})
+        .map_err(|failed| failed.diagnostics)
+        .and_then(compile::compile)
+        .map_err(StartFailure::Config)?;
+    let settings = &plan.config.settings;
+    let runtime_dir = RuntimeDir::take(&settings.pasteway.runtime_dir)
+        .map_err(|error| StartFailure::Machine(error.to_string()))?;
+    let log = Log::start(&super::log::config(settings)).map_err(|error| StartFailure::Machine(error.to_string()))?;
+    log.install().map_err(|error| StartFailure::Machine(error.to_string()))?;
+    raise_descriptor_limit();
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(machine("cannot make the control runtime"))?;
+    let local = LocalSet::new();
+    let result = local.block_on(&runtime, async {
+        let metrics = Metrics::new();
+        let supervisor =
+            Supervisor::new(runtime.handle().clone(), metrics.clone()).map_err(machine("cannot start the spawner"))?;
+        let (commands, inbox) = mpsc::channel(INBOX);
+        let daemon = start(invocation, plan, runtime_dir, log.clone(), metrics, supervisor, commands).await?;
+        daemon.run(inbox).await;
+        Ok(())
+    });
+    log.flush(std::time::Duration::from_secs(1));
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn start(
+    invocation: Invocation,
+    plan: Plan,
+    runtime_dir: RuntimeDir,
+    log: Log,
+    metrics: Metrics,
+    supervisor: Supervisor,
+    commands: Commands,
+) -> Result<Rc<Daemon>, StartFailure> {
+    for warning in &plan.config.warnings {
+        tracing::warn!(target: "pasteway", "{warning}");
+    }
+    let front_threads = plan.config.settings.pasteway.front_threads;
+    let workshop =
+        Workshop { runtime_dir: &runtime_dir, supervisor: &supervisor, running: None, number: Generation(1) };
+    let prepared = match workshop.prepare(plan).await {
+        Ok(prepared) => prepared,
+        Err(problems) => {
+            supervisor.stop_now().await;
+            return Err(StartFailure::Config(problems));
+        }
+    };
+
+    let snapshot = Arc::new(prepared.snapshot());
+    let record = prepared.record(Arc::clone(&snapshot.usage), Source::Start, None, Vec::new());
+    let live: live::Live = Arc::new(ArcSwap::new(snapshot));
+    let threads = (0..front_threads)
+        .map(|index| thread::start(index, Arc::clone(&live), metrics.thread(), log.access()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map(Arc::new)
+        .map_err(|error| StartFailure::Machine(format!("cannot start the data threads: {error}")))?;
+    let acceptor = Acceptor::start(Arc::clone(&threads))
+        .map_err(|error| StartFailure::Machine(format!("cannot start the acceptor: {error}")))?;
+
+    let (mut prepared, bound) = (prepared, None);
+    let bound = prepared.admin.take().or(bound);
+    let running = prepared.running();
+    let daemon = Rc::new(Daemon {
+        invocation,
+        runtime_dir,
+        log,
+        metrics,
+        supervisor,
+        live,
+        threads,
+        acceptor,
+        commands,
+        started: Instant::now(),
+        pools: RefCell::new(running.pools.iter().map(Rc::downgrade).collect()),
+        history: RefCell::new([Rc::clone(&record)].into()),
+        current: RefCell::new(Current { record, running: Rc::clone(&running) }),
+        admin: RefCell::new(None),
+        watcher: RefCell::new(None),
+        last_reload: RefCell::new(None),
+        differs: Cell::new(false),
+        state: Cell::new(Phase::Serving),
+        reloading: tokio::sync::Mutex::new(()),
+    });
+    for listener in &running.listeners {
+        daemon.acceptor.accept(Arc::clone(listener));
+    }
+    daemon.report_to_metrics();
+    let pasteway = &running.plan.config.settings.pasteway;
+    if let Some(bound) = bound {
+        daemon.administer(bound, pasteway);
+    }
+    daemon.rewatch(pasteway);
+    Ok(daemon)
+}
+
+/// Every connection is a descriptor: takes as many as the system allows.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Without it the front serves all the same, fewer connections at a time.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
