@@ -15,6 +15,7 @@ mod external;
 pub mod manifest;
 mod notify;
 mod output;
+mod place;
 mod pool;
 pub mod wire;
 mod slot;

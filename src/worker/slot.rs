@@ -6,102 +6,25 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::id::SlotId;
 use crate::worker::announce;
-use crate::worker::counts::SupervisorCounts;
 use crate::worker::notify::{Note, NotifySocket};
 use crate::worker::output::relay;
-use crate::worker::pool::{Member, Pool};
+use crate::worker::place::Place;
+use crate::worker::pool::Member;
 use crate::worker::socket::{SocketError, WorkerSocket, path_of};
-use crate::worker::spawn::{Birth, Child, Spawner};
-use crate::worker::spec::{PoolSpec, StartError};
-use crate::worker::standing::{Proof, Standing, describe};
-use crate::worker::state::{Action, Cause, Event, Limits, Order, Reason, State};
+use crate::worker::spawn::{Birth, Child};
+use crate::worker::standing::describe;
+use crate::worker::state::{Action, Cause, Event, Limits, Reason, State};
 
 /// How long the last lines of a dead worker are waited for; its own children may hold the pipe open for ever.
 const LAST_LINES: Duration = Duration::from_millis(100);
-
-/// What all slots share.
-#[derive(Debug)]
-pub struct Staff {
-    /// Starts every process.
-    pub spawner: Spawner,
-    /// Counts them.
-    pub counts: SupervisorCounts,
-    lives: AtomicU64,
-}
-
-impl Staff {
-    /// Nothing started yet.
-    pub fn new(spawner: Spawner) -> Self {
-        Self { spawner, counts: SupervisorCounts::default(), lives: AtomicU64::new(0) }
-    }
-
-    /// A number that no other life has.
-    pub fn next_life(&self) -> u64 {
-        self.lives.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-/// A slot as its task sees it, of either kind.
-#[derive(Debug)]
-pub struct Place {
-    /// Its name.
-    pub id: SlotId,
-    /// What its pool is to be.
-    pub spec: Arc<PoolSpec>,
-    /// The pool that its worker serves in.
-    pub pool: Arc<Pool>,
-    /// Shared with all slots.
-    pub staff: Arc<Staff>,
-    /// What others see of it.
-    pub standing: watch::Sender<Standing>,
-    /// What others want of it; their end closes when the task is over.
-    pub orders: mpsc::UnboundedReceiver<Order>,
-    /// Nobody is left to give orders, and the last one was made up for that.
-    pub deserted: bool,
-}
-
-impl Place {
-    /// The next order; when nobody is left to give any, the worker is to go.
-    pub async fn order(&mut self) -> Order {
-        match self.orders.recv().await {
-            Some(order) => order,
-            None if self.deserted => std::future::pending().await,
-            None => {
-                self.deserted = true;
-                Order::Stop { grace: Some(self.spec.stop_timeout) }
-            }
-        }
-    }
-
-    /// Tells that the start of this slot counts as failed.
-    pub fn give_up(&self, reason: String) {
-        let stderr = self.standing.borrow().tail.lines();
-        let error = StartError { slot: self.id.clone(), reason, stderr };
-        tracing::warn!(target: "pasteway::worker", "{error}");
-        self.standing.send_modify(|s| s.proof = Proof::Failed(error));
-    }
-
-    /// Nothing will happen in this slot again.
-    pub fn close(&self) {
-        self.standing.send_modify(|s| {
-            s.state = "stopped";
-            if s.proof == Proof::Pending {
-                let reason = "it was stopped before".to_owned();
-                s.proof = Proof::Failed(StartError { slot: self.id.clone(), reason, stderr: s.tail.lines() });
-            }
-        });
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 enum SpawnError {
@@ -159,7 +82,7 @@ impl Slot {
         }
         let mut spawned = Some(spawned);
         let (mut state, mut event) = (State::new(), Event::Tick);
-        while !state.is_over() {
+        loop {
             let now = self.epoch.elapsed();
             let (next, actions) = state.step(event, now, &self.limits);
             let emptied = matches!(event, Event::Exited { .. } | Event::Unborn { .. });
@@ -169,6 +92,7 @@ impl Slot {
             state = next;
             let mut follow_up = None;
             for action in actions {
+                // Only a spawn can fail, and it is the last action of its step.
                 follow_up = self.perform(action).await;
             }
             self.place.standing.send_if_modified(|s| std::mem::replace(&mut s.state, state.as_str()) != s.state);
@@ -176,13 +100,14 @@ impl Slot {
                 // Whoever waited may have gone.
                 let _ = spawned.send(());
             }
+            if state.is_over() {
+                return self.place.close();
+            }
             event = match follow_up {
                 Some(event) => event,
-                None if state.is_over() => break,
                 None => self.next(&state).await,
             };
         }
-        self.place.close();
     }
 
     /// Waits for the next thing to happen. What a worker said comes before the clock, so that a front that was
@@ -216,6 +141,7 @@ impl Slot {
                 life.status = Some(status);
                 Event::Exited { signal: status.code().is_none(), jitter: fastrand::f64() }
             }
+            order = self.place.order() => Event::Asked(order),
             note = life.notify.hear() => {
                 if let Some(member) = &life.member {
                     member.beat(self.place.pool.now());
@@ -226,7 +152,6 @@ impl Slot {
                     Note::Leaving => Event::Leaving,
                 }
             }
-            order = self.place.order() => Event::Asked(order),
             () = idle => Event::Idle,
             () = alarm => Event::Tick,
         }

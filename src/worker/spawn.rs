@@ -22,7 +22,7 @@ use crate::id::SlotId;
 pub const WATCHDOG: Duration = Duration::from_secs(2);
 
 /// What systemd gave to the front, and only to it.
-const NOT_INHERITED: [&str; 5] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", "INVOCATION_ID"];
+const NOT_INHERITED: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
 /// What one life of a builtin worker is told at its birth.
 #[derive(Debug)]

@@ -50,7 +50,7 @@ pub struct PoolSpec {
     pub queue_timeout: Duration,
     /// From the spawn to `READY=1` (`worker_start_timeout`).
     pub start_timeout: Duration,
-    /// From SIGTERM to SIGKILL (`worker_stop_timeout`).
+    /// From SIGTERM to SIGKILL (`worker_stop_timeout`); zero = a worker may take as long as it needs.
     pub stop_timeout: Duration,
     /// From one sign of life to the next, after which a worker is killed as hung.
     pub hang_timeout: Duration,
@@ -90,7 +90,8 @@ impl PoolSpec {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        Limits { start: self.start_timeout, stop: self.stop_timeout, hang: self.hang_timeout }
+        let stop = Some(self.stop_timeout).filter(|stop| !stop.is_zero());
+        Limits { start: self.start_timeout, stop, hang: self.hang_timeout }
     }
 }
 

@@ -26,8 +26,8 @@ const START_TRIES: u32 = 3;
 pub struct Limits {
     /// From the spawn to `READY=1`.
     pub start: Duration,
-    /// From SIGTERM to SIGKILL.
-    pub stop: Duration,
+    /// From SIGTERM to SIGKILL; `None` = never.
+    pub stop: Option<Duration>,
     /// From one sign of life to the next while it serves.
     pub hang: Duration,
 }
@@ -239,7 +239,7 @@ impl State {
             Event::Unborn { jitter } => self.mourn(None, Reason::NeverReady, now, jitter),
             Event::Exited { jitter, .. } => self.mourn(Some(Reason::NeverReady), Reason::NeverReady, now, jitter),
             // There are no requests to wait for.
-            Event::Asked(Order::Retire { .. }) => self.terminate(Some(now + limits.stop), Vec::new()),
+            Event::Asked(Order::Retire { .. }) => self.terminate(limits.stop.map(|stop| now + stop), Vec::new()),
             Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), Vec::new()),
             Event::Asked(Order::Kill) => self.kill(Reason::Asked, true, Vec::new()),
             Event::Tick | Event::Beat | Event::Leaving | Event::Idle => (self, Vec::new()),
@@ -258,7 +258,12 @@ impl State {
             Event::Beat | Event::Ready => (self.to(Phase::Serving { since, beat: now }), Vec::new()),
             Event::Tick if now >= beat + limits.hang => self.kill(Reason::Hang, false, vec![Action::Dismiss]),
             Event::Leaving => {
-                let phase = Phase::Stopping { kill_at: Some(now + limits.stop), killed: false, why: None, last: false };
+                let phase = Phase::Stopping {
+                    kill_at: limits.stop.map(|stop| now + stop),
+                    killed: false,
+                    why: None,
+                    last: false,
+                };
                 (self.to(phase), vec![Action::Dismiss])
             }
             Event::Exited { signal, jitter } => {
@@ -279,8 +284,8 @@ impl State {
 
     fn draining(self, event: Event, until: Duration, now: Duration, limits: &Limits) -> (Self, Vec<Action>) {
         match event {
-            Event::Idle => self.terminate(Some(now + limits.stop), Vec::new()),
-            Event::Tick if now >= until => self.terminate(Some(now + limits.stop), Vec::new()),
+            Event::Idle => self.terminate(limits.stop.map(|stop| now + stop), Vec::new()),
+            Event::Tick if now >= until => self.terminate(limits.stop.map(|stop| now + stop), Vec::new()),
             Event::Exited { signal, .. } => {
                 (self.to(Phase::Reaped), vec![Action::Bury(by_itself(signal)), Action::Close])
             }

@@ -5,7 +5,7 @@
 use super::*;
 
 const LIMITS: Limits =
-    Limits { start: Duration::from_secs(60), stop: Duration::from_secs(10), hang: Duration::from_secs(20) };
+    Limits { start: Duration::from_secs(60), stop: Some(Duration::from_secs(10)), hang: Duration::from_secs(20) };
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -185,6 +185,7 @@ impl World {
 fn no_storm_of_events_breaks_a_slot() {
     for seed in 0..3000 {
         let mut rng = fastrand::Rng::with_seed(seed);
+        let limits = Limits { stop: LIMITS.stop.filter(|_| rng.bool()), ..LIMITS };
         let (mut state, mut world, mut now) = (State::new(), World::default(), Duration::ZERO);
         let mut apply = |state: &mut State, event: Event, now: Duration| {
             if matches!(event, Event::Exited { .. } | Event::Unborn { .. }) {
@@ -196,7 +197,7 @@ fn no_storm_of_events_breaks_a_slot() {
                     world.spawns -= 1;
                 }
             }
-            let (next, actions) = state.step(event, now, &LIMITS);
+            let (next, actions) = state.step(event, now, &limits);
             *state = next;
             world.perform(&actions);
             assert_eq!(world.burials + u32::from(world.alive), world.spawns, "every child is buried once, seed {seed}");
@@ -227,7 +228,7 @@ fn no_storm_of_events_breaks_a_slot() {
         // Whatever happened, an order to stop ends the slot in two deadlines, with a worker that only SIGKILL ends.
         apply(&mut state, Event::Asked(Order::Stop { grace: Some(at(5)) }), now);
         for _ in 0..4 {
-            now = state.wakes_at(&LIMITS).unwrap_or(now).max(now);
+            now = state.wakes_at(&limits).unwrap_or(now).max(now);
             if apply(&mut state, Event::Tick, now) {
                 apply(&mut state, CRASH, now);
             }
