@@ -4,6 +4,8 @@
 //!
 //! Must not know workers, filters or the proxy.
 
+pub mod composite;
+pub mod layout;
 pub mod paste;
 mod setting;
 mod source;
