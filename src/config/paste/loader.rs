@@ -141,6 +141,29 @@ impl<'r> Loader<'r> {
         self.open(path.to_string_lossy().into_owned(), &Arc::default(), None)?.defaults().cloned()
     }
 
+    /// The words of a value, each with the place where it is written.
+    pub fn words<'s>(&self, setting: &'s Setting) -> Vec<(&'s str, Place)> {
+        match self.written(setting) {
+            Some(document) => document.words(setting),
+            None => {
+                let place = setting.place.clone().unwrap_or_default();
+                self.rules.dialect.words(&setting.value).map(|word| (word, place.clone())).collect()
+            }
+        }
+    }
+
+    /// Where the key of a value is written.
+    pub fn key_place(&self, setting: &Setting) -> Option<Place> {
+        let (document, line) = (self.written(setting)?, setting.place.as_ref()?.line);
+        document.entry_at(line).map(|entry| document.place(entry.key))
+    }
+
+    /// The file that a value is written in.
+    fn written(&self, setting: &Setting) -> Option<Arc<Document>> {
+        let name = setting.place.as_ref()?.file.to_str()?;
+        self.documents.borrow().get(name)?.clone().ok()
+    }
+
     fn start(&self) {
         self.resolved.set(0);
         self.stack.borrow_mut().clear();

@@ -23,6 +23,8 @@ pub use error::Error;
 pub use ini::{Document, Entry, Section};
 pub use loader::Loader;
 pub use section::Kind;
+#[cfg(test)]
+pub(crate) use vectors::corpus;
 
 /// Whose INI grammar and interpolation hold: that of the interpreter which runs the workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,7 +14,7 @@ impl Dialect {
     }
 
     /// `str.strip()`.
-    pub(super) fn strip(self, text: &str) -> &str {
+    pub(crate) fn strip(self, text: &str) -> &str {
         text.trim_matches(|c| self.is_space(c))
     }
 
@@ -29,12 +29,12 @@ impl Dialect {
     }
 
     /// `str.split()`.
-    pub(super) fn words(self, text: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn words(self, text: &str) -> impl Iterator<Item = &str> {
         text.split(move |c| self.is_space(c)).filter(|word| !word.is_empty())
     }
 
     /// `repr(str)`: of the bytes under Python 2, of the characters under Python 3.
-    pub(super) fn repr(self, text: &str) -> String {
+    pub(crate) fn repr(self, text: &str) -> String {
         let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
         let mut out = String::with_capacity(text.len() + 2);
         out.push(quote);

@@ -1,0 +1,303 @@
+//! Expands what one API loads into the tree that is compiled: the composites that the front knows become maps and
+//! pipelines, and everything wrong with their members is found at once.
+//!
+//! Must not know what a filter or an app does.
+
+mod key;
+
+use std::sync::Arc;
+
+use crate::config::Setting;
+use crate::config::paste::{Context, Error, Kind, Loader, Object, Shape};
+use crate::message::{Diagnostic, Place};
+use crate::release::Release;
+
+pub use key::{BadKey, MapKey, MapKind, order, parse_map_key};
+
+/// What one API serves.
+#[derive(Clone, Debug)]
+pub enum Tree {
+    /// A urlmap.
+    Map {
+        /// Whose.
+        kind: MapKind,
+        /// The composite's section.
+        context: Arc<Context>,
+        /// Key as written, its place, and what it leads to, in the file's order; of equal keys only the last.
+        entries: Vec<(String, Place, Tree)>,
+        /// What answers when no key matches; `None` for the built-in 404.
+        not_found: Option<Box<Tree>>,
+    },
+    /// A filter around something.
+    Filtered {
+        /// The filter.
+        filter: Arc<Context>,
+        /// What it wraps.
+        next: Box<Tree>,
+    },
+    /// An app, or a composite that the front does not know, as a whole.
+    App(Arc<Context>),
+}
+
+/// What Nova's pipeline factories look at.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// `auth_strategy`.
+    pub auth_strategy: String,
+    /// `api_rate_limit`: when false, `<strategy>_nolimit` is preferred where there is one.
+    pub api_rate_limit: bool,
+    /// The Nova whose factories they are.
+    pub release: Release,
+}
+
+/// How deep composites may nest, and how many members all of them may have; Python's stack ends sooner.
+const DEPTH: usize = 64;
+const MEMBERS: usize = 50_000;
+
+/// The composites that the front can stand in for.
+#[derive(Clone, Copy, PartialEq)]
+enum Known {
+    Urlmap(MapKind),
+    /// `nova.api.auth:pipeline_factory`.
+    Pipeline,
+    /// `pipeline_factory_v21`, and Icehouse's `pipeline_factory_v3`: the strategy alone decides.
+    PipelineByStrategy,
+}
+
+/// Builds the tree under `root`. Without any error among the diagnostics there is a tree.
+pub fn expand(loader: &Loader<'_>, root: Arc<Context>, choice: &Choice) -> (Option<Tree>, Vec<Diagnostic>) {
+    let mut expansion = Expansion { loader, choice, diagnostics: Vec::new(), above: Vec::new(), members: 0 };
+    let tree = expansion.tree(root);
+    let failed = expansion.diagnostics.iter().any(Diagnostic::is_error);
+    (tree.filter(|_| !failed), expansion.diagnostics)
+}
+
+struct Expansion<'e, 'r> {
+    loader: &'e Loader<'r>,
+    choice: &'e Choice,
+    diagnostics: Vec<Diagnostic>,
+    /// The composites that are being expanded.
+    above: Vec<Arc<Context>>,
+    members: usize,
+}
+
+impl Expansion<'_, '_> {
+    fn tree(&mut self, context: Arc<Context>) -> Option<Tree> {
+        match &context.shape {
+            Shape::Pipeline { filters, app } => {
+                let app = self.tree(Arc::clone(app))?;
+                Some(filters.iter().rev().fold(app, |tree, filter| wrap(filter, tree)))
+            }
+            Shape::FilterApp { filter, next } => Some(wrap(filter, self.tree(Arc::clone(next))?)),
+            Shape::FilteredWith { filter, next } => {
+                if !matches!(next.shape, Shape::App) {
+                    let section = context.section.as_deref().unwrap_or_default();
+                    self.report(
+                        Diagnostic::warning(
+                            context.place.clone(),
+                            format!("[{section}] has `filter-with` but is no plain app: PasteDeploy makes of that an app that fails at every request; here the filter is applied"),
+                        )
+                        .help("put the filter first in the pipeline"),
+                    );
+                }
+                Some(wrap(filter, self.tree(Arc::clone(next))?))
+            }
+            Shape::App | Shape::Filter | Shape::Server => match known(&context) {
+                None => Some(Tree::App(context)),
+                Some(composite) => self.composite(composite, context),
+            },
+        }
+    }
+
+    fn composite(&mut self, composite: Known, context: Arc<Context>) -> Option<Tree> {
+        let same = |other: &Arc<Context>| {
+            (&other.section, &other.loader, &other.global_conf)
+                == (&context.section, &context.loader, &context.global_conf)
+        };
+        if self.above.iter().any(same) || self.above.len() >= DEPTH || self.members > MEMBERS {
+            let names = self.above.iter().chain([&context]).filter_map(|c| c.section.as_deref());
+            let names: Vec<String> = names.map(|name| format!("[{name}]")).collect();
+            let shown = names.get(names.len().saturating_sub(4)..).unwrap_or_default().join(" → ");
+            self.report(
+                Diagnostic::error(context.place.clone(), format!("composites contain each other without end: {shown}"))
+                    .original("RecursionError", "maximum recursion depth exceeded"),
+            );
+            return None;
+        }
+        self.above.push(Arc::clone(&context));
+        let tree = match composite {
+            Known::Urlmap(kind) => self.map(kind, &context),
+            Known::Pipeline | Known::PipelineByStrategy => self.pipeline(composite, &context),
+        };
+        self.above.pop();
+        tree
+    }
+
+    /// `urlmap_factory`: every app gets the composite's `global_conf`.
+    fn map(&mut self, kind: MapKind, context: &Arc<Context>) -> Option<Tree> {
+        const NOT_FOUND: &str = "not_found_app";
+        let not_found = context.local_conf.get(NOT_FOUND).or_else(|| context.global_conf.get(NOT_FOUND));
+        let not_found = not_found.filter(|setting| !setting.value.is_empty());
+        let mut complete = true;
+        let not_found = not_found.and_then(|setting| {
+            let tree = self.mapped(context, setting);
+            complete &= tree.is_some();
+            tree.map(Box::new)
+        });
+        let mut entries: Vec<(MapKey, (String, Place, Tree))> = Vec::new();
+        for (text, setting) in context.local_conf.iter().filter(|(text, _)| *text != NOT_FOUND) {
+            let place = self.loader.key_place(setting).unwrap_or_else(|| context.place.clone());
+            let key = match parse_map_key(text, kind, self.choice.release) {
+                Ok(key) => Some(key),
+                Err(bad) => {
+                    self.report(
+                        Diagnostic::error(place.clone(), format!("`{text}` is no key of a urlmap"))
+                            .help("write `/path`, or `domain NAME port NUMBER /path`")
+                            .original(bad.class, bad.text),
+                    );
+                    None
+                }
+            };
+            let tree = self.mapped(context, setting);
+            let (Some(key), Some(tree)) = (key, tree) else {
+                complete = false;
+                continue;
+            };
+            if let Some(same) = entries.iter().position(|(other, _)| *other == key) {
+                let (_, (earlier, at, _)) = entries.remove(same);
+                let fact = format!("`{earlier}` is the same as `{text}` (line {}), which replaces it", place.line);
+                self.report(Diagnostic::warning(at, fact).help("remove one of them"));
+            }
+            entries.push((key, (text.clone(), place, tree)));
+        }
+        let entries = entries.into_iter().map(|(_, entry)| entry).collect();
+        complete.then(|| Tree::Map { kind, context: Arc::clone(context), entries, not_found })
+    }
+
+    /// An app that a urlmap names.
+    fn mapped(&mut self, context: &Arc<Context>, setting: &Setting) -> Option<Tree> {
+        let place = setting.place.as_ref().unwrap_or(&context.place);
+        let app = self.member(Kind::App, context, &setting.value, true, place)?;
+        self.tree(app)
+    }
+
+    /// Nova's pipeline factories: members get nothing but their file's `[DEFAULT]`.
+    fn pipeline(&mut self, composite: Known, context: &Arc<Context>) -> Option<Tree> {
+        let setting = self.strategy(composite, context)?;
+        let loader = self.loader;
+        let mut words = loader.words(setting);
+        self.era(composite, &setting.place, &mut words);
+        let Some(((last, place), filters)) = words.split_last() else {
+            let place = setting.place.clone().unwrap_or_else(|| context.place.clone());
+            self.report(
+                Diagnostic::error(place, "the pipeline is empty")
+                    .help("name its filters, and its app last")
+                    .original("IndexError", "list index out of range"),
+            );
+            return None;
+        };
+        let filters: Vec<_> =
+            filters.iter().map(|(name, place)| self.member(Kind::Filter, context, name, false, place)).collect();
+        let app = self.member(Kind::App, context, last, false, place);
+        let tree = app.and_then(|app| self.tree(app));
+        let filters: Option<Vec<_>> = filters.into_iter().collect();
+        Some(filters?.iter().rev().fold(tree?, |tree, filter| wrap(filter, tree)))
+    }
+
+    /// The pipeline that the auth strategy picks.
+    fn strategy<'c>(&mut self, composite: Known, context: &'c Context) -> Option<&'c Setting> {
+        let Choice { auth_strategy, api_rate_limit, release } = self.choice;
+        // Nova 32 removed the option.
+        let strategy = if *release >= Release::NOVA_32 { "keystone" } else { auth_strategy };
+        let Some(chosen) = context.local_conf.get(strategy) else {
+            let section = context.section.as_deref().unwrap_or_default();
+            let known: Vec<String> = context.local_conf.keys().map(|key| format!("`{key}`")).collect();
+            let found = Diagnostic::error(
+                context.place.clone(),
+                format!("[{section}] has no pipeline for the auth strategy `{strategy}`"),
+            )
+            .original("KeyError", self.loader.rules().dialect.repr(strategy));
+            self.report(match known.is_empty() {
+                true => found.help(format!("add `{strategy} = FILTER... APP`")),
+                false => found.help(format!("it has {}: choose one by auth_strategy, or add one", known.join(", "))),
+            });
+            return None;
+        };
+        let limitless = context.local_conf.get(&format!("{strategy}_nolimit"));
+        Some(limitless.filter(|_| composite == Known::Pipeline && !api_rate_limit).unwrap_or(chosen))
+    }
+
+    /// What single releases did to the pipeline.
+    fn era(&mut self, composite: Known, at: &Option<Place>, words: &mut Vec<(&str, Place)>) {
+        let release = self.choice.release;
+        let ignores = composite == Known::Pipeline && (Release::ICEHOUSE..=Release::JUNO).contains(&release);
+        if ignores && let Some(n) = words.iter().position(|(name, _)| *name == "ratelimit_v3") {
+            let (_, place) = words.remove(n);
+            let fact = format!("`ratelimit_v3` is left out: Nova {release} has no rate limits in its v3 API");
+            self.report(Diagnostic::warning(place, fact).help("remove it from the pipeline"));
+        }
+        if release == Release::KILO && self.choice.auth_strategy == "noauth" {
+            let fact = "the auth strategy `noauth` is deprecated, and gone in Liberty";
+            self.report(Diagnostic::warning(at.clone(), fact).help("use `noauth2`"));
+        }
+    }
+
+    fn member(
+        &mut self,
+        kind: Kind,
+        composite: &Context,
+        name: &str,
+        pass_on: bool,
+        place: &Place,
+    ) -> Option<Arc<Context>> {
+        self.members += 1;
+        let passed = pass_on.then_some(&composite.global_conf);
+        self.loader
+            .get(kind, composite, name, passed, place)
+            .map_err(|error: Error| {
+                error.into_diagnostics().into_iter().for_each(|found| self.report(found));
+            })
+            .ok()
+    }
+
+    /// Once each: several mounts may run into the same fault.
+    fn report(&mut self, found: Diagnostic) {
+        if !self.diagnostics.contains(&found) {
+            self.diagnostics.push(found);
+        }
+    }
+}
+
+/// The filter around the tree; a filter with a `filter-with` of its own is two.
+fn wrap(filter: &Arc<Context>, tree: Tree) -> Tree {
+    match &filter.shape {
+        Shape::FilteredWith { filter: outer, next: inner } => wrap(outer, wrap(inner, tree)),
+        _ => Tree::Filtered { filter: Arc::clone(filter), next: Box::new(tree) },
+    }
+}
+
+/// Whether the front knows this composite: by its factory, never by its section's name.
+fn known(context: &Context) -> Option<Known> {
+    let path = match context.object.as_ref()? {
+        Object::Egg { dist, name } => {
+            let urlmap = dist.trim().eq_ignore_ascii_case("paste") && name == "urlmap";
+            return urlmap.then_some(Known::Urlmap(MapKind::Paste));
+        }
+        Object::Import(path) | Object::Call(path) => path,
+    };
+    // Under `paste.app_factory` the same function is called without a loader, and fails.
+    if !matches!(context.protocol.as_deref(), Some("paste.composite_factory" | "paste.composit_factory")) {
+        return None;
+    }
+    let (module, attribute) = path.split_once(':')?;
+    match (module.trim(), attribute.trim()) {
+        ("paste.urlmap", "urlmap_factory") => Some(Known::Urlmap(MapKind::Paste)),
+        ("nova.api.openstack.urlmap", "urlmap_factory") => Some(Known::Urlmap(MapKind::Nova)),
+        ("nova.api.auth", "pipeline_factory") => Some(Known::Pipeline),
+        ("nova.api.auth", "pipeline_factory_v21" | "pipeline_factory_v3") => Some(Known::PipelineByStrategy),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
