@@ -76,8 +76,9 @@ fn there_is_one_parent_and_each_worker_says_in_its_title_what_it_serves() {
     let workers = front.workers();
     assert_eq!(workers.len(), 3, "{:?}", workers.iter().map(|pid| process::title(*pid)).collect::<Vec<_>>());
     for api in ["ec2", "osapi_compute", "metadata"] {
-        let titled = workers.iter().filter(|pid| process::title(**pid).contains(api)).count();
-        assert_eq!(titled, 1, "{api}");
+        let title = format!("pasteway: {api} worker 0");
+        let titled = workers.iter().filter(|pid| process::title(**pid) == title).count();
+        assert_eq!(titled, 1, "{title}");
     }
     for pid in workers {
         assert_eq!(process::children(pid), Vec::<u32>::new());

@@ -132,15 +132,20 @@ fn past_the_queue_comes_503_with_retry_after() {
 #[test]
 fn load_is_spread_over_the_workers() {
     let front = Front::start(&Layout::bare().default("osapi_compute_workers = 2"));
-    let slow: Vec<_> = (0..8)
-        .map(|_| {
-            let mut client = front.client();
-            std::thread::spawn(move || client.get("/v2/t1/servers?pasteway.delay=500", &[]).expect("an answer"))
-        })
-        .collect();
-    let slots: Vec<u64> =
-        slow.into_iter().map(|t| t.join().expect("no panic").json()["slot"].as_u64().expect("a slot")).collect();
-    assert_eq!(slots.iter().filter(|slot| **slot == 0).count(), 4, "{slots:?}");
+    let mut clients: Vec<_> = (0..6).map(|_| front.client()).collect();
+    for (n, client) in (1..).zip(&mut clients) {
+        client.send("GET /v2/x?pasteway.delay=3000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        eventually("the request is on a worker", || {
+            (front.metric("pasteway_worker_in_flight", COMPUTE) == f64::from(n)).then_some(())
+        });
+    }
+    for slot in ["0", "1"] {
+        let labels = [("api", "osapi_compute"), ("slot", slot)];
+        assert_eq!(front.metric("pasteway_worker_in_flight", &labels), 3.0, "slot {slot}");
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer("GET").expect("an answer").status, 200);
+    }
 }
 
 #[test]

@@ -149,6 +149,9 @@ impl<'a> Load<'a> {
     fn fail(&mut self, index: usize, outcome: &mut Outcome) -> io::Result<()> {
         outcome.requests += 1;
         outcome.failed += 1;
+        if outcome.failed >= 100 {
+            return Err(io::Error::other("100 requests failed: given up"));
+        }
         self.connections[index] = self.open(index)?;
         if !self.idle.contains(&index) {
             self.idle.push(index);

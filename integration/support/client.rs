@@ -132,11 +132,13 @@ impl Client {
         Ok(answer)
     }
 
-    /// Everything until the other end closes.
+    /// Everything until the other end closes, in order or by a reset.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut all = std::mem::take(&mut self.ahead);
-        self.stream.read_to_end(&mut all)?;
-        Ok(all)
+        match self.stream.read_to_end(&mut all) {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(error),
+            _ => Ok(all),
+        }
     }
 
     /// Whether the other end has closed: waits for its end of file; a byte instead is an error.

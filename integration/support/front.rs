@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -33,7 +33,10 @@ impl Front {
             let address = front.listening(api);
             front.addresses.insert((*api).to_owned(), address);
         }
-        eventually("ready", || (front.admin("/ready").status == 200).then_some(()));
+        eventually("ready", || {
+            assert!(process::lives(front.pid()), "the front has ended");
+            (front.admin("/ready").status == 200).then_some(())
+        });
         front
     }
 
@@ -93,13 +96,17 @@ impl Front {
     /// The first line of the log that holds a text, once it is there.
     #[track_caller]
     pub fn logged(&self, text: &str) -> String {
-        let deadline = Instant::now() + DEADLINE;
+        let mut deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(line) = self.log().into_iter().find(|line| line.contains(text)) {
                 return line;
             }
             assert!(Instant::now() < deadline, "not logged: {text}\n{}", self.log().join("\n"));
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            if !process::lives(self.pid()) {
+                // Only what is still in the pipe can come.
+                deadline = deadline.min(Instant::now() + Duration::from_millis(200));
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -215,7 +222,7 @@ impl Front {
                 return status;
             }
             assert!(Instant::now() < deadline, "did not exit\n{}", log.lock().expect("no panic").join("\n"));
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
