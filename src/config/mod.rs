@@ -4,13 +4,10 @@
 //!
 //! Must not know workers, filters or the proxy.
 
-<<<<<<< HEAD
 pub mod options;
 pub mod oslo;
-=======
 pub mod composite;
 pub mod layout;
->>>>>>> h-paste
 pub mod paste;
 mod setting;
 mod source;
