@@ -194,4 +194,20 @@ mod tests {
         assert_eq!(told("WATCHDOG_USEC").as_deref(), Some("2000000"));
         assert_eq!(told("LISTEN_FDS"), None);
     }
+
+    #[tokio::test]
+    async fn a_worker_shows_nothing_but_its_title_in_the_process_list() {
+        let slot = SlotId { api: "ec2".into(), index: 0 };
+        let path = Path::new("/nowhere");
+        // Without arguments it waits for its standard input, which here never ends.
+        let birth = Birth { program: Path::new("/bin/cat"), manifest: path, slot: &slot, life: 1, notify: path };
+        let (_front, worker) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        let spawner = Spawner::start(Handle::current()).expect("a thread");
+        let mut child = spawner.spawn(birth.command(worker.into())).await.expect("started");
+        let pid = child.pid().expect("it lives");
+        let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it lives");
+        assert_eq!(title, "pasteway: ec2 worker 0\0");
+        child.signal(Signal::KILL);
+        child.exited().await.expect("told");
+    }
 }
