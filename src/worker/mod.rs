@@ -8,9 +8,8 @@
 //!
 //! Must not know configuration files, filters or the proxy.
 
-mod announce;
+pub mod announce;
 pub mod builtin;
-mod counts;
 mod external;
 pub mod manifest;
 mod notify;
@@ -26,7 +25,6 @@ mod standing;
 mod state;
 mod supervisor;
 
-pub use counts::ApiCounts;
 pub use pool::{Lease, Member, Pool, QueueError};
 pub use spec::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartError};
 pub use standing::STATES;

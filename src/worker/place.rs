@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use crate::id::SlotId;
-use crate::worker::counts::SupervisorCounts;
+use crate::metrics::Metrics;
 use crate::worker::pool::Pool;
 use crate::worker::spawn::Spawner;
 use crate::worker::spec::{PoolSpec, StartError};
@@ -21,14 +21,14 @@ pub struct Staff {
     /// Starts every process.
     pub spawner: Spawner,
     /// Counts them.
-    pub counts: SupervisorCounts,
+    pub metrics: Metrics,
     lives: AtomicU64,
 }
 
 impl Staff {
     /// Nothing started yet.
-    pub fn new(spawner: Spawner) -> Self {
-        Self { spawner, counts: SupervisorCounts::default(), lives: AtomicU64::new(0) }
+    pub fn new(spawner: Spawner, metrics: Metrics) -> Self {
+        Self { spawner, metrics, lives: AtomicU64::new(0) }
     }
 
     /// A number that no other life has.

@@ -206,7 +206,7 @@ impl Slot {
         // A child that nobody waited for yet has one.
         let pid = child.pid().unwrap_or_default();
         announce::started(spec.release, pid);
-        staff.counts.started(&spec.api);
+        staff.metrics.worker_started(&spec.api);
         standing.send_modify(|s| s.begin(pid));
         let tail = Arc::clone(&standing.borrow().tail);
         let (stdout, stderr) = child.outputs();
@@ -247,7 +247,8 @@ impl Slot {
         };
         let _ = timeout(LAST_LINES, last_lines).await;
         announce::ended(self.place.spec.release, life.pid, status);
-        self.place.staff.counts.ended(&self.place.spec.api, reason);
+        let requests = life.member.as_ref().map_or(0, |member| member.requests());
+        self.place.staff.metrics.worker_exited(&self.place.id, reason, requests);
         self.last_words = describe(status);
         self.place.standing.send_modify(|s| s.end(describe(status), reason));
     }

@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+pub use crate::metrics::ExitReason as Reason;
+
 /// Deaths in a row after which a slot is filled again at once.
 const FREE_DEATHS: u32 = 3;
 /// The first wait after those; each further death doubles it.
@@ -97,37 +99,6 @@ pub enum Action {
     GiveUp(Cause),
     /// The slot is over: remove its socket.
     Close,
-}
-
-/// Why a life ended: the words of `worker_exits_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// It was retired or stopped.
-    Asked,
-    /// It exited by itself.
-    Exit,
-    /// A signal that was not ours ended it.
-    Signal,
-    /// It ended, or was killed, before it was ready.
-    NeverReady,
-    /// It gave no sign of life and was killed.
-    Hang,
-}
-
-impl Reason {
-    /// All of them, in the order of their values.
-    pub const ALL: [Self; 5] = [Self::Asked, Self::Exit, Self::Signal, Self::NeverReady, Self::Hang];
-
-    /// The word in metrics and reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Asked => "asked",
-            Self::Exit => "exit",
-            Self::Signal => "signal",
-            Self::NeverReady => "never_ready",
-            Self::Hang => "hang",
-        }
-    }
 }
 
 /// Why a start counts as failed.

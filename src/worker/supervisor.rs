@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::command::SlotReport;
+use crate::metrics::Metrics;
 use crate::id::{ApiName, Generation};
 use crate::worker::announce;
-use crate::worker::counts::ApiCounts;
 use crate::worker::external::ExternalSlot;
 use crate::worker::place::{Place, Staff};
 use crate::worker::pool::Pool;
@@ -136,9 +136,9 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the thread that starts processes cannot be made.
-    pub fn new(runtime: Handle) -> io::Result<Self> {
+    pub fn new(runtime: Handle, metrics: Metrics) -> io::Result<Self> {
         let spawner = Spawner::start(runtime.clone())?;
-        Ok(Self { runtime, staff: Arc::new(Staff::new(spawner)), pools: Arc::default() })
+        Ok(Self { runtime, staff: Arc::new(Staff::new(spawner, metrics)), pools: Arc::default() })
     }
 
     /// Begins to fill a pool. Without `surge` it returns when every worker was started (or could not be), so that
@@ -151,7 +151,6 @@ impl Supervisor {
             slots: Mutex::default(),
             spec: Arc::new(spec),
         }));
-        self.staff.counts.declare(&started.spec().api);
         self.pools().push(started.clone());
         let spec = started.spec();
         if spec.kind == Kind::Builtin {
@@ -265,16 +264,13 @@ impl Supervisor {
         reports
     }
 
-    /// Starts and exits per API, of every API that ever was.
-    pub fn counts(&self) -> BTreeMap<ApiName, ApiCounts> {
-        self.staff.counts.snapshot()
-    }
-
-    /// Slots per API and state, zeros included, of every API that ever was.
+    /// Slots per API and state, zeros included.
     pub fn states(&self) -> BTreeMap<(ApiName, &'static str), u64> {
-        let known = self.counts().into_keys();
-        let mut states: BTreeMap<_, _> = known.flat_map(|api| STATES.map(|state| ((api.clone(), state), 0))).collect();
+        let mut states = BTreeMap::new();
         for pool in self.pools().iter() {
+            for state in STATES {
+                states.entry((pool.spec().api.clone(), state)).or_default();
+            }
             for slot in pool.slots().iter() {
                 *states.entry((pool.spec().api.clone(), slot.standing.borrow().state)).or_default() += 1;
             }

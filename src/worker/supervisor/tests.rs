@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use tempfile::TempDir;
 
 use super::*;
+use crate::worker::state::Reason;
 use crate::release::Release;
 
 /// Nothing here takes nearly as long.
@@ -41,13 +42,15 @@ fn plays_the_worker() {
 struct Bench {
     dir: TempDir,
     supervisor: Supervisor,
+    metrics: Metrics,
 }
 
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("run")).expect("made");
-        Self { dir, supervisor: Supervisor::new(Handle::current()).expect("a thread") }
+        let metrics = Metrics::new();
+        Self { dir, supervisor: Supervisor::new(Handle::current(), metrics.clone()).expect("a thread"), metrics }
     }
 
     fn run_dir(&self) -> PathBuf {
@@ -102,8 +105,12 @@ impl Bench {
     }
 
     fn exits(&self) -> Vec<(&'static str, u64)> {
-        let counts = self.supervisor.counts().remove(&ApiName::from("ec2")).expect("known");
-        counts.exits().filter(|(_, n)| *n > 0).map(|(reason, n)| (reason.as_str(), n)).collect()
+        let text = self.metrics.render();
+        let count = |reason: Reason| {
+            let series = format!("pasteway_worker_exits_total{{api=\"ec2\",reason=\"{}\"}} ", reason.as_str());
+            text.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        Reason::ALL.iter().map(|reason| (reason.as_str(), count(*reason))).filter(|(_, n)| *n > 0).collect()
     }
 }
 
