@@ -8,6 +8,7 @@ pub mod options;
 pub mod oslo;
 pub mod paste;
 mod setting;
+pub mod settings;
 mod source;
 
 pub use setting::{ConfSource, Setting, Via};
