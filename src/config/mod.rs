@@ -10,6 +10,7 @@ pub mod composite;
 pub mod layout;
 pub mod paste;
 mod setting;
+pub mod settings;
 mod source;
 pub mod watch;
 
