@@ -34,6 +34,8 @@ pub struct Build<'a> {
     conf: &'a dyn ConfSource,
     /// What was found wrong so far.
     pub diagnostics: Vec<Diagnostic>,
+    /// Why the section is for the worker after all; see [`leave`](Self::leave).
+    pub left: Option<String>,
 }
 
 impl<'a> Build<'a> {
@@ -46,7 +48,7 @@ impl<'a> Build<'a> {
         local: &IndexMap<String, Setting>,
         conf: &'a dyn ConfSource,
     ) -> Self {
-        Self { release, section, place, global, local: local.clone(), conf, diagnostics: Vec::new() }
+        Self { release, section, place, global, local: local.clone(), conf, diagnostics: Vec::new(), left: None }
     }
 
     /// Takes an option of the section itself.
@@ -54,10 +56,33 @@ impl<'a> Build<'a> {
         self.local.shift_remove(name)
     }
 
-    /// Takes an option as oslo.middleware's and keystonemiddleware's filters do: the section's own, else that of
-    /// `[group]` in nova.conf.
+    /// Takes an option as oslo.middleware's and keystonemiddleware's filters do: the section's own, else that of the
+    /// Paste file's `[DEFAULT]`, else that of `[group]` in nova.conf.
     pub fn local_or_conf(&mut self, group: &str, name: &str) -> Option<Setting> {
-        self.local(name).or_else(|| self.conf.raw(group, name))
+        self.local(name).or_else(|| self.global.get(name).cloned()).or_else(|| self.conf.raw(group, name))
+    }
+
+    /// Takes the three options that tell every oslo.middleware filter where to look for nova.conf.
+    ///
+    /// The front always looks where the service does. oslo.middleware itself searches the default directories
+    /// when it is told a project, and so misses a file given with `--config-file` elsewhere.
+    pub fn oslo_config(&mut self) {
+        self.local("oslo_config_project");
+        self.local("oslo_config_program");
+        if let Some(file) = self.local("oslo_config_file") {
+            let place = file.place.unwrap_or_else(|| self.place.clone());
+            let text = format!("`oslo_config_file = {}` is not read here", file.value);
+            let help = "the filter takes its options from the service's own configuration files and from this section";
+            self.diagnostics.push(Diagnostic::warning(place, text).help(help));
+        }
+    }
+
+    /// Leaves the section to the worker, because its options ask for what only Python can do.
+    ///
+    /// Not an error: the front's part of the pipeline ends before this section. Gives `None`, for the builder to return.
+    pub fn leave<T>(&mut self, reason: impl Into<String>) -> Option<T> {
+        self.left = Some(reason.into());
+        None
     }
 
     /// A value of the Paste file's `[DEFAULT]`, as the factory's `global_conf` has it.

@@ -3,11 +3,35 @@
 //! One file per filter, all of one shape; [`registry`] maps the factory names of Paste files to them.
 //! Must not know the tree that a request walks, listeners, or how a worker is spoken to.
 
+mod accept;
 mod body;
 pub mod build;
 pub mod context;
+pub mod fault;
+mod headers;
+pub mod identity;
+mod network;
 pub mod prelude;
+mod python;
 pub mod registry;
+pub mod reply;
+pub mod urlmap;
+pub mod webob;
+
+mod compute_req_id;
+mod cors;
+mod faultwrap;
+mod healthcheck;
+mod http_proxy_to_wsgi;
+mod legacy_v2_compatible;
+mod noauth;
+mod osprofiler;
+mod request_id;
+mod request_log;
+mod sizelimit;
+
+#[cfg(test)]
+mod harness;
 
 use std::any::Any;
 use std::future::Future;
@@ -83,6 +107,7 @@ pub struct Factory {
     pub makes: Makes,
     /// Every option that it takes, for the reference and for suggestions.
     pub options: &'static [OptionSpec],
-    /// Makes one from the options of a section. Problems are reported through [`Build`]; `None` after an error.
+    /// Makes one from the options of a section. Problems are reported through [`Build`]; `None` after an error,
+    /// and where [`Build::left`] says why the section is for the worker.
     pub build: fn(&mut Build<'_>) -> Option<Box<dyn Filter>>,
 }

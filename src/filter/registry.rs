@@ -1,11 +1,60 @@
 //! Which factory names of Paste files stand for which native filters.
 
-use super::Factory;
+use super::{
+    Factory, Makes, compute_req_id, cors, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible, noauth,
+    osprofiler, request_id, request_log, sizelimit,
+};
 
 /// Every native filter and app, in the order in which they are shown.
-pub static FACTORIES: &[&Factory] = &[];
+pub static FACTORIES: &[&Factory] = &[
+    &cors::FACTORY,
+    &http_proxy_to_wsgi::FACTORY,
+    &compute_req_id::FACTORY,
+    &request_id::FACTORY,
+    &faultwrap::FACTORY,
+    &request_log::FACTORY,
+    &sizelimit::FACTORY,
+    &osprofiler::FACTORY,
+    &noauth::FACTORY,
+    &noauth::FACTORY_WITHOUT_PROJECT,
+    &legacy_v2_compatible::FACTORY,
+    &healthcheck::FACTORY,
+    &healthcheck::APP_FACTORY,
+];
 
 /// The native filter that replaces a factory, by any of the spellings used since Havana.
 pub fn find(factory: &str) -> Option<&'static Factory> {
     FACTORIES.iter().copied().find(|f| f.aliases.contains(&factory))
+}
+
+/// Like [`find`], for a name that stands for a filter in one place and for an app in another, as entry points of
+/// a distribution do (`egg:oslo.middleware#healthcheck`).
+pub fn find_as(makes: Makes, factory: &str) -> Option<&'static Factory> {
+    FACTORIES.iter().copied().find(|f| f.makes == makes && f.aliases.contains(&factory))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_spelling_stands_for_two_filters_or_two_apps() {
+        let mut seen = HashSet::new();
+        for factory in FACTORIES {
+            for alias in factory.aliases {
+                assert!(seen.insert((factory.makes == Makes::App, alias)), "{alias}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_may_stand_for_a_filter_and_an_app() {
+        let egg = "egg:oslo.middleware#healthcheck";
+        assert_eq!(find_as(Makes::Filter, egg).map(|f| f.makes), Some(Makes::Filter));
+        assert_eq!(find_as(Makes::App, egg).map(|f| f.makes), Some(Makes::App));
+        assert!(find("nova.api.openstack:FaultWrapper.factory").is_some());
+        assert!(find("my.own:filter").is_none());
+    }
 }
