@@ -3,6 +3,7 @@
 pub mod command;
 pub mod id;
 pub mod message;
+pub mod network;
 pub mod release;
 pub mod telemetry;
 
@@ -13,4 +14,10 @@ pub mod worker;
 
 pub mod filter;
 
+pub mod proxy;
+
+pub mod compile;
+
 pub mod admin;
+
+pub mod daemon;

@@ -19,17 +19,20 @@ use sha2::{Digest, Sha256};
 
 pub use split::{Reason, Step, Tree};
 
-use crate::config::oslo::Conf;
-use crate::config::settings::{ApiSettings, Settings, WorkerKind};
+use crate::config::settings::{ApiSettings, Chunked, Settings, WorkerKind};
 use crate::config::{ApiConfig, Config, ConfSource};
 use crate::filter::identity::is_auth_factory;
 use crate::message::Diagnostic;
+use crate::release::Release;
 use crate::proxy::snapshot::{ChunkedBodies, DoorRules, Limits, WireRules};
 use crate::telemetry::{AccessFormat, AccessStyle};
 use crate::worker::manifest::{Manifest, Mount};
 
 /// A body of unknown length is held up to this many bytes for a worker that cannot read chunks.
 const SPOOL_LIMIT: u64 = 1024 * 1024;
+
+/// A worker with fewer threads than this has none to spare for idle connections.
+const FEW_THREADS: usize = 100;
 
 /// A configuration, compiled: what a new generation would be.
 pub struct Plan {
@@ -45,6 +48,8 @@ pub struct ApiPlan {
     pub settings: ApiSettings,
     /// The compiled tree.
     pub tree: Tree,
+    /// The short names of its native filters, by [`Step::index`].
+    pub filter_names: Vec<&'static str>,
     /// What its workers host.
     pub mounts: Vec<Mount>,
     /// The identity of its worker side: equal digests mean that its workers can stay.
@@ -101,7 +106,7 @@ fn api_plan(api: &ApiConfig, config: &Config, found: &mut Vec<Diagnostic>) -> Op
             }
         },
     };
-    let access = match access(&api.settings, settings, &config.conf) {
+    let access = match access(&api.settings, config) {
         Ok(access) => access,
         Err(problem) => {
             found.push(problem);
@@ -118,6 +123,7 @@ fn api_plan(api: &ApiConfig, config: &Config, found: &mut Vec<Diagnostic>) -> Op
             trusted: settings.pasteway.trusted_proxies.clone(),
         },
         tree: split.tree,
+        filter_names: split.filter_names,
         limits: Limits {
             request_line: api.settings.max_url_len,
             header_line: settings.max_header_line,
@@ -127,6 +133,25 @@ fn api_plan(api: &ApiConfig, config: &Config, found: &mut Vec<Diagnostic>) -> Op
         wire: wire(&api.settings),
         access,
     })
+}
+
+/// How the API's access log looks; `None` when there is none.
+fn access(api: &ApiSettings, config: &Config) -> Result<Option<Arc<AccessStyle>>, Diagnostic> {
+    let settings = &config.settings;
+    if !settings.pasteway.access_log {
+        return Ok(None);
+    }
+    let format = AccessFormat::compile(&settings.wsgi_log_format).map_err(|error| {
+        let place = config.conf.place("wsgi", "wsgi_log_format");
+        Diagnostic::error(place, format!("wsgi_log_format: {error}"))
+            .help("known are client_ip, client_port, date_time, request_line, status_code, body_length, wall_seconds")
+    })?;
+    Ok(Some(Arc::new(AccessStyle {
+        logger: format!("nova.{}.wsgi.server", api.name),
+        format,
+        // eventlet 0.13's messages end in a newline of their own.
+        blank_line: settings.release < Release::KILO,
+    })))
 }
 
 /// What a worker of this API would be told.
@@ -156,24 +181,21 @@ fn identity(settings: &ApiSettings, config: &Config, mounts: &[Mount]) -> [u8; 3
     let mut sum = Sha256::new();
     // A manifest is strings, numbers and maps with string keys: it always has a JSON form.
     sum.update(serde_json::to_vec(&told).unwrap_or_default());
-    sum.update(format!("{:?}", settings.worker));
+    sum.update(format!("{:?} {}", settings.kind, settings.worker_threads));
     sum.finalize().into()
 }
 
 /// How the API's workers are spoken to, by their kind.
 fn wire(settings: &ApiSettings) -> WireRules {
-    let worker = &settings.worker;
-    let builtin = matches!(worker.kind, WorkerKind::Builtin);
+    let builtin = matches!(settings.kind, WorkerKind::Builtin);
     WireRules {
-        chunked: match worker.chunked {
-            Some(settings::Chunked::Pass) => ChunkedBodies::Pass,
-            Some(settings::Chunked::Spool) => ChunkedBodies::Spool(SPOOL_LIMIT),
-            Some(settings::Chunked::Refuse) => ChunkedBodies::Refuse,
-            None if builtin => ChunkedBodies::Pass,
-            None => ChunkedBodies::Spool(SPOOL_LIMIT),
+        chunked: match settings.chunked {
+            Chunked::Pass => ChunkedBodies::Pass,
+            Chunked::Spool => ChunkedBodies::Spool(SPOOL_LIMIT),
+            Chunked::Refuse => ChunkedBodies::Refuse,
         },
-        // Someone else's worker with a stated number of threads may bind one of them to an idle connection.
-        keep_alive: builtin || !worker.threads_set,
+        // A worker of someone else's with few threads may bind one of them to an idle connection.
+        keep_alive: builtin || settings.worker_threads >= FEW_THREADS,
         forwarded: !builtin,
     }
 }

@@ -17,7 +17,7 @@ pub fn json(plan: &Plan) -> Value {
         json!({
             "api": api.settings.name,
             "listen": format!("{}:{}", api.settings.listen, api.settings.port),
-            "workers": api.settings.worker.count,
+            "workers": api.settings.slots(),
             "strips_identity": api.door.strip_identity,
             "tree": node(&api.tree),
         })
@@ -76,6 +76,7 @@ pub fn why(reason: &Reason) -> String {
     match reason {
         Reason::App => "the app".to_owned(),
         Reason::Unknown(factory) => format!("no native filter for {factory}"),
+        Reason::Left(why) => why.clone(),
         Reason::Forced(factory) => format!("{factory} is in python_filters"),
     }
 }
@@ -88,7 +89,7 @@ pub fn text(plan: &Plan) -> String {
         let _ = writeln!(
             out,
             "{} on {}:{}, {} workers",
-            api.settings.name, api.settings.listen, api.settings.port, api.settings.worker.count
+            api.settings.name, api.settings.listen, api.settings.port, api.settings.slots()
         );
         lines(&api.tree, 1, &mut out);
     }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::config::composite::{self, MapKind};
+use crate::config::composite::{self, MapKey, MapKind};
 use crate::config::oslo::Conf;
 use crate::config::paste::Context;
 use crate::config::settings::Settings;
 use crate::config::Setting;
-use crate::filter::urlmap::{Entry, UrlMap};
+use crate::filter::urlmap::UrlMap;
 use crate::filter::{Build, Factory, Filter, Makes, Side, registry};
 use crate::message::Diagnostic;
 use crate::proxy::snapshot::{FilterNode, Node};
@@ -32,7 +32,7 @@ pub enum Tree {
         /// Paste's or Nova's.
         kind: MapKind,
         /// In the order in which they are tried.
-        entries: Vec<(Entry, Tree)>,
+        entries: Vec<(MapKey, Tree)>,
         /// `not_found_app`.
         not_found: Option<Box<Tree>>,
     },
@@ -70,6 +70,8 @@ pub enum Reason {
     App,
     /// The front does not know this factory.
     Unknown(String),
+    /// The options of the section ask for what only the worker can do.
+    Left(String),
     /// An option (`python_filters`) forces this factory to the worker.
     Forced(String),
 }
@@ -125,18 +127,16 @@ impl Cutter<'_> {
                         parsed.push((key, target));
                     }
                 }
-                let entries = composite::order(parsed).into_iter().map(|(key, target)| {
-                    let entry = Entry { domain: key.domain, path: key.path, plus: key.plus };
-                    (entry, self.front(target, both))
-                });
-                let entries = entries.collect();
+                composite::order(&mut parsed);
+                let entries = parsed.into_iter().map(|(key, target)| (key, self.front(target, both))).collect();
                 let not_found = not_found.as_ref().map(|target| Box::new(self.front(target, both)));
                 Tree::Map { context: Arc::clone(context), kind: *kind, entries, not_found }
             }
             composite::Tree::Filtered { filter, next } => match self.native(filter, Makes::Filter) {
                 Ok(factory) => {
-                    let Some(step) = self.step(filter, factory) else {
-                        return self.worker(tree, both, Reason::Unknown(factory_of(filter)));
+                    let step = match self.step(filter, factory) {
+                        Ok(step) => step,
+                        Err(reason) => return self.worker(tree, both, reason),
                     };
                     let mut both = both.to_vec();
                     if factory.side == Side::Both {
@@ -149,8 +149,8 @@ impl Cutter<'_> {
             },
             composite::Tree::App(context) => match self.native(context, Makes::App) {
                 Ok(factory) => match self.step(context, factory) {
-                    Some(step) => Tree::App(step),
-                    None => self.worker(tree, both, Reason::App),
+                    Ok(step) => Tree::App(step),
+                    Err(reason) => self.worker(tree, both, reason),
                 },
                 Err(Reason::Forced(factory)) => self.worker(tree, both, Reason::Forced(factory)),
                 Err(_) => self.worker(tree, both, Reason::App),
@@ -168,8 +168,11 @@ impl Cutter<'_> {
         registry::find(&name).filter(|factory| factory.makes == makes).ok_or(Reason::Unknown(name))
     }
 
-    /// Builds a native filter. `None` after an error, or when its options ask for what only the worker can do.
-    fn step(&mut self, context: &Arc<Context>, factory: &'static Factory) -> Option<Step> {
+    /// Builds a native filter.
+    ///
+    /// # Errors
+    /// When its options cannot be used (which was reported), or ask for what only the worker can do.
+    fn step(&mut self, context: &Arc<Context>, factory: &'static Factory) -> Result<Step, Reason> {
         let section = context.section.clone().unwrap_or_else(|| factory_of(context));
         let mut build = Build::new(
             self.settings.release,
@@ -180,13 +183,15 @@ impl Cutter<'_> {
             self.conf,
         );
         let filter = (factory.build)(&mut build);
+        let left = build.left.take();
         let problems = build.finish(factory.options);
         if self.built.insert((context.section.clone(), context.place.line), ()).is_none() {
             self.found.extend(problems);
         }
         let index = self.filter_names.len();
+        let filter = filter.ok_or_else(|| Reason::Left(left.unwrap_or_else(|| "it could not be built".to_owned())))?;
         self.filter_names.push(factory.name);
-        Some(Step { context: Arc::clone(context), factory, filter: Arc::from(filter?), index })
+        Ok(Step { context: Arc::clone(context), factory, filter: Arc::from(filter), index })
     }
 
     /// This part of the tree is the worker's.

@@ -14,7 +14,7 @@ use super::composite::{self, Choice, Tree};
 use super::layout;
 use super::oslo::{self, Arguments, Conf, Environment};
 use super::paste::{Dialect, Kind, Library, Loader, Rules};
-use super::settings::{self, ApiSettings, IniDialect, PasteLibrary, Settings};
+use super::settings::{self, ApiSettings, PasteLibrary, Settings};
 use super::{Reading, Setting};
 use crate::message::Diagnostic;
 use crate::release::Release;
@@ -131,7 +131,7 @@ fn build(
         release,
     };
     let mut apis = Vec::new();
-    for api in &settings.enabled_apis {
+    for api in &settings.apis {
         match tree(&loader, paste_file, api, &choice, &mut found) {
             Some(tree) => apis.push(ApiConfig { settings: api.clone(), tree }),
             // From Mitaka on a name that cannot be loaded is a warning, as long as others can.
@@ -167,7 +167,7 @@ fn conf(invocation: &Invocation, reading: &Reading) -> Result<(Conf, Release), V
 }
 
 fn release(conf: &Conf, reading: &Reading) -> Result<Release, Vec<Diagnostic>> {
-    if let Some(stated) = settings::stated_release(conf).map_err(|problem| vec![problem])? {
+    if let Some(stated) = settings::wanted_release(conf).map_err(|problem| vec![problem])? {
         return Ok(stated);
     }
     let layout = conf.paste_file(reading, Release::NEWEST).ok().and_then(|path| {
@@ -178,21 +178,15 @@ fn release(conf: &Conf, reading: &Reading) -> Result<Release, Vec<Diagnostic>> {
     Ok(layout.unwrap_or(Release::NEWEST))
 }
 
-/// Without an interpreter to ask, the era decides.
 fn rules(settings: &Settings) -> Rules {
-    let old = settings.release < Release::STEIN;
     Rules {
         dialect: match settings.pasteway.ini_dialect {
-            IniDialect::Py2 => Dialect::Py2,
-            IniDialect::Py3 => Dialect::Py3,
-            IniDialect::Auto if old => Dialect::Py2,
-            IniDialect::Auto => Dialect::Py3,
+            settings::Dialect::Py2 => Dialect::Py2,
+            settings::Dialect::Py3 => Dialect::Py3,
         },
         library: match settings.pasteway.paste_library {
             PasteLibrary::One => Library::One,
             PasteLibrary::Two => Library::Two,
-            PasteLibrary::Auto if old => Library::One,
-            PasteLibrary::Auto => Library::Two,
         },
     }
 }

@@ -4,15 +4,17 @@
 //!
 //! Must not know workers, filters or the proxy.
 
-pub mod options;
-pub mod oslo;
 pub mod composite;
 pub mod layout;
+mod load;
+pub mod options;
+pub mod oslo;
 pub mod paste;
 mod setting;
 pub mod settings;
 mod source;
 pub mod watch;
 
+pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load};
 pub use setting::{ConfSource, Setting, Via};
 pub use source::{Reading, Source};

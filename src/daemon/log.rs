@@ -1,10 +1,39 @@
 //! The log as nova.conf wants it, in the terms of the telemetry.
 
-use crate::config::settings::{LogSettings, Settings};
-use crate::telemetry::{Destination, Formats, Levels, LogConfig, LogStyle};
+use tracing::level_filters::LevelFilter;
 
-/// The telemetry's configuration from the log options.
-pub fn config(settings: &Settings) -> LogConfig {
-    let _: &LogSettings = &settings.log;
-    todo_after_settings()
+use crate::config::settings::{Level, LogFormat, Settings};
+use crate::telemetry::{Destination, Formats, Levels, LogConfig, LogStyle, facility_named};
+
+/// The telemetry's configuration from the log options; `program` names the syslog entries.
+pub fn config(settings: &Settings, program: &str) -> LogConfig {
+    let log = &settings.log;
+    let mut destinations = Vec::new();
+    destinations.extend(log.file.clone().map(Destination::File));
+    destinations.extend(log.stderr.then_some(Destination::Stderr));
+    destinations.extend(log.stdout.then_some(Destination::Stdout));
+    let facility = log.syslog.as_deref().and_then(facility_named);
+    destinations.extend(facility.map(|facility| Destination::Syslog { facility, program: program.to_owned() }));
+    let json = log.json || settings.pasteway.log_format == LogFormat::Json;
+    LogConfig {
+        style: if json { LogStyle::Json } else { LogStyle::Oslo },
+        formats: Formats {
+            default: log.default_format.clone(),
+            context: log.context_format.clone(),
+            debug_suffix: log.debug_suffix.clone(),
+            user_identity: log.user_identity_format.clone().unwrap_or_default(),
+            date: log.date_format.clone(),
+        },
+        levels: Levels::new(filter(log.level), log.levels.iter().map(|(name, level)| (name.clone(), filter(*level)))),
+        destinations,
+    }
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info | Level::Audit => LevelFilter::INFO,
+        Level::Warning => LevelFilter::WARN,
+        Level::Error | Level::Critical => LevelFilter::ERROR,
+    }
 }

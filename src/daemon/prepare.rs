@@ -1,21 +1,23 @@
 //! All of a new generation that can fail on the machine: its files are frozen, its new listeners are bound, its new
 //! workers are started and ready. What runs is not touched; a failure takes back what was begun.
 
+use std::net::ToSocketAddrs;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Daemon;
 use super::generation::{PoolInUse, Running};
 use super::runtime_dir::RuntimeDir;
-use crate::admin;
+use crate::admin::{self, AdminListen};
 use crate::compile::{ApiPlan, Plan};
-use crate::config::settings::WorkerKind;
+use crate::config::settings::{AdminAddress, WorkerKind};
 use crate::config::Config;
 use crate::id::Generation;
 use crate::message::Diagnostic;
 use crate::proxy::listener::{ListenKey, Listener};
 use crate::telemetry::PreparedLog;
-use crate::worker::{Kind, PoolSpec, StartedPool, Supervisor};
+use crate::worker::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartedPool, Supervisor};
 
 /// A generation that only waits for its swap.
 pub struct Prepared {
@@ -64,7 +66,7 @@ impl Workshop<'_> {
         let result = self.build(plan, &mut started).await;
         if result.is_err() {
             for pool in started {
-                self.supervisor.retire(&pool, std::time::Duration::ZERO);
+                self.supervisor.retire(&pool, Duration::ZERO);
             }
             self.runtime_dir.forget(self.number);
         }
@@ -87,7 +89,7 @@ impl Workshop<'_> {
         let (mut listeners, mut pools) = (Vec::new(), Vec::new());
         for api in &plan.apis {
             let listener = self.listener(api, config, &listeners)?;
-            pools.push(self.pool(api, config, &listener, started));
+            pools.push(self.pool(api, config, &listener, started).await);
             listeners.push(listener);
         }
         for (api, pool) in plan.apis.iter().zip(&pools) {
@@ -99,7 +101,12 @@ impl Workshop<'_> {
                 ]
             })?;
             // More workers are added before the swap; fewer go after it.
-            self.supervisor.grow(&pool.pool, api.settings.worker.count).await.map_err(|failed| one(failed.to_string()))?;
+            if api.settings.slots() > pool.pool.wanted() {
+                self.supervisor
+                    .resize(&pool.pool, api.settings.slots(), Duration::ZERO)
+                    .await
+                    .map_err(|failed| one(failed.to_string()))?;
+            }
         }
         Ok(Prepared { number: self.number, listeners, pools, log, admin, plan })
     }
@@ -127,7 +134,7 @@ impl Workshop<'_> {
     }
 
     /// A pool that is there already for the same worker side, or a new one, starting.
-    fn pool(&self, api: &ApiPlan, config: &Config, listener: &Listener, started: &mut Vec<StartedPool>) -> Rc<PoolInUse> {
+    async fn pool(&self, api: &ApiPlan, config: &Config, listener: &Listener, started: &mut Vec<StartedPool>) -> Rc<PoolInUse> {
         if let Some(running) = &self.running {
             let old = running.plan.apis.iter().zip(&running.pools);
             let same = old.into_iter().find(|(old, pool)| {
@@ -137,30 +144,32 @@ impl Workshop<'_> {
                 return Rc::clone(pool);
             }
         }
-        let worker = &api.settings.worker;
+        let settings = &config.settings.pasteway;
         let scheme = if api.tls.is_some() { "https" } else { "http" };
-        let pool = self.supervisor.start(PoolSpec {
+        let spec = PoolSpec {
             api: api.settings.name.clone(),
             generation: self.number,
-            kind: match &worker.kind {
+            kind: match &api.settings.kind {
                 WorkerKind::Builtin => Kind::Builtin,
                 WorkerKind::External(sockets) => Kind::External { sockets: sockets.clone() },
             },
-            count: worker.count,
-            threads: worker.threads,
-            queue_size: config.settings.pasteway.queue_size,
-            queue_timeout: config.settings.pasteway.queue_timeout,
-            start_timeout: worker.start_timeout,
-            stop_timeout: worker.stop_timeout,
-            hang_timeout: worker.hang_timeout,
-            surge: self.running.is_some().then_some(config.settings.pasteway.worker_surge),
+            count: api.settings.slots(),
+            threads: api.settings.worker_threads,
+            queue_size: settings.queue_size,
+            queue_timeout: settings.queue_timeout,
+            start_timeout: settings.worker_start_timeout,
+            // Zero is for ever.
+            stop_timeout: settings.worker_stop_timeout.unwrap_or_default(),
+            hang_timeout: HANG_TIMEOUT,
+            surge: self.running.is_some().then_some(settings.worker_surge),
             manifest: self.runtime_dir.manifest(self.number, api.settings.name.as_str()),
             runtime_dir: self.runtime_dir.path().to_owned(),
-            program: crate::worker::OWN_BINARY.into(),
-            ready_request: worker.ready_request.clone(),
+            program: OWN_BINARY.into(),
+            ready_request: format!("{} {}", settings.worker_ready_request.method, settings.worker_ready_request.path),
             url: format!("{scheme}://{}", listener.address),
             release: config.settings.release,
-        });
+        };
+        let pool = self.supervisor.start(spec).await;
         started.push(pool.clone());
         Rc::new(PoolInUse { pool, digest: api.digest, born: self.number })
     }
@@ -175,7 +184,9 @@ impl Workshop<'_> {
         if kept {
             return Ok(None);
         }
-        admin::bind(wanted).map(Some).map_err(|error| {
+        let addresses = wanted.iter().map(resolve_admin).collect::<std::io::Result<Vec<_>>>();
+        let addresses = addresses.map_err(|error| one(format!("admin_listen: {error}")))?;
+        admin::bind(&addresses).map(Some).map_err(|error| {
             let place = config.conf.place("pasteway", "admin_listen");
             vec![Diagnostic::error(place, format!("cannot listen for administration: {error}"))]
         })
@@ -184,6 +195,18 @@ impl Workshop<'_> {
 
 fn one(message: String) -> Vec<Diagnostic> {
     vec![Diagnostic::error(None, message)]
+}
+
+/// A name in `admin_listen` is its first address.
+fn resolve_admin(address: &AdminAddress) -> std::io::Result<AdminListen> {
+    match address {
+        AdminAddress::Unix(path) => Ok(AdminListen::Unix(path.clone())),
+        AdminAddress::Tcp { host, port } => (host.as_str(), *port)
+            .to_socket_addrs()?
+            .next()
+            .map(AdminListen::Tcp)
+            .ok_or_else(|| std::io::Error::other(format!("`{host}` has no address"))),
+    }
 }
 
 /// The kernel's own text, as Python prints it.

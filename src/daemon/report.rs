@@ -17,8 +17,8 @@ impl Daemon {
         if self.state.get() == Phase::Draining {
             not_ready.push("the front is stopping".to_owned());
         }
-        let apis = running.plan.apis.iter().zip(&running.listeners).zip(&running.pools).map(|((api, listener), pool)| {
-            let pool = pool.pool.pool();
+        let apis = running.plan.apis.iter().zip(&running.listeners).zip(&running.pools).map(|((api, listener), pool_in_use)| {
+            let pool = pool_in_use.pool.pool();
             let serving = pool.members().len();
             if serving == 0 {
                 not_ready.push(format!("{}: no worker is serving", api.settings.name));
@@ -28,7 +28,7 @@ impl Daemon {
                 listen: listener.address.to_string(),
                 tls: api.tls.is_some(),
                 workers_serving: serving,
-                workers_wanted: usize::try_from(api.settings.worker.count).unwrap_or(usize::MAX),
+                workers_wanted: usize::try_from(pool_in_use.pool.wanted()).unwrap_or(usize::MAX),
                 queued: pool.waiting(),
             }
         });

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::generation::{Current, Record, Running, State, now};
+use super::generation::{Current, PoolInUse, Record, Running, State, now};
 use super::prepare::Prepared;
 use super::{Daemon, HISTORY};
 use crate::command::{Change, Source};
@@ -79,14 +79,19 @@ impl Daemon {
         for (api, pool) in running.plan.apis.iter().zip(&running.pools) {
             let settings = &running.plan.config.settings.pasteway;
             pool.pool.pool().set_queue(settings.queue_size, settings.queue_timeout);
-            self.supervisor.shrink(&pool.pool, api.settings.worker.count);
+            if api.settings.slots() < pool.pool.wanted() {
+                self.shrink(pool, api.settings.slots(), api.settings.drain_timeout);
+            }
         }
         if let Some(log) = log {
             self.log.apply(log);
         }
-        self.rewatch(&running.plan.config.settings.pasteway, &old.running.plan.config.settings.pasteway);
+        let (before, now) = (&old.running.plan.config.settings.pasteway, &running.plan.config.settings.pasteway);
+        if (before.watch, before.watch_settle) != (now.watch, now.watch_settle) {
+            self.rewatch(now, &running.plan.config);
+        }
         if let Some(bound) = admin {
-            self.administer(bound, &running.plan.config.settings.pasteway);
+            self.administer(bound, now);
         }
         self.metrics.generation(record.number);
         self.pools.borrow_mut().extend(running.pools.iter().map(Rc::downgrade));
@@ -94,6 +99,15 @@ impl Daemon {
         *self.current.borrow_mut() = Current { record, running };
         let daemon = Rc::clone(self);
         tokio::task::spawn_local(async move { daemon.retire(old).await });
+    }
+
+    /// Drains the highest slots of a pool, beside the loop.
+    fn shrink(&self, pool: &PoolInUse, count: u32, drain: Duration) {
+        let (supervisor, pool) = (self.supervisor.clone(), pool.pool.clone());
+        tokio::task::spawn_local(async move {
+            // Fewer slots cannot fail to start.
+            let _ = supervisor.resize(&pool, count, drain).await;
+        });
     }
 
     fn remember(&self, record: &Rc<Record>) {
@@ -112,7 +126,7 @@ impl Daemon {
             }
         }
         self.refresh_threads().await;
-        let limit = old.running.plan.config.settings.pasteway.drain_timeout;
+        let limit = old.running.plan.apis.iter().map(|api| api.settings.drain_timeout).max().unwrap_or_default();
         let drained = tokio::time::timeout(limit, old.record.usage.drained()).await.is_ok();
         if !drained {
             tracing::warn!(

@@ -14,7 +14,7 @@ use http::{HeaderName, Method, StatusCode};
 use super::accept::acceptable;
 use super::context::quote_path;
 use super::headers::joined;
-use super::network::Network;
+use crate::network::Network;
 use super::prelude::*;
 use super::python::{html_escape, json_string};
 use super::reply::reply;
@@ -100,7 +100,7 @@ fn build(build: &mut Build<'_>, is_app: bool) -> Option<Box<dyn Filter>> {
     }
     let mut networks = Vec::new();
     for text in build.list(sources.clone(), &[]) {
-        match text.parse::<Network>() {
+        match text.parse::<Network>().ok().filter(|network| !network.has_host_bits()).ok_or(()) {
             Ok(network) => networks.push(network),
             Err(error) => build.error(sources.as_ref(), error.to_string(), "write ADDRESS or ADDRESS/BITS"),
         }

@@ -10,7 +10,6 @@ pub mod context;
 pub mod fault;
 mod headers;
 pub mod identity;
-mod network;
 pub mod prelude;
 mod python;
 pub mod registry;

@@ -17,7 +17,7 @@ use super::upstream::encode::{self, Framing};
 use super::upstream::wire::Wire;
 use super::upstream::{self, Hold, UpstreamError};
 use crate::filter::{Body, Context, Request, Response};
-use crate::metrics::{QueueReason, UpstreamReason};
+use crate::metrics::{self, QueueRejection};
 use crate::worker::{Lease, QueueError, wire as names};
 
 /// A request is given to at most so many workers.
@@ -60,7 +60,7 @@ pub async fn forward(
                 return Ok(response);
             }
             Err(error) => {
-                api.metrics.upstream_error(UpstreamReason::of(&error));
+                api.metrics.upstream_error(reason(&error));
                 let again = error.nothing_sent() || (safe && error.nothing_received());
                 if !again || attempt == ATTEMPTS {
                     return Err(error.into());
@@ -70,6 +70,16 @@ pub async fn forward(
                 attempt += 1;
             }
         }
+    }
+}
+
+/// The error's word in the metrics.
+fn reason(error: &UpstreamError) -> metrics::UpstreamError {
+    match error {
+        UpstreamError::Connect(_) => metrics::UpstreamError::Connect,
+        UpstreamError::Refused(_) | UpstreamError::Died(_) | UpstreamError::Truncated => metrics::UpstreamError::Closed,
+        UpstreamError::Invalid(_) => metrics::UpstreamError::Malformed,
+        UpstreamError::Client(_) => metrics::UpstreamError::Io,
     }
 }
 
@@ -85,8 +95,8 @@ async fn lease(api: &ApiView, avoid: Option<u64>) -> Result<Lease, QueueError> {
     let result = pool.lease(avoid).await;
     match result {
         Ok(_) => api.metrics.queued(begun.elapsed()),
-        Err(QueueError::Full) => api.metrics.queue_rejected(QueueReason::Full),
-        Err(QueueError::Timeout) => api.metrics.queue_rejected(QueueReason::Timeout),
+        Err(QueueError::Full) => api.metrics.queue_rejected(QueueRejection::Full),
+        Err(QueueError::Timeout) => api.metrics.queue_rejected(QueueRejection::Timeout),
     }
     result
 }
@@ -155,7 +165,7 @@ fn environ(out: &mut Vec<u8>, cx: &Context) {
     let mut separator = "{";
     let mut put = |out: &mut Vec<u8>, key: &str, value: &dyn Fn(&mut Vec<u8>)| {
         if separator == "{" {
-            encode::name(out, names::ENVIRON);
+            encode::name(out, names::ENVIRON.as_str());
         }
         out.extend_from_slice(separator.as_bytes());
         separator = ",";

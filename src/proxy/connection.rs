@@ -29,6 +29,9 @@ use crate::id::Generation;
 
 /// A request head must be whole within this time of its first byte.
 const HEAD_TIME: Duration = Duration::from_secs(30);
+/// A client that neither sends the body it announced nor takes its response is given up after this time, also where
+/// the era has no `client_socket_timeout`.
+const STALLED: Duration = Duration::from_secs(900);
 /// More bytes of request head than this are refused (eventlet's MAX_TOTAL_HEADER_SIZE and a request line).
 const MAX_HEAD: usize = 96 * 1024;
 
@@ -120,10 +123,10 @@ impl Peer {
         if self.request.get().is_none() {
             if late_head {
                 self.drop_now();
-            } else if silent > limits.idle {
+            } else if limits.idle.is_some_and(|limit| silent > limit) {
                 self.finish();
             }
-        } else if (self.write_blocked.get() || self.body_awaited.get()) && silent > limits.idle {
+        } else if (self.write_blocked.get() || self.body_awaited.get()) && silent > limits.idle.unwrap_or(STALLED) {
             self.drop_now();
         }
     }
@@ -202,7 +205,7 @@ async fn serve_request(
     );
     let mut request = http::Request::from_parts(parts, body);
 
-    let trusted = api.api.door.trusts(peer.address.ip());
+    let trusted = api.api.door.trusted.believes(peer.address.ip());
     let mut response = match api.api.door.admit(&mut request, &api.api.limits, trusted) {
         Ok(()) => {
             let mut cx = context(&api, &peer, &request, started, trusted);

@@ -14,7 +14,7 @@ use super::snapshot::{Api, Snapshot, UsageCell};
 use crate::release::Release;
 use crate::filter::Health;
 use crate::id::Generation;
-use crate::metrics::{ApiBlock, FilterHandle, ThreadMetrics};
+use crate::metrics::{ApiBlock, FilterBlock, ThreadMetrics};
 use crate::worker::Pool;
 
 /// What serves now.
@@ -34,9 +34,9 @@ pub struct ApiView {
     /// The API.
     pub api: Arc<Api>,
     /// Where this thread counts its requests.
-    pub metrics: Arc<ApiBlock>,
+    pub metrics: Rc<ApiBlock>,
     /// By [`FilterNode::index`](super::snapshot::FilterNode::index).
-    pub filters: Vec<FilterHandle>,
+    pub filters: Vec<Rc<FilterBlock>>,
     /// For filters that answer in the workers' place.
     pub health: Rc<dyn Health>,
     /// The era whose answers hold.
@@ -58,7 +58,7 @@ impl View {
         let apis = snapshot.apis.iter().map(|api| {
             let block = metrics.api(&api.name);
             Rc::new(ApiView {
-                filters: api.filter_names.iter().map(|name| block.filter_handle(name)).collect(),
+                filters: api.filter_names.iter().map(|name| block.filter(name)).collect(),
                 metrics: block,
                 release: snapshot.release,
                 health: Rc::new(PoolHealth(Arc::clone(&api.pool))),

@@ -4,7 +4,7 @@
 //! included. Must not know connections.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -12,13 +12,13 @@ use super::live::ApiView;
 use super::respond;
 use super::snapshot::{FilterNode, Node};
 use super::thread::Thread;
-use super::{balancer, snapshot};
+use super::balancer;
 use crate::filter::urlmap::Route;
 use crate::filter::{Context, Flow, Request, Response};
 
 /// Walks one request through its API's tree.
 pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request: &mut Request) -> Response {
-    let mut entered: SmallVec<[(&FilterNode, std::time::Duration); 12]> = SmallVec::new();
+    let mut entered: SmallVec<[(&FilterNode, Duration); 12]> = SmallVec::new();
     let mut node = &api.api.root;
     // One clock reading per boundary: what ends one filter's time begins the next one's.
     let mut now = cx.started;
@@ -78,7 +78,7 @@ pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request:
     response
 }
 
-async fn enter(node: &snapshot::FilterNode, cx: &mut Context, request: &mut Request) -> Flow {
+async fn enter(node: &FilterNode, cx: &mut Context, request: &mut Request) -> Flow {
     let mut flow = node.filter.request(cx, request);
     while let Flow::Wait(wait) = flow {
         let answer = wait.await;
@@ -88,16 +88,16 @@ async fn enter(node: &snapshot::FilterNode, cx: &mut Context, request: &mut Requ
 }
 
 impl ApiView {
-    fn count_filter(&self, node: &FilterNode, took: std::time::Duration) {
-        if let Some(handle) = self.filters.get(node.index) {
-            self.metrics.filter(handle, took);
+    fn count_filter(&self, node: &FilterNode, took: Duration) {
+        if let Some(block) = self.filters.get(node.index) {
+            block.passed(took);
         }
     }
 
-    fn count_reply(&self, node: &FilterNode, took: std::time::Duration, response: &Response) {
-        if let Some(handle) = self.filters.get(node.index) {
-            self.metrics.filter(handle, took);
-            self.metrics.filter_reply(handle, response.status().as_u16());
+    fn count_reply(&self, node: &FilterNode, took: Duration, response: &Response) {
+        if let Some(block) = self.filters.get(node.index) {
+            block.passed(took);
+            block.replied(response.status().as_u16());
         }
     }
 }

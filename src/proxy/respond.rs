@@ -17,7 +17,7 @@ const INTERNAL: &str = "The server has either erred or is incapable of performin
 /// webob's HTTPServiceUnavailable.
 const UNAVAILABLE: &str = "The server is currently unavailable. Please try again at a later time.";
 /// Seconds after which a client may try again when the queue was full.
-const RETRY_AFTER: &str = "1";
+const RETRY_AFTER: u64 = 1;
 
 /// Why the worker's side gave no response.
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +46,13 @@ pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
         Failure::Upstream(_) if cx.faultwrap => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, None),
         Failure::Upstream(_) => (StatusCode::BAD_GATEWAY, "The worker failed to answer.", None),
     };
-    let mut response =
-        if cx.faultwrap { fault(cx, request, status, text, retry) } else { plain(status, text) };
+    let mut response = if cx.faultwrap {
+        fault(cx, request, status, Some(text), retry)
+    } else {
+        plain(status, text)
+    };
     if let Some(seconds) = retry {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -6,7 +6,6 @@
 //!
 //! Must not know configuration files: `compile` makes it.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tokio::sync::Notify;
 use crate::filter::Filter;
 use crate::filter::urlmap::UrlMap;
 use crate::id::{ApiName, Generation};
+use crate::network::Trust;
 use crate::release::Release;
 use crate::telemetry::AccessStyle;
 use crate::worker::Pool;
@@ -93,36 +93,12 @@ pub struct FilterNode {
 }
 
 /// What the door takes off a request before anybody reads it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DoorRules {
     /// The tree holds an auth filter: identity headers come from it alone.
     pub strip_identity: bool,
-    /// Networks whose forwarding headers are believed.
-    pub trusted: Vec<Network>,
-}
-
-/// An IP network, `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Any address in it.
-    pub address: IpAddr,
-    /// Bits that count.
-    pub prefix: u8,
-}
-
-impl Network {
-    /// Whether it holds that address; an IPv4 address mapped into IPv6 is the IPv4 address.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        fn bits(address: IpAddr) -> (u128, u32) {
-            match address.to_canonical() {
-                IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
-                IpAddr::V6(v6) => (v6.to_bits(), 128),
-            }
-        }
-        let ((mine, width), (theirs, other)) = (bits(self.address), bits(address));
-        let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
-        width == other && (mine ^ theirs) & mask == 0
-    }
+    /// Whose forwarding headers are believed.
+    pub trusted: Trust,
 }
 
 /// Bounds on what a client may send.
@@ -132,8 +108,8 @@ pub struct Limits {
     pub request_line: usize,
     /// Bytes of a header line (`max_header_line`).
     pub header_line: usize,
-    /// Silence after which a connection is closed (`client_socket_timeout`).
-    pub idle: Duration,
+    /// Silence after which a connection is closed (`client_socket_timeout`); `None` = never.
+    pub idle: Option<Duration>,
     /// `keep_alive`.
     pub keep_alive: bool,
 }
@@ -235,18 +211,6 @@ impl UsageCell {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_network_holds_its_addresses_and_no_others() {
-        let network = |address: &str, prefix| Network { address: address.parse().expect("address"), prefix };
-        let holds = |n: Network, a: &str| n.contains(a.parse().expect("address"));
-        assert!(holds(network("10.1.0.0", 16), "10.1.2.3"));
-        assert!(!holds(network("10.1.0.0", 16), "10.2.2.3"));
-        assert!(holds(network("0.0.0.0", 0), "9.9.9.9"));
-        assert!(!holds(network("0.0.0.0", 0), "::1"));
-        assert!(holds(network("127.0.0.1", 32), "::ffff:127.0.0.1"));
-        assert!(holds(network("fe80::", 10), "fe80::1"));
-    }
 
     #[tokio::test]
     async fn a_generation_is_drained_when_every_thread_has_left() {

@@ -110,7 +110,7 @@ impl Thread {
     pub fn enter(self: &Rc<Self>, peer: &Rc<Peer>) -> Entry {
         let key = self.next_peer.replace(self.next_peer.get() + 1);
         self.peers.borrow_mut().insert(key, Rc::clone(peer));
-        let api = self.view().api_of(peer.listener).map(|view| Arc::clone(&view.metrics));
+        let api = self.view().api_of(peer.listener).map(|view| Rc::clone(&view.metrics));
         if let Some(block) = &api {
             block.connection_opened();
         }
@@ -165,7 +165,7 @@ impl Thread {
 pub struct Entry {
     thread: Rc<Thread>,
     key: u64,
-    block: Option<Arc<crate::metrics::ApiBlock>>,
+    block: Option<Rc<crate::metrics::ApiBlock>>,
 }
 
 impl Drop for Entry {

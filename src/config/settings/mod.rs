@@ -5,14 +5,13 @@
 mod admin;
 mod apis;
 mod logging;
-mod network;
 mod pasteway;
 mod reader;
 
 pub use admin::AdminAddress;
 pub use apis::{ApiSettings, Chunked, TlsSettings, WorkerKind};
 pub use logging::{Level, LogSettings};
-pub use network::{Network, Trust};
+pub use crate::network::{Network, Trust};
 pub use pasteway::{Dialect, LogFormat, PasteLibrary, PastewaySettings, ReadyRequest, RuntimeDir, Watch};
 
 use std::time::Duration;

@@ -9,35 +9,9 @@ mod nova;
 use http::header::HOST;
 
 use super::{Context, Request, Response, Scheme};
+pub use crate::config::composite::{MapKey, MapKind};
 use crate::release::Release;
 
-/// Whose rules a map follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MapKind {
-    /// `egg:Paste#urlmap`.
-    Paste,
-    /// `nova.api.openstack.urlmap:urlmap_factory`, which looks at types and versions too.
-    Nova,
-}
-
-/// A place in a map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// `host` or `host:port` that the request must be for.
-    pub domain: Option<String>,
-    /// Normalised: empty, or a leading slash and none at its end. Without the `/+` when `plus` is set.
-    pub path: String,
-    /// Takes only requests that go on behind `path` and a slash: the key ended in `/+`.
-    pub plus: bool,
-}
-
-impl Entry {
-    /// An entry for a normalised key. `/+` at its end has a meaning in Nova's map since Ussuri only.
-    pub fn new(kind: MapKind, release: Release, domain: Option<String>, path: &str) -> Self {
-        let plus = path.strip_suffix("/+").filter(|_| kind == MapKind::Nova && release >= Release::USSURI);
-        Self { domain, path: plus.unwrap_or(path).to_owned(), plus: plus.is_some() }
-    }
-}
 
 /// Where a request goes from a map.
 pub enum Route {
@@ -54,7 +28,7 @@ pub enum Route {
 pub struct UrlMap {
     kind: MapKind,
     release: Release,
-    entries: Vec<Entry>,
+    entries: Vec<MapKey>,
     has_not_found: bool,
     has_domains: bool,
 }
@@ -70,7 +44,7 @@ struct Found {
 
 impl UrlMap {
     /// A map. `entries` come as Paste sorts them: those with a domain first, longer paths before shorter ones.
-    pub fn new(kind: MapKind, release: Release, entries: Vec<Entry>, has_not_found: bool) -> Self {
+    pub fn new(kind: MapKind, release: Release, entries: Vec<MapKey>, has_not_found: bool) -> Self {
         let has_domains = entries.iter().any(|e| e.domain.is_some());
         Self { kind, release, entries, has_not_found, has_domains }
     }
@@ -164,12 +138,17 @@ mod tests {
 
     /// A map of keys in the order given.
     pub(super) fn map(kind: MapKind, release: Release, keys: &[&str]) -> UrlMap {
-        let entry = |key: &&str| match key.strip_prefix("http://") {
-            Some(rest) => {
-                let (domain, _) = rest.split_once('/').unwrap_or((rest, ""));
-                Entry::new(kind, release, Some(domain.to_owned()), &rest[domain.len()..])
+        let entry = |key: &&str| {
+            let (domain, path) = match key.strip_prefix("http://") {
+                Some(rest) => rest.split_once('/').map_or((rest.to_owned(), String::new()), |(domain, path)| (domain.to_owned(), format!("/{path}"))),
+                None => (String::new(), (*key).to_owned()),
+            };
+            let prefix = path.strip_suffix("/+").filter(|_| kind == MapKind::Nova && release >= Release::USSURI);
+            MapKey {
+                domain: Some(domain).filter(|domain| !domain.is_empty()),
+                plus: prefix.is_some(),
+                path: prefix.unwrap_or(&path).to_owned(),
             }
-            None => Entry::new(kind, release, None, key),
         };
         UrlMap::new(kind, release, keys.iter().map(entry).collect(), false)
     }

@@ -32,6 +32,17 @@ impl Network {
 #[error("`{0}` is neither an IP address nor a network such as 10.0.0.0/8")]
 pub struct NoNetwork(String);
 
+impl Network {
+    /// Whether its address has bits beyond its prefix, which Python's `ipaddress.ip_network` refuses.
+    pub fn has_host_bits(&self) -> bool {
+        let (width, bits) = match self.address {
+            IpAddr::V4(v4) => (32, u128::from(v4.to_bits())),
+            IpAddr::V6(v6) => (128, v6.to_bits()),
+        };
+        bits & !u128::MAX.checked_shl(width - u32::from(self.prefix)).unwrap_or(0) != 0
+    }
+}
+
 impl FromStr for Network {
     type Err = NoNetwork;
 
