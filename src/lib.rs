@@ -11,3 +11,5 @@ pub mod worker;
 pub mod filter;
 
 pub mod admin;
+
+pub mod cli;
