@@ -99,7 +99,7 @@ pub enum Class {
 }
 
 /// One difference between two generations.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What it takes.
     pub class: Class,

@@ -21,3 +21,4 @@ pub mod compile;
 pub mod admin;
 
 pub mod daemon;
+pub mod cli;

@@ -5,10 +5,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How bad a [`Diagnostic`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The configuration cannot be loaded.
@@ -18,7 +18,7 @@ pub enum Severity {
 }
 
 /// A place in a file: line and column count from 1; 0 = not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The file, as the operator named it.
     pub file: PathBuf,
@@ -49,7 +49,7 @@ impl fmt::Display for Place {
 /// One finding about the operator's files.
 ///
 /// The message is lower case and says the fact first; `help` says what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
@@ -67,7 +67,7 @@ pub struct Diagnostic {
 }
 
 /// The error of the replaced program at the same point.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Original {
     /// Python exception class, e.g. `LookupError`.
     pub class: String,

@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use rustix::fs::Mode;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// One address of the admin API; reads and shows as `127.0.0.1:9774`, `[::1]:9774`, `unix:/run/pasteway/admin.sock`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum AdminListen {
     /// An address and a port; port 0 lets the kernel choose.
     Tcp(SocketAddr),
@@ -46,6 +48,20 @@ impl fmt::Display for AdminListen {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+impl From<AdminListen> for String {
+    fn from(listen: AdminListen) -> Self {
+        listen.to_string()
+    }
+}
+
+impl TryFrom<String> for AdminListen {
+    type Error = NotAnAddress;
+
+    fn try_from(text: String) -> Result<Self, NotAnAddress> {
+        text.parse()
     }
 }
 

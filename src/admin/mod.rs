@@ -8,6 +8,7 @@
 //! Must not know the daemon, the proxy or configuration files: it speaks only [`crate::command::Command`].
 
 mod guard;
+mod instance;
 mod listen;
 mod peer;
 mod routes;
@@ -15,6 +16,7 @@ mod serve;
 mod token;
 
 pub use guard::Access;
+pub use instance::Instance;
 pub use listen::{AdminListen, NotAnAddress};
 pub use serve::{Bound, Handle, bind};
 pub use token::Token;

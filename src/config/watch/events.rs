@@ -79,10 +79,11 @@ impl Events {
         Ok(Self { fd: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?, dirs: HashMap::new() })
     }
 
-    /// Watches these directories and no others. Those that cannot be opened are left out: there is nothing to hear in them.
+    /// Watches these directories and no others. Those that are gone meanwhile are left out.
     ///
     /// # Errors
-    /// No watch is left for this user (`fs.inotify.max_user_watches`), or no memory.
+    /// No watch is left for this user (`fs.inotify.max_user_watches`), no memory, or a directory with files of ours may
+    /// be entered but not read, and so not be watched.
     pub(super) fn watch(&mut self, directories: BTreeMap<PathBuf, Ours>) -> io::Result<()> {
         let mut dirs: HashMap<i32, Dir> = HashMap::new();
         for (path, ours) in directories {
@@ -95,6 +96,7 @@ impl Events {
                     }
                 },
                 Err(error @ (Errno::NOSPC | Errno::NOMEM)) => return Err(error.into()),
+                Err(error @ Errno::ACCESS) if mask.contains(WRITES) => return Err(error.into()),
                 Err(error) => tracing::debug!("directory {} is not watched: {error}", path.display()),
             }
         }

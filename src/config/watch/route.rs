@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// As many symlinks as the kernel follows in one path (Linux `MAXSYMLINKS`, path_resolution(7)).
@@ -78,8 +79,13 @@ fn follow(all: &mut BTreeMap<PathBuf, Ours>, path: &Path) {
         }
         let role = if todo.is_empty() { Role::File } else { Role::Way };
         let next = here.join(&name);
+        let meta = fs::symlink_metadata(&next);
+        if meta.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+            // Whatever comes or goes in there, it cannot be read.
+            return;
+        }
         all.entry(here.clone()).or_default().add(name, role);
-        match fs::symlink_metadata(&next) {
+        match meta {
             Ok(meta) if meta.is_symlink() => {
                 links += 1;
                 let Ok(target) = fs::read_link(&next) else { return };

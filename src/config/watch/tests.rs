@@ -206,3 +206,58 @@ fn polling_sees_a_rename_and_a_rewrite() {
     fs::remove_file(&b.conf).unwrap();
     b.edited_once();
 }
+
+/// Writes the text in one of the ways that editors and orchestrators have.
+fn edit(dir: &Path, way: u32, text: &str) {
+    let conf = dir.join("nova.conf");
+    match way % 5 {
+        0 => {
+            fs::write(dir.join("new"), text).unwrap();
+            fs::rename(dir.join("new"), &conf).unwrap();
+        }
+        1 => {
+            let mut file = File::create(&conf).unwrap();
+            for byte in text.bytes() {
+                file.write_all(&[byte]).unwrap();
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        2 => {
+            fs::remove_file(&conf).unwrap();
+            fs::write(&conf, text).unwrap();
+        }
+        3 => {
+            let target = dir.join(format!("at-{text}"));
+            fs::write(&target, text).unwrap();
+            symlink(&target, dir.join("link")).unwrap();
+            fs::rename(dir.join("link"), &conf).unwrap();
+        }
+        _ => {
+            let new = dir.with_file_name("nova.new");
+            fs::create_dir(&new).unwrap();
+            fs::write(new.join("nova.conf"), text).unwrap();
+            fs::rename(dir, dir.with_file_name(format!("nova.{text}"))).unwrap();
+            fs::rename(&new, dir).unwrap();
+        }
+    }
+}
+
+#[test]
+fn however_fast_and_in_whatever_way_it_is_edited_the_last_text_is_seen() {
+    let mut b = Bench::new(WatchMode::Events);
+    let mut random = fastrand::Rng::with_seed(2);
+    for round in 0..60 {
+        let text = round.to_string();
+        edit(&b.dir, random.u32(..), &text);
+        thread::sleep(Duration::from_millis(random.u64(..30)));
+    }
+    for round in 60..75 {
+        let text = round.to_string();
+        edit(&b.dir, random.u32(..), &text);
+        let mut seen = String::new();
+        while seen != text {
+            assert!(b.edited(SOON), "round {round}: {seen:?} is what was read at the last report");
+            seen = fs::read_to_string(&b.conf).unwrap();
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The instance file: by it the command line, and a successor, find the running front.
+//!
+//! Must not know where the file stands or who holds the instance's lock.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::listen::AdminListen;
+
+/// `{"pid": 4242, "admin": ["127.0.0.1:9774", "unix:/run/pasteway/admin.sock"]}`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Of the front.
+    pub pid: u32,
+    /// The real addresses of its admin listener.
+    pub admin: Vec<AdminListen>,
+}
+
+impl Instance {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It is missing, unreadable, or no instance file.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+
+    /// Writes the file with mode 0600, whole or not at all.
+    ///
+    /// # Errors
+    /// The directory cannot be written to.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let new = path.with_extension(format!("{}.new", self.pid));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(&new, path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("front.json");
+        let admin = ["127.0.0.1:9774", "unix:/run/pasteway/admin.sock"].map(|a| a.parse().unwrap()).to_vec();
+        let instance = Instance { pid: 4242, admin };
+        instance.write(&path).unwrap();
+        assert_eq!(Instance::read(&path).unwrap(), instance);
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            r#"{"pid":4242,"admin":["127.0.0.1:9774","unix:/run/pasteway/admin.sock"]}"#
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

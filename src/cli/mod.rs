@@ -1,0 +1,209 @@
+//! The command line: its words, and the commands that talk to a running front.
+//!
+//! Must not know how a configuration is loaded or served; `serve`, `check`, `tree` and `explain` are only named here.
+
+mod client;
+pub mod diagnostic;
+mod front;
+mod render;
+mod report;
+pub mod terminal;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::{HeaderName, HeaderValue, Method};
+
+pub use client::client;
+
+/// Exit status for a configuration that cannot be loaded (`EX_CONFIG` of sysexits.h).
+pub const EX_CONFIG: u8 = 78;
+
+/// A hot-reloading control-plane proxy that stands where nova-api stood.
+#[derive(Debug, Parser)]
+#[command(name = "pasteway", version, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Line {
+    #[command(flatten)]
+    files: Files,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Taken out of the arguments before they come here, since the order of the two decides which file wins; declared
+/// for the help.
+#[derive(Debug, Args)]
+struct Files {
+    /// Configuration file; may be given several times, later files win
+    #[arg(long, global = true, value_name = "FILE")]
+    config_file: Vec<PathBuf>,
+    /// Directory whose *.conf files are read, sorted; may be given several times
+    #[arg(long, global = true, value_name = "DIR")]
+    config_dir: Vec<PathBuf>,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the front and its workers
+    Serve,
+    /// Read, resolve and compile everything and start nothing; tells all problems (exit 78 if there are any)
+    Check {
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Show the compiled tree of each API: composites, prefixes, filters, mounts
+    Tree {
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: TreeFormat,
+    },
+    /// Show which way a request takes, step by step, and where each option on it came from
+    Explain(Explain),
+    /// Ask the running front.
+    #[command(flatten)]
+    Client(Client),
+}
+
+/// Commands that a running front answers.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Client {
+    /// Load the files again now and wait for the verdict (exit 78 if they are rejected)
+    Reload {
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+        /// How to ask and to print.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Show how the running front stands
+    Status(How),
+    /// Show the workers of the running front
+    Workers(How),
+    /// Show the generations that the running front remembers
+    Generations(How),
+}
+
+/// How to ask the front and how to print its answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct How {
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// File with the admin token [default: admin_token_file]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// A request to explain.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Explain {
+    /// As enabled_apis names it: osapi_compute
+    pub api: String,
+    /// GET, POST, …
+    pub method: Method,
+    /// With its query: /v2/servers?limit=1
+    #[arg(value_parser = path)]
+    pub path: String,
+    /// A request header, 'NAME: VALUE'; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// How `tree` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TreeFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For Graphviz
+    Dot,
+    /// For Markdown that draws Mermaid
+    Mermaid,
+}
+
+/// Reads the arguments, the program's name first.
+///
+/// # Errors
+/// Also for `--help` and `--version`: [`clap::Error::exit`] prints what belongs to each and leaves with 0 or 2.
+pub fn parse(argv: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Command, clap::Error> {
+    Line::try_parse_from(argv).map(|line| line.command)
+}
+
+fn path(text: &str) -> Result<String, &'static str> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a path begins with /") }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("no colon between name and value")?;
+    let name = name.trim().parse().map_err(|e| format!("{e}"))?;
+    let value = value.trim().parse().map_err(|e| format!("{e}"))?;
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, ErrorKind> {
+        parse(["pasteway"].into_iter().chain(line.split_whitespace())).map_err(|e| e.kind())
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn the_files_may_stand_on_either_side_of_the_command() {
+        assert_eq!(parsed("serve --config-file a.conf --config-dir d"), Ok(Command::Serve));
+        assert_eq!(parsed("--config-file a.conf tree --format dot"), Ok(Command::Tree { format: TreeFormat::Dot }));
+    }
+
+    #[test]
+    fn a_reload_is_asked_of_the_front() {
+        let how = How { format: Format::Json, token_file: Some("t".into()) };
+        assert_eq!(
+            parsed("reload --dry-run --format json --token-file t"),
+            Ok(Command::Client(Client::Reload { dry_run: true, how }))
+        );
+        assert_eq!(parsed("workers"), Ok(Command::Client(Client::Workers(How::default()))));
+    }
+
+    #[test]
+    fn explain_takes_a_whole_request() {
+        let argv = ["pasteway", "explain", "osapi_compute", "GET", "/v2/servers", "-H", "X-Auth-Token: a:b"];
+        let Command::Explain(explain) = parse(argv).unwrap() else { panic!("another command") };
+        assert_eq!(explain.headers[0].0, "x-auth-token");
+        assert_eq!(explain.headers[0].1, "a:b");
+        assert_eq!(parsed("explain ec2 GET services"), Err(ErrorKind::ValueValidation));
+        assert_eq!(parsed("explain ec2 GET / -H nocolon"), Err(ErrorKind::ValueValidation));
+    }
+
+    #[test]
+    fn mistakes_and_questions_are_told_apart() {
+        assert_eq!(parsed("sevre"), Err(ErrorKind::InvalidSubcommand));
+        assert_eq!(parse(["pasteway", "sevre"]).unwrap_err().exit_code(), 2);
+        assert_eq!(parse(["pasteway", "--help"]).unwrap_err().exit_code(), 0);
+    }
+}

@@ -1,0 +1,88 @@
+//! The texts, from answers as the front gives them.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn read<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+#[test]
+fn a_status_names_every_reason_and_every_api() {
+    let text = status(&read(json!({
+        "version": "0.1.0", "pid": 42, "uptime_seconds": 7300.5, "generation": 7, "state": "serving",
+        "not_ready": ["ec2 has no serving worker"], "not_live": [], "config_file_differs": true,
+        "apis": [
+            {"name": "osapi_compute", "listen": "0.0.0.0:8774", "tls": true, "workers_serving": 4, "workers_wanted": 4, "queued": 0},
+            {"name": "ec2", "listen": "0.0.0.0:8773", "tls": false, "workers_serving": 0, "workers_wanted": 1, "queued": 12},
+        ],
+        "last_reload": {"outcome": "rejected", "source": "watch", "when": 0.0, "took_ms": 3, "diagnostics": []},
+    })));
+    assert_eq!(
+        text,
+        "\
+pasteway 0.1.0, pid 42, up 2 h, generation 7, serving
+not ready: ec2 has no serving worker
+the files on disk differ from what runs
+last reload: rejected by watch at 1970-01-01 00:00:00Z, 3 ms
+
+API            LISTENS ON          WORKERS  QUEUED
+osapi_compute  0.0.0.0:8774 (TLS)  4/4      0
+ec2            0.0.0.0:8773        0/1      12
+"
+    );
+}
+
+#[test]
+fn a_reload_lists_its_changes_with_their_class_and_place() {
+    let report = json!({
+        "outcome": "applied", "generation": 7, "previous": 6, "took_ms": 12, "diagnostics": [],
+        "changes": [
+            {"class": "live", "what": "filter:sizelimit limit", "old": "1", "new": "2", "file": "a.ini", "line": 9},
+            {"class": "rebind", "what": "ec2", "old": "0.0.0.0:8773"},
+        ],
+    });
+    assert_eq!(
+        reload(&read(report)),
+        "\
+applied in 12 ms: generation 7, before 6
+  live    filter:sizelimit limit: 1 -> 2 (a.ini:9)
+  rebind  ec2: 0.0.0.0:8773 (gone)
+"
+    );
+}
+
+#[test]
+fn a_dry_run_never_says_that_something_was_done() {
+    for (outcome, want) in [("applied", "would be applied"), ("rejected", "would be rejected")] {
+        let report = json!({"outcome": outcome, "generation": 6, "previous": 6, "took_ms": 1, "dry_run": true});
+        assert!(reload(&read(report)).starts_with(want));
+    }
+}
+
+#[test]
+fn a_worker_that_does_not_serve_shows_its_last_words() {
+    let slot = |slot: u32, state: &str| {
+        json!({
+            "api": "ec2", "slot": slot, "state": state, "kind": "builtin", "pid": 0, "generation": 1, "in_flight": 0,
+            "requests": 0, "rss_bytes": 0, "age_seconds": 0.0, "starts": 3, "last_exit": "exited with status 1",
+            "stderr": ["no \u{1b}[31mmemory"],
+        })
+    };
+    let text = workers(&read::<Vec<Slot>>(json!([slot(0, "serving"), slot(1, "backoff")])));
+    assert!(text.ends_with("\nec2/1 wrote last:\n  no \u{fffd}[31mmemory\n"), "{text}");
+    assert!(!text.contains("ec2/0 wrote"), "{text}");
+    assert!(text.contains("ec2/1  backoff  builtin  -"), "{text}");
+}
+
+#[test]
+fn generations_show_who_made_them() {
+    let text = generations(&read::<Vec<Generation>>(json!([{
+        "generation": 7, "sha256": "0123456789abcdef", "when": 86400.9, "source": "admin", "peer": "uid 0",
+        "changes": [{"class": "live", "what": "debug"}], "in_flight": 3, "oldest_request_seconds": 130.0, "state": "live",
+    }])));
+    let line = text.lines().nth(1).unwrap();
+    assert_eq!(line, "7           live   1970-01-02 00:00:00Z  admin, uid 0  3          2 min   0123456789ab  debug");
+}
