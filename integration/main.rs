@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod dashboards;
 mod http;
+mod layers;
 mod pipelines;
 mod reload;
 mod start;

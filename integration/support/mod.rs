@@ -7,6 +7,7 @@ pub mod client;
 pub mod front;
 pub mod layout;
 pub mod process;
+pub mod recording;
 pub mod save;
 pub mod traffic;
 
