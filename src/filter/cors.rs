@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::headers::joined;
 use super::prelude::*;
+use crate::config::Setting;
 
 /// What it takes, with the defaults that Nova puts in place of oslo.middleware's since Newton.
 static OPTIONS: &[OptionSpec] = &[
@@ -107,46 +108,51 @@ fn build(build: &mut Build<'_>) -> Option<Box<dyn Filter>> {
         let setting = build.local(name);
         build.list(setting, &[])
     };
-    let (more_exposed, more_methods, more_headers) =
-        (latent("latent_expose_headers"), latent("latent_allow_methods"), latent("latent_allow_headers"));
+    let latent = [latent("latent_expose_headers"), latent("latent_allow_methods"), latent("latent_allow_headers")];
 
     let own_origin = own_origin.or_else(|| build.local_or_conf("cors", "allowed_origin"));
-    let named = ["allow_credentials", "expose_headers", "max_age", "allow_methods", "allow_headers"];
-    let main = named.map(|name| build.local_or_conf("cors", name));
+    let main = RULES.map(|name| build.local_or_conf("cors", name));
     let mut groups = vec![(own_origin, main.clone())];
-    if build.release >= Release::MITAKA && build.release <= Release::OCATA {
+    let sub_origin = build.conf("cors.subdomain", "allowed_origin");
+    if sub_origin.is_some() && (Release::MITAKA..=Release::OCATA).contains(&build.release) {
         // The one further group that everybody's sample files had; what it does not say, [cors] says.
         let mut main = main.into_iter();
-        let sub = named.map(|name| build.conf("cors.subdomain", name).or(main.next().flatten()));
-        groups.push((build.conf("cors.subdomain", "allowed_origin"), sub));
+        groups.push((sub_origin, RULES.map(|name| build.conf("cors.subdomain", name).or(main.next().flatten()))));
     }
-
-    let (methods, allows, exposes) = if build.release >= Release::NEWTON {
-        (NOVA_METHODS, NOVA_ALLOWS, NOVA_EXPOSES)
-    } else {
-        (ALL_METHODS, &[][..], &[][..])
-    };
     let mut origins = HashMap::new();
-    for (origin, [credentials, expose, max_age, allow_methods, allow_headers]) in groups {
-        let mut exposed = build.list(expose, exposes);
-        exposed.extend_from_slice(&more_exposed);
-        let mut rules = Rules {
-            credentials: build.flag(credentials, true),
-            expose_headers: (!exposed.is_empty()).then(|| HeaderValue::from_str(&exposed.join(",")).ok()).flatten(),
-            max_age: build.integer(max_age, 3600),
-            methods: build.list(allow_methods, methods),
-            headers: build.list(allow_headers, allows),
-        };
-        rules.methods.extend_from_slice(&more_methods);
-        rules.headers.extend_from_slice(&more_headers);
-        rules.headers.extend(SIMPLE.iter().map(|&name| name.to_owned()));
-        let rules = Arc::new(rules);
+    for (origin, settings) in groups {
+        let rules = Arc::new(Rules::take(build, settings, &latent));
         for name in build.list(origin, &[]) {
             // The first group that names an origin has it.
             origins.entry(name).or_insert_with(|| Arc::clone(&rules));
         }
     }
     Some(Box::new(Cors { origins }))
+}
+
+/// The options that make up [`Rules`].
+const RULES: [&str; 5] = ["allow_credentials", "expose_headers", "max_age", "allow_methods", "allow_headers"];
+
+impl Rules {
+    /// Reads the values of [`RULES`] and adds the latent headers to expose, methods and headers to allow.
+    fn take(build: &mut Build<'_>, settings: [Option<Setting>; 5], latent: &[Vec<String>; 3]) -> Self {
+        let (exposes, methods, allows) = if build.release >= Release::NEWTON {
+            (NOVA_EXPOSES, NOVA_METHODS, NOVA_ALLOWS)
+        } else {
+            (&[][..], ALL_METHODS, &[][..])
+        };
+        let [credentials, expose, max_age, allow_methods, allow_headers] = settings;
+        let [more_exposed, more_methods, more_headers] = latent;
+        let exposed = [build.list(expose, exposes).as_slice(), more_exposed].concat();
+        let simple: Vec<_> = SIMPLE.iter().map(|&name| name.to_owned()).collect();
+        Self {
+            credentials: build.flag(credentials, true),
+            expose_headers: if exposed.is_empty() { None } else { HeaderValue::from_str(&exposed.join(",")).ok() },
+            max_age: build.integer(max_age, 3600),
+            methods: [build.list(allow_methods, methods).as_slice(), more_methods].concat(),
+            headers: [build.list(allow_headers, allows).as_slice(), more_headers, &simple].concat(),
+        }
+    }
 }
 
 struct Cors {
