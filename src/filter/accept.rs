@@ -269,6 +269,18 @@ mod tests {
         assert_eq!(pieces("v=1").param("v"), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_header_has_an_answer_and_it_is_one_of_the_offers(header in "([a-z*/;=,q\\\\\" é.0-9]|application/json){0,40}") {
+            let best = best_match(&header, HAVANA).map(|best| best.offer);
+            proptest::prop_assert!(best.is_none_or(|offer| HAVANA.contains(&offer)));
+            proptest::prop_assert!(acceptable(&header, JSON_ONLY).is_none_or(|offer| JSON_ONLY.contains(&offer)));
+            for (key, _) in pieces(&header) {
+                proptest::prop_assert!(!key.contains([';', '=', ' ']));
+            }
+        }
+    }
+
     #[test]
     fn the_most_specific_range_decides_and_malformed_headers_count_as_none() {
         const OFFERS: &[&str] = &["text/html", "application/json"];

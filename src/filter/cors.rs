@@ -10,35 +10,40 @@ use std::sync::Arc;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, Entry, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::headers::joined;
 use super::prelude::*;
+use crate::config::Setting;
 
-/// What it takes. Nova puts its own headers and methods in place of oslo.middleware's defaults since Newton.
+/// What it takes, with the defaults that Nova puts in place of oslo.middleware's since Newton.
 static OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        name: "allowed_origin",
-        group: "cors",
-        default: "",
-        help: "origins that may call, `PROTOCOL://HOST[:PORT]` each, or * for all",
-    },
-    OptionSpec { name: "allow_credentials", group: "cors", default: "true", help: "whether they may send credentials" },
-    OptionSpec { name: "expose_headers", group: "cors", default: "", help: "headers of answers that they may see" },
-    OptionSpec {
-        name: "max_age",
-        group: "cors",
-        default: "3600",
-        help: "seconds for which they may keep a permission",
-    },
-    OptionSpec { name: "allow_methods", group: "cors", default: "all", help: "methods that they may use" },
-    OptionSpec { name: "allow_headers", group: "cors", default: "", help: "headers that they may send" },
+    spec("allowed_origin", "", "origins that may call, `PROTOCOL://HOST[:PORT]` each, or * for all"),
+    spec("allow_credentials", "true", "whether they may send credentials"),
+    spec(
+        "expose_headers",
+        "X-Auth-Token,X-Openstack-Request-Id,X-Subject-Token,X-Service-Token,X-OpenStack-Nova-API-Version,\
+         OpenStack-API-Version",
+        "headers of answers that their pages may see",
+    ),
+    spec("max_age", "3600", "seconds for which a browser may keep a permission; 0 = it is not told"),
+    spec("allow_methods", "GET,PUT,POST,DELETE,PATCH", "methods that they may use"),
+    spec(
+        "allow_headers",
+        "X-Auth-Token,X-Openstack-Request-Id,X-Identity-Status,X-Roles,X-Service-Catalog,X-User-Id,X-Tenant-Id,\
+         X-OpenStack-Nova-API-Version,OpenStack-API-Version",
+        "headers that they may send, beside those that every page may",
+    ),
     OptionSpec { name: "latent_expose_headers", group: "", default: "", help: "added to expose_headers (Mitaka)" },
     OptionSpec { name: "latent_allow_methods", group: "", default: "", help: "added to allow_methods (Mitaka)" },
     OptionSpec { name: "latent_allow_headers", group: "", default: "", help: "added to allow_headers (Mitaka)" },
 ];
+
+const fn spec(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, group: "cors", default, help }
+}
 
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
@@ -56,6 +61,7 @@ pub static FACTORY: Factory = Factory {
     build,
 };
 
+/// oslo.middleware's own defaults, which hold up to Mitaka, allow no header and all of these methods.
 const ALL_METHODS: &[&str] = &["OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "PATCH"];
 const NOVA_METHODS: &[&str] = &["GET", "PUT", "POST", "DELETE", "PATCH"];
 const NOVA_ALLOWS: &[&str] = &[
@@ -102,46 +108,51 @@ fn build(build: &mut Build<'_>) -> Option<Box<dyn Filter>> {
         let setting = build.local(name);
         build.list(setting, &[])
     };
-    let (more_exposed, more_methods, more_headers) =
-        (latent("latent_expose_headers"), latent("latent_allow_methods"), latent("latent_allow_headers"));
+    let latent = [latent("latent_expose_headers"), latent("latent_allow_methods"), latent("latent_allow_headers")];
 
     let own_origin = own_origin.or_else(|| build.local_or_conf("cors", "allowed_origin"));
-    let named = ["allow_credentials", "expose_headers", "max_age", "allow_methods", "allow_headers"];
-    let main = named.map(|name| build.local_or_conf("cors", name));
+    let main = RULES.map(|name| build.local_or_conf("cors", name));
     let mut groups = vec![(own_origin, main.clone())];
-    if build.release >= Release::MITAKA && build.release <= Release::OCATA {
+    let sub_origin = build.conf("cors.subdomain", "allowed_origin");
+    if sub_origin.is_some() && (Release::MITAKA..=Release::OCATA).contains(&build.release) {
         // The one further group that everybody's sample files had; what it does not say, [cors] says.
         let mut main = main.into_iter();
-        let sub = named.map(|name| build.conf("cors.subdomain", name).or(main.next().flatten()));
-        groups.push((build.conf("cors.subdomain", "allowed_origin"), sub));
+        groups.push((sub_origin, RULES.map(|name| build.conf("cors.subdomain", name).or(main.next().flatten()))));
     }
-
-    let (methods, allows, exposes) = if build.release >= Release::NEWTON {
-        (NOVA_METHODS, NOVA_ALLOWS, NOVA_EXPOSES)
-    } else {
-        (ALL_METHODS, &[][..], &[][..])
-    };
     let mut origins = HashMap::new();
-    for (origin, [credentials, expose, max_age, allow_methods, allow_headers]) in groups {
-        let mut exposed = build.list(expose, exposes);
-        exposed.extend_from_slice(&more_exposed);
-        let mut rules = Rules {
-            credentials: build.flag(credentials, true),
-            expose_headers: (!exposed.is_empty()).then(|| HeaderValue::from_str(&exposed.join(",")).ok()).flatten(),
-            max_age: build.integer(max_age, 3600),
-            methods: build.list(allow_methods, methods),
-            headers: build.list(allow_headers, allows),
-        };
-        rules.methods.extend_from_slice(&more_methods);
-        rules.headers.extend_from_slice(&more_headers);
-        rules.headers.extend(SIMPLE.iter().map(|&name| name.to_owned()));
-        let rules = Arc::new(rules);
+    for (origin, settings) in groups {
+        let rules = Arc::new(Rules::take(build, settings, &latent));
         for name in build.list(origin, &[]) {
             // The first group that names an origin has it.
             origins.entry(name).or_insert_with(|| Arc::clone(&rules));
         }
     }
     Some(Box::new(Cors { origins }))
+}
+
+/// The options that make up [`Rules`].
+const RULES: [&str; 5] = ["allow_credentials", "expose_headers", "max_age", "allow_methods", "allow_headers"];
+
+impl Rules {
+    /// Reads the values of [`RULES`] and adds the latent headers to expose, methods and headers to allow.
+    fn take(build: &mut Build<'_>, settings: [Option<Setting>; 5], latent: &[Vec<String>; 3]) -> Self {
+        let (exposes, methods, allows) = if build.release >= Release::NEWTON {
+            (NOVA_EXPOSES, NOVA_METHODS, NOVA_ALLOWS)
+        } else {
+            (&[][..], ALL_METHODS, &[][..])
+        };
+        let [credentials, expose, max_age, allow_methods, allow_headers] = settings;
+        let [more_exposed, more_methods, more_headers] = latent;
+        let exposed = [build.list(expose, exposes).as_slice(), more_exposed].concat();
+        let simple: Vec<_> = SIMPLE.iter().map(|&name| name.to_owned()).collect();
+        Self {
+            credentials: build.flag(credentials, true),
+            expose_headers: if exposed.is_empty() { None } else { HeaderValue::from_str(&exposed.join(",")).ok() },
+            max_age: build.integer(max_age, 3600),
+            methods: [build.list(allow_methods, methods).as_slice(), more_methods].concat(),
+            headers: [build.list(allow_headers, allows).as_slice(), more_headers, &simple].concat(),
+        }
+    }
 }
 
 struct Cors {
@@ -207,26 +218,27 @@ fn preflight(asked: &HeaderMap, headers: &mut HeaderMap, origin: HeaderValue, ru
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(rules.max_age));
     }
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, method.clone());
-    if !wanted.is_empty() {
-        if let Ok(wanted) = HeaderValue::from_str(&wanted.join(",")) {
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
-        }
+    if !wanted.is_empty()
+        && let Ok(wanted) = HeaderValue::from_str(&wanted.join(","))
+    {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
     }
 }
 
 /// Lets the page see the answer. Of several `Vary` headers the last one grows; the original lost the others.
 fn decorate(headers: &mut HeaderMap, origin: HeaderValue, rules: &Rules) {
-    let vary = match headers.entry(VARY) {
-        http::header::Entry::Vacant(vary) => {
+    match headers.entry(VARY) {
+        Entry::Vacant(vary) => {
             vary.insert(HeaderValue::from_static("Origin"));
-            None
         }
-        http::header::Entry::Occupied(mut vary) => vary.iter_mut().last().and_then(|last| {
-            let grown = [last.as_bytes(), b",Origin"].concat();
-            HeaderValue::from_bytes(&grown).ok().map(|grown| std::mem::replace(last, grown))
-        }),
-    };
-    drop(vary);
+        Entry::Occupied(mut vary) => {
+            if let Some(last) = vary.iter_mut().next_back()
+                && let Ok(grown) = HeaderValue::from_bytes(&[last.as_bytes(), b",Origin"].concat())
+            {
+                *last = grown;
+            }
+        }
+    }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     if rules.credentials {
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -368,6 +380,16 @@ mod tests {
         };
         assert_eq!(age("http://a"), None);
         assert_eq!(age("http://b").as_deref(), Some("access-control-max-age: 5"));
+    }
+
+    #[test]
+    fn the_reference_shows_the_defaults_that_hold() {
+        for (name, want) in
+            [("allow_methods", NOVA_METHODS), ("allow_headers", NOVA_ALLOWS), ("expose_headers", NOVA_EXPOSES)]
+        {
+            let shown = OPTIONS.iter().find(|option| option.name == name).map(|option| option.default);
+            assert_eq!(shown, Some(want.join(",").as_str()), "{name}");
+        }
     }
 
     #[test]

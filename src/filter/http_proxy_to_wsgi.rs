@@ -91,8 +91,8 @@ impl Filter for HttpProxyToWsgi {
 
 /// The last non-empty value of a parameter in one element of `Forwarded`, quotes and brackets included.
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    let parts = element.split(';').filter_map(|part| part.split_once('='));
-    let found = parts.filter(|(key, _)| key.trim().eq_ignore_ascii_case(name)).last();
+    let mut parts = element.split(';').filter_map(|part| part.split_once('='));
+    let found = parts.rfind(|(key, _)| key.trim().eq_ignore_ascii_case(name));
     found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
 }
 

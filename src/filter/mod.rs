@@ -1,6 +1,8 @@
 //! Filters: what the front does to a request before a worker gets it, and to the response on its way back.
 //!
-//! One file per filter, all of one shape; [`registry`] maps the factory names of Paste files to them.
+//! One file per filter, all of one shape; [`registry`] maps the factory names of Paste files to them. Beside them stand
+//! the composites that choose by path ([`urlmap`]), the bodies of errors ([`webob`] and [`fault`], whole responses by
+//! [`reply`]), and the names of the headers that nobody may forge ([`identity`]).
 //! Must not know the tree that a request walks, listeners, or how a worker is spoken to.
 
 mod accept;
@@ -106,7 +108,7 @@ pub struct Factory {
     pub makes: Makes,
     /// Every option that it takes, for the reference and for suggestions.
     pub options: &'static [OptionSpec],
-    /// Makes one from the options of a section. Problems are reported through [`Build`]; `None` after an error,
-    /// and where [`Build::left`] says why the section is for the worker.
+    /// Makes one from the options of a section. Problems are reported through [`Build`], and an error among them
+    /// counts whatever comes back. `None` without one: [`Build::left`] says why the section is for the worker.
     pub build: fn(&mut Build<'_>) -> Option<Box<dyn Filter>>,
 }

@@ -31,10 +31,11 @@ pub static FACTORY: Factory = Factory {
 };
 
 fn build(build: &mut Build<'_>) -> Option<Box<dyn Filter>> {
-    let _ = build.local("hmac_keys");
+    build.local("hmac_keys");
     let own = build.local("enabled");
     // A service that reads [profiler] switches the filter itself; the section's own option counts without it.
-    let setting = build.conf("profiler", "enabled").or(own);
+    let conf = build.conf("profiler", "enabled").or_else(|| build.conf("profiler", "profiler_enabled"));
+    let setting = conf.or(own);
     if build.flag(setting, false) {
         return build.leave("profiling is enabled");
     }

@@ -56,17 +56,18 @@ fn line(cx: &Context, request: &Request, response: &Response, seconds: f64) -> S
 /// Decoded text from a client, with control characters escaped: it must not be able to forge lines.
 fn shown(text: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(text);
-    if text.contains(char::is_control) {
-        text.chars()
-            .flat_map(|c| {
-                let (escaped, plain) = if c.is_control() { (Some(c.escape_default()), None) } else { (None, Some(c)) };
-                escaped.into_iter().flatten().chain(plain)
-            })
-            .collect::<String>()
-            .into()
-    } else {
-        text
+    if !text.contains(char::is_control) {
+        return text;
     }
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped.into()
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ fn collapse(path: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// The host that a request is for, as Paste splits it: at the first colon, even in `[::1]:80`.
+/// The host that a request is for, as Paste splits it: at the first colon, even in `[::1]:80`. Empty without `Host`.
 struct Host<'a> {
     name: &'a [u8],
     port: &'a [u8],
@@ -217,6 +217,20 @@ mod tests {
         ] {
             let mut case = Case::new("GET", "/x").header("host", host);
             assert_eq!(routed(&map, &mut case), found(index, "", "/x"), "{host}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_moves_to_the_script_name_is_missing_from_the_path(path in "[/a2v.]{0,12}") {
+            let map = map(MapKind::Nova, Release::HAVANA, &["/v2/a", "/v2", "/a", ""]);
+            let short = collapse(path.as_bytes()).unwrap_or_else(|| path.clone().into_bytes());
+            match walk(&map, &path) {
+                Some((_, script_name, path_info)) => {
+                    proptest::prop_assert_eq!((script_name + &path_info).into_bytes(), short);
+                }
+                None => proptest::prop_assert!(!short.starts_with(b"/") && !short.is_empty()),
+            }
         }
     }
 
