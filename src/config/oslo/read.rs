@@ -2,12 +2,11 @@
 //!
 //! Must not know where texts come from.
 
-use super::Library;
 use super::choose::{Found, Origin};
 use super::conf::{Conf, shown};
 use super::parser::normalize;
 use super::substitute::substitute;
-use super::types::{Invalid, Kind, Value, convert};
+use super::{Invalid, Kind, Library, Value, convert};
 use crate::release::Release;
 
 /// How many names a value may lead to, and how deep, before it counts as a circle. Python's own recursion limit ends

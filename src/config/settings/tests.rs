@@ -108,7 +108,7 @@ fn all_problems_come_at_once_each_with_its_place_and_help() {
         "nova.conf:8:11: balance = round_robin is not done by this version yet",
         "nova.conf:9:17: `queue_timeout` of [pasteway]: `-1` is no time in seconds",
         "nova.conf:10:16: admin_listen: 0.0.0.0:9774 can be reached from outside, and there is no token",
-        "nova.conf: worker_kind = auto means python, which this version does not run yet (API `ec2`)",
+        "nova.conf: worker_kind = auto means python, which this version does not run yet\nhelp: write",
     ] {
         assert!(found.iter().any(|text| text.starts_with(want)), "{want}\nis not in\n{}", found.join("\n"));
     }
@@ -172,6 +172,16 @@ fn an_old_name_works_in_its_own_era_silently_and_later_with_a_warning() {
     // Group [wsgi] is nobody's before Newton.
     let havana = good("[wsgi]\ntcp_keepidle = 7\n", Release::HAVANA);
     assert_eq!(havana.tcp_keepidle, Duration::from_secs(600));
+}
+
+#[test]
+fn an_option_that_is_gone_has_no_effect_and_says_so() {
+    let text = format!("{PLAIN}[api]\nauth_strategy = noauth2\n");
+    assert_eq!(read(&text, Release::NOVA_31).0.map(|s| s.auth_strategy).as_deref(), Some("noauth2"));
+    let (settings, found) = read(&text, Release::NOVA_32);
+    assert_eq!(settings.map(|s| s.auth_strategy).as_deref(), Some("keystone"));
+    let want = "nova.conf:4:17: warning: `auth_strategy` of [api] has no effect: it is gone since release 32";
+    assert!(found.iter().any(|text| text.starts_with(want)), "{found:?}");
 }
 
 #[test]
