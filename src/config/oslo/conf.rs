@@ -91,6 +91,8 @@ impl Conf {
     /// Says whose defaults and names hold. Until then the newest release's defaults do, and every name.
     pub fn set_release(&self, release: Release) {
         self.release.set(Some(release));
+        // What was noted before went by another release's names.
+        self.stale.borrow_mut().clear();
     }
 
     /// The release that was set.
@@ -113,7 +115,7 @@ impl Conf {
         &self.env
     }
 
-    /// The files that were read, as they were named, in their order.
+    /// The files that were read, as they were named (perhaps relative to the working directory), in their order.
     pub fn files(&self) -> Vec<PathBuf> {
         let path = |layer: &Layer| match layer {
             Layer::File(document) => Some(document.path.clone()),

@@ -14,6 +14,7 @@
 mod arguments;
 mod choose;
 mod conf;
+mod effective;
 mod files;
 mod find;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod value;
 
 pub use arguments::{Argument, Arguments, Ask, UsageError};
 pub use conf::Conf;
+pub use effective::Effective;
 pub use files::Environment;
 pub use types::{Invalid, Item, Kind, convert};
 pub use value::{FromValue, Value};

@@ -180,7 +180,8 @@ impl Parser {
     }
 
     fn problem(&mut self, original: &str, line: &str, fact: &str, help: &str) {
-        let column = number(line.chars().count() - python::strip_start(line, self.library).chars().count()) + 1;
+        let blanks = line.chars().count() - python::strip_start(line, self.library).chars().count();
+        let column = number(blanks).saturating_add(1);
         let place = Place { file: self.document.path.clone(), line: self.line, column };
         let shown = python::repr(line, self.library);
         self.report(Diagnostic::error(place, fact).help(help), original, &shown);

@@ -280,6 +280,25 @@ fn filters_find_options_by_any_name_with_the_releases_default() {
 }
 
 #[test]
+fn all_options_in_effect_are_listed_once_under_their_current_names() {
+    let text =
+        "[DEFAULT]\ntcp_keepidle = 7\nec2_workers = 2\nvolume_listen = ::1\n[database]\nconnection = mysql://u:p@h\n";
+    let conf = conf(text, Release::HAVANA).expect("loads");
+    conf.set_release(Release::HAVANA);
+    let all = conf.effective();
+    let values = |name: &str| {
+        let named = all.iter().filter(|e| e.name == name);
+        named.map(|e| (e.group.as_str(), e.setting.value.as_str(), e.secret)).collect::<Vec<_>>()
+    };
+    assert_eq!(values("tcp_keepidle"), [("wsgi", "7", false)]);
+    assert_eq!(values("ec2_workers"), [("DEFAULT", "2", false)]);
+    assert_eq!(values("volume_listen"), [("DEFAULT", "::1", false)]);
+    assert_eq!(values("ec2_listen_port"), [("DEFAULT", "8773", false)]);
+    assert_eq!(values("connection"), [("database", "mysql://u:p@h", true)]);
+    assert!(values("ssl_ca_file").is_empty() && values("<api>_listen").is_empty());
+}
+
+#[test]
 fn values_that_lead_to_each_other_endlessly_are_an_error_not_an_end() {
     let mut text = String::from("[DEFAULT]\n");
     for n in 0..50 {
