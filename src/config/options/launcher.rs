@@ -103,12 +103,13 @@ options! {
     /// The pipelines of the Paste file to use: keystone, noauth2, noauth.
     AUTH_STRATEGY = api("auth_strategy", &[("DEFAULT", "auth_strategy")], Kind::Text)
         .stricter(Release::NEWTON, Kind::Choice(STRATEGIES))
-        .defaults(&[(FIRST, "noauth"), (Release::JUNO, "keystone")]);
+        .defaults(&[(FIRST, "noauth"), (Release::JUNO, "keystone")])
+        .gone(Release::NOVA_32);
     /// Whether requests are rate-limited; without it `<strategy>_nolimit` is used where there is one.
-    API_RATE_LIMIT = default("api_rate_limit", Kind::Bool, Rolling).defaults(&[(FIRST, "false")]);
+    API_RATE_LIMIT = default("api_rate_limit", Kind::Bool, Rolling).defaults(&[(FIRST, "false")]).gone(Release::NEWTON);
     /// Whether X-Forwarded-For is the client's address.
     USE_FORWARDED_FOR = api("use_forwarded_for", &[("DEFAULT", "use_forwarded_for")], Kind::Bool)
-        .defaults(&[(FIRST, "false")]);
+        .defaults(&[(FIRST, "false")]).gone(Release::NOVA_31);
     /// Put in place of scheme and host in the links of version documents.
     COMPUTE_LINK_PREFIX = api("compute_link_prefix", &[("DEFAULT", "osapi_compute_link_prefix")], Kind::Text);
     /// The same in links to images.

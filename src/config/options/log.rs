@@ -17,7 +17,7 @@ options! {
     /// Logs everything.
     DEBUG = default("debug", Kind::Bool).defaults(&[(FIRST, "false")]).cli();
     /// Logs INFO lines. Gone since Pike, where they always are.
-    VERBOSE = default("verbose", Kind::Bool).defaults(&[(FIRST, "false"), (Release::LIBERTY, "true")]).cli();
+    VERBOSE = default("verbose", Kind::Bool).defaults(&[(FIRST, "false"), (Release::LIBERTY, "true")]).gone(Release::PIKE).cli();
     /// A file in the format of Python's logging.config, which Python workers read.
     LOG_CONFIG_APPEND = default("log_config_append", Kind::Text).was(&[("DEFAULT", "log_config")], FIRST).cli();
     /// A Python format for all lines. Deprecated since before Havana.

@@ -33,6 +33,8 @@ pub struct Opt {
     pub deprecated: &'static [(&'static str, &'static str)],
     /// The release from which on `group` and `name` are its name; before it only the older ones are.
     pub since: Release,
+    /// The release from which on it is read no more: its default holds.
+    pub gone: Option<Release>,
     /// What a change of it takes.
     pub change: Class,
     /// Whether its value must not be shown.
@@ -53,6 +55,7 @@ impl Opt {
             defaults: &[],
             deprecated: &[],
             since: Release::HAVANA,
+            gone: None,
             change,
             secret: false,
             cli: false,
@@ -73,6 +76,11 @@ impl Opt {
 
     const fn stricter(mut self, since: Release, kind: Kind) -> Self {
         self.stricter = Some((since, kind));
+        self
+    }
+
+    const fn gone(mut self, since: Release) -> Self {
+        self.gone = Some(since);
         self
     }
 
@@ -140,6 +148,11 @@ pub fn find(group: &str, name: &str) -> Option<&'static Opt> {
 /// The option of a group and a name of any time.
 pub fn find_any(group: &str, name: &str) -> Option<&'static Opt> {
     find(group, name).or_else(|| all().find(|opt| opt.deprecated.contains(&(group, name))))
+}
+
+/// What a change of an option takes. One that is not in the table is the worker side's.
+pub fn change(group: &str, name: &str) -> Class {
+    find_any(group, name).map_or(Class::Rolling, |opt| opt.change)
 }
 
 /// Whether the value of an option must not be shown: by the table, or by the look of a name that is not in it.

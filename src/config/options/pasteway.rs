@@ -45,7 +45,7 @@ options! {
     WORKER_SOCKETS = ours("worker_sockets", Kind::LIST, Rolling).defaults(&[(FIRST, "")]);
     /// The same for one API.
     WORKER_SOCKETS_API = ours("worker_sockets_<api>", Kind::LIST, Rolling);
-    /// Requests that one worker takes at once; [wsgi] default_pool_size when unset.
+    /// Requests that one worker takes at once; default_pool_size of group wsgi when unset.
     WORKER_THREADS = ours("worker_threads", Kind::at_least(1), Live);
     /// Workers that may be starting at the same time.
     WORKER_SURGE = ours("worker_surge", Kind::at_least(1), Live).defaults(&[(FIRST, "1")]);

@@ -112,9 +112,10 @@ impl Arguments {
             known => {
                 let value = match attached {
                     Some(value) => value.into(),
-                    None => {
-                        following.pop_front().ok_or_else(|| usage(format!("argument {flag}: expected one argument")))?
-                    }
+                    None => following
+                        .pop_front()
+                        .filter(|value| !value.as_encoded_bytes().starts_with(b"-"))
+                        .ok_or_else(|| usage(format!("argument {flag}: expected one argument")))?,
                 };
                 match known {
                     Known::File => Argument::File(value.into()),
@@ -213,6 +214,7 @@ mod tests {
         let error = take(&["--config-file"]).expect_err("no value");
         assert_eq!(error, "nova-api: error: argument --config-file: expected one argument");
         assert!(take(&["--debug=1"]).is_err());
+        assert!(take(&["--config-file", "--debug"]).is_err());
     }
 
     #[test]

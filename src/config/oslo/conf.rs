@@ -3,7 +3,6 @@
 //! Must not know what any option means.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -12,8 +11,7 @@ use super::choose::{Found, Layer, Origin, Wanted};
 use super::files::{self, Environment, Plan, Step};
 use super::parser::{self, normalize};
 use super::read::{Fault, Trail};
-use super::types::{FromValue, Kind, Value};
-use super::{Arguments, Library};
+use super::{Arguments, FromValue, Kind, Library, Value};
 use crate::config::options::{self, Opt};
 use crate::config::{ConfSource, Reading, Setting, Via};
 use crate::message::{Diagnostic, Place};
@@ -30,7 +28,7 @@ pub struct Conf {
     env: Environment,
     dirs: Vec<PathBuf>,
     paste: Option<PathBuf>,
-    old_names: RefCell<IndexMap<(String, String), (String, Option<Place>)>>,
+    stale: RefCell<IndexMap<(String, String), Diagnostic>>,
     faults: RefCell<Vec<Diagnostic>>,
 }
 
@@ -72,7 +70,7 @@ impl Conf {
                 },
             }
         }
-        problems.extend(unreadable(&missing, library));
+        problems.extend(files::unreadable(&missing, library));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -85,7 +83,7 @@ impl Conf {
             env: env.clone(),
             dirs,
             paste,
-            old_names: RefCell::default(),
+            stale: RefCell::default(),
             faults: RefCell::default(),
         })
     }
@@ -93,6 +91,8 @@ impl Conf {
     /// Says whose defaults and names hold. Until then the newest release's defaults do, and every name.
     pub fn set_release(&self, release: Release) {
         self.release.set(Some(release));
+        // What was noted before went by another release's names.
+        self.stale.borrow_mut().clear();
     }
 
     /// The release that was set.
@@ -115,7 +115,7 @@ impl Conf {
         &self.env
     }
 
-    /// The files that were read, as they were named, in their order.
+    /// The files that were read, as they were named (perhaps relative to the working directory), in their order.
     pub fn files(&self) -> Vec<PathBuf> {
         let path = |layer: &Layer| match layer {
             Layer::File(document) => Some(document.path.clone()),
@@ -199,13 +199,9 @@ impl Conf {
         all
     }
 
-    /// The old names that were used so far, each once.
+    /// The old names that were used so far, and the options that were asked for and are gone: each once.
     pub fn warnings(&self) -> Vec<Diagnostic> {
-        let warning = |((group, name), (new, place)): (&(String, String), &(String, Option<Place>))| {
-            let text = format!("{} is a deprecated name", shown(group, name));
-            Diagnostic::warning(place.clone(), text).help(format!("write {new}"))
-        };
-        self.old_names.borrow().iter().map(warning).collect()
+        self.stale.borrow().values().cloned().collect()
     }
 
     /// What was wrong with options that were asked for by [`raw`](ConfSource::raw), which cannot say it.
@@ -229,12 +225,7 @@ impl Conf {
             multi: opt.is_some_and(|opt| opt.kind == Kind::Multi),
         };
         let found = wanted.choose(&self.layers, self.library, |name| self.env.vars.get(name));
-        if let Some(Found { old_name: Some(old), origin, .. }) = &found {
-            if release.is_some() || opt.is_some_and(|opt| opt.since == Release::HAVANA) {
-                let entry = (shown(group, name), origin.place().cloned());
-                self.old_names.borrow_mut().entry(old.clone()).or_insert(entry);
-            }
-        }
+        let found = found.filter(|found| !self.is_stale(opt, (group, name), found));
         found.or_else(|| {
             let text = match (group, name) {
                 ("DEFAULT", "host") => self.env.hostname.as_str(),
@@ -243,6 +234,28 @@ impl Conf {
             };
             Some(Found { texts: vec![text.to_owned()], origin: Origin::Default, old_name: None })
         })
+    }
+
+    /// Whether a text has no effect because its option is gone. Notes a warning for that, and for an old name.
+    fn is_stale(&self, opt: Option<&Opt>, (group, name): (&str, &str), found: &Found) -> bool {
+        let release = self.release.get();
+        let gone = opt.and_then(|opt| opt.gone).filter(|gone| release.is_some_and(|release| release >= *gone));
+        let known = release.is_some() || opt.is_some_and(|opt| opt.since == Release::HAVANA);
+        let place = found.origin.place().cloned();
+        let (key, warning) = match (&found.old_name, gone) {
+            (_, Some(gone)) => {
+                let text = format!("{} has no effect: it is gone since release {gone}", shown(group, name));
+                let help = "remove it, or set `release` in [pasteway] if an older Nova runs here";
+                ((group.to_owned(), name.to_owned()), Diagnostic::warning(place, text).help(help))
+            }
+            (Some(old), None) if known => {
+                let text = format!("{} is a deprecated name", shown(&old.0, &old.1));
+                (old.clone(), Diagnostic::warning(place, text).help(format!("write {}", shown(group, name))))
+            }
+            _ => return false,
+        };
+        self.stale.borrow_mut().entry(key).or_insert(warning);
+        gone.is_some()
     }
 
     /// Groups that have an option in the table or stand in a file.
@@ -285,27 +298,4 @@ impl ConfSource for Conf {
             }
         }
     }
-}
-
-/// Files that could not be opened. The original names all of one cause in one error.
-fn unreadable(missing: &[(PathBuf, std::io::Error)], library: Library) -> Vec<Diagnostic> {
-    let denied =
-        |error: &std::io::Error| library == Library::New && error.kind() == std::io::ErrorKind::PermissionDenied;
-    let mut found = Vec::new();
-    for kind in [false, true] {
-        let of_kind: Vec<_> = missing.iter().filter(|(_, error)| denied(error) == kind).collect();
-        let names: BTreeSet<_> = of_kind.iter().map(|(path, _)| path.display().to_string()).collect();
-        let names = names.into_iter().collect::<Vec<_>>().join(",");
-        let (class, text) = match (library, kind) {
-            (Library::Old, _) => ("ConfigFilesNotFoundError", format!("Failed to read some config files: {names}")),
-            (_, false) => ("ConfigFilesNotFoundError", format!("Failed to find some config files: {names}")),
-            (_, true) => ("ConfigFilesPermissionDeniedError", format!("Failed to open some config files: {names}")),
-        };
-        found.extend(of_kind.iter().map(|(path, error)| {
-            Diagnostic::error(Place::file(path.clone()), format!("the file cannot be read: {error}"))
-                .help("correct --config-file, or the file's mode")
-                .original(class, text.clone())
-        }));
-    }
-    found
 }

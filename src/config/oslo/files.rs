@@ -2,13 +2,14 @@
 //!
 //! Must not know what is in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use super::{Argument, Arguments, Library};
 use crate::config::Reading;
-use crate::message::Diagnostic;
+use crate::message::{Diagnostic, Place};
 
 /// All that a load asks of the process beside its files, so that a test can say otherwise.
 #[derive(Clone, Debug)]
@@ -157,6 +158,28 @@ impl Plan {
         };
         self.steps.extend(files.into_iter().filter(fits).map(Step::File));
     }
+}
+
+/// Files that could not be opened. The original names all of one cause in one error.
+pub(super) fn unreadable(missing: &[(PathBuf, io::Error)], library: Library) -> Vec<Diagnostic> {
+    let denied = |error: &io::Error| library == Library::New && error.kind() == io::ErrorKind::PermissionDenied;
+    let mut found = Vec::new();
+    for kind in [false, true] {
+        let of_kind: Vec<_> = missing.iter().filter(|(_, error)| denied(error) == kind).collect();
+        let names: BTreeSet<_> = of_kind.iter().map(|(path, _)| path.display().to_string()).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(",");
+        let (class, text) = match (library, kind) {
+            (Library::Old, _) => ("ConfigFilesNotFoundError", format!("Failed to read some config files: {names}")),
+            (_, false) => ("ConfigFilesNotFoundError", format!("Failed to find some config files: {names}")),
+            (_, true) => ("ConfigFilesPermissionDeniedError", format!("Failed to open some config files: {names}")),
+        };
+        found.extend(of_kind.iter().map(|(path, error)| {
+            Diagnostic::error(Place::file(path.clone()), format!("the file cannot be read: {error}"))
+                .help("correct --config-file, or the file's mode")
+                .original(class, text.clone())
+        }));
+    }
+    found
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ const fn opt(group: &'static str, name: &'static str, kind: Kind, default: &'sta
         defaults: default,
         deprecated: &[],
         since: Release::HAVANA,
+        gone: None,
         change: Class::Live,
         secret: false,
         cli: false,

@@ -8,9 +8,13 @@
 //!
 //! Must not know what any option means.
 
+// Diagnostics are large, and nothing here is on a request's path.
+#![allow(clippy::result_large_err)]
+
 mod arguments;
 mod choose;
 mod conf;
+mod effective;
 mod files;
 mod find;
 #[cfg(test)]
@@ -20,11 +24,14 @@ mod python;
 mod read;
 mod substitute;
 mod types;
+mod value;
 
 pub use arguments::{Argument, Arguments, Ask, UsageError};
 pub use conf::Conf;
+pub use effective::Effective;
 pub use files::Environment;
-pub use types::{FromValue, Invalid, Item, Kind, Value, convert};
+pub use types::{Invalid, Item, Kind, convert};
+pub use value::{FromValue, Value};
 
 use crate::release::Release;
 

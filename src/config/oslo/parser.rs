@@ -60,7 +60,8 @@ pub fn parse(path: &Path, bytes: &[u8], library: Library) -> (Document, Vec<Diag
             return (document, vec![found]);
         }
     };
-    let mut parser = Parser { document, library, line: 0, section: None, open: None, problems: Vec::new() };
+    let mut parser =
+        Parser { document, library, line: 0, section: None, open: None, homeless: false, problems: Vec::new() };
     // Python 3 opens text files with universal newlines, Python 2 splits at line feeds only.
     let text = if library == Library::New { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.to_owned() };
     // `str::lines` would also cut a carriage return; the last terminator begins no further line.
@@ -82,6 +83,8 @@ struct Parser {
     line: u32,
     section: Option<String>,
     open: Option<Open>,
+    /// An assignment before any section was reported.
+    homeless: bool,
     problems: Vec<Diagnostic>,
 }
 
@@ -165,7 +168,9 @@ impl Parser {
         let Some(Open { key, value, place }) = self.open.take() else { return };
         let Some(section) = self.section.clone() else {
             // Once is enough: all that follows has the same cause.
-            self.section = Some(String::new());
+            if std::mem::replace(&mut self.homeless, true) {
+                return;
+            }
             let empty = if self.library == Library::Old { "None" } else { "''" };
             let found = Diagnostic::error(place, format!("`{key}` is set before any section begins"))
                 .help("put a line with [DEFAULT] above it");
@@ -175,7 +180,8 @@ impl Parser {
     }
 
     fn problem(&mut self, original: &str, line: &str, fact: &str, help: &str) {
-        let column = number(line.chars().count() - python::strip_start(line, self.library).chars().count()) + 1;
+        let blanks = line.chars().count() - python::strip_start(line, self.library).chars().count();
+        let column = number(blanks).saturating_add(1);
         let place = Place { file: self.document.path.clone(), line: self.line, column };
         let shown = python::repr(line, self.library);
         self.report(Diagnostic::error(place, fact).help(help), original, &shown);

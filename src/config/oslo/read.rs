@@ -2,12 +2,11 @@
 //!
 //! Must not know where texts come from.
 
-use super::Library;
 use super::choose::{Found, Origin};
 use super::conf::{Conf, shown};
 use super::parser::normalize;
 use super::substitute::substitute;
-use super::types::{Invalid, Kind, Value, convert};
+use super::{Invalid, Kind, Library, Value, convert};
 use crate::release::Release;
 
 /// How many names a value may lead to, and how deep, before it counts as a circle. Python's own recursion limit ends
@@ -211,20 +210,17 @@ fn joined(mut values: Vec<Value>) -> Value {
     values.pop().unwrap_or(Value::None)
 }
 
+/// The class of ValueErrors, which tells files from the other sources.
+fn value_error_class(found: &Found) -> &'static str {
+    if matches!(found.origin, Origin::File(_)) { "ConfigFileValueError" } else { "ConfigSourceValueError" }
+}
+
 fn value_error(found: &Found, invalid: &Invalid) -> Fault {
-    let class = match found.origin {
-        Origin::File(_) => "ConfigFileValueError",
-        _ => "ConfigSourceValueError",
-    };
-    Fault::new(class, invalid.original.clone(), invalid.fact.clone())
+    Fault::new(value_error_class(found), invalid.original.clone(), invalid.fact.clone())
 }
 
 /// As `_do_get` words what `convert` raised.
 fn located(name: &str, found: &Found, fault: Fault) -> Fault {
-    let class = match found.origin {
-        Origin::File(_) => "ConfigFileValueError",
-        _ => "ConfigSourceValueError",
-    };
     let text = format!("Value for option {name} from {} is not valid: {}", found.origin.original(), fault.text);
-    Fault { class, text, ..fault }
+    Fault { class: value_error_class(found), text, ..fault }
 }

@@ -92,9 +92,7 @@ pub(super) fn apis(read: &mut Reader<'_>, cpus: usize) -> Vec<ApiSettings> {
     let names: Vec<String> = read.get(opt);
     let mut apis: Vec<ApiSettings> = Vec::new();
     if names.iter().all(String::is_empty) {
-        let text = "No APIs were started. Check the enabled_apis config option.";
-        let found = Diagnostic::error(read.place(opt), "enabled_apis names no API").help("write osapi_compute");
-        read.report(found.original("", text));
+        read.error(opt, "enabled_apis names no API", "write `enabled_apis = osapi_compute`");
     }
     let tls: IndexSet<String> = read.items(&options::ENABLED_SSL_APIS).into_iter().collect();
     for name in names.iter().filter(|name| !name.is_empty()) {
@@ -208,11 +206,10 @@ fn kind(read: &mut Reader<'_>, name: &str) -> WorkerKind {
                 "auto" => "worker_kind = auto means python, which this version does not run yet".to_owned(),
                 _ => format!("worker_kind = {word} is not run by this version yet"),
             };
-            let found = Diagnostic::error(place, format!("{fact} (API `{name}`)"));
-            read.report(found.help(format!(
+            read.report(Diagnostic::error(place, fact).help(
                 "write `worker_kind = builtin` in [pasteway] for a stand-in app, or `external` with `worker_sockets` \
-                 for workers that something else runs; `worker_kind_{name}` sets it for this API alone"
-            )));
+                 for workers that something else runs; `worker_kind_<api>` sets it for one API",
+            ));
             WorkerKind::Builtin
         }
     }

@@ -110,10 +110,8 @@ pub(super) fn log(read: &mut Reader<'_>) -> LogSettings {
     }
 }
 
-/// `debug` beats `verbose`, which Pike took away.
 fn level(read: &mut Reader<'_>) -> Level {
-    let (debug, verbose) = (read.get(&options::DEBUG), read.get(&options::VERBOSE));
-    match (debug, verbose || read.release >= Release::PIKE) {
+    match (read.get(&options::DEBUG), read.get(&options::VERBOSE)) {
         (true, _) => Level::Debug,
         (_, true) => Level::Info,
         _ => Level::Warning,

@@ -2,6 +2,9 @@
 //!
 //! Must not know where a text came from beyond its place, or what is done with a setting.
 
+// Diagnostics are large, and nothing here is on a request's path.
+#![allow(clippy::result_large_err)]
+
 mod admin;
 mod apis;
 mod logging;

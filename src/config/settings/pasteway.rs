@@ -248,9 +248,9 @@ fn trusted_proxies(read: &mut Reader<'_>) -> Trust {
         return Trust::Networks(networks);
     }
     let readers = [&options::ENABLE_PROXY_HEADERS_PARSING, &options::USE_FORWARDED_FOR];
-    let on = readers.into_iter().find(|opt| read.conf.get(opt).unwrap_or(false));
+    let on = readers.into_iter().find(|opt| read.get(opt));
     let header = &options::SECURE_PROXY_SSL_HEADER;
-    let on = on.or_else(|| read.conf.get::<Option<String>>(header).ok().flatten().map(|_| header));
+    let on = on.or_else(|| read.get::<Option<String>>(header).map(|_| header));
     let Some(reason) = on else { return Trust::Networks(Vec::new()) };
     let text = format!("{} makes the front believe the forwarding headers of every client", reason.name);
     read.warn(reason, text, "set trusted_proxies in [pasteway] to the networks of your proxies");

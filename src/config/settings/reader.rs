@@ -65,9 +65,11 @@ impl<'a> Reader<'a> {
         self.conf.place(opt.group, &opt.name.replace("<api>", api))
     }
 
-    /// Notes a finding.
+    /// Notes a finding, once: options that hold for all APIs are read for each of them.
     pub fn report(&mut self, found: Diagnostic) {
-        self.found.push(found);
+        if !self.found.contains(&found) {
+            self.found.push(found);
+        }
     }
 
     /// Notes an error in an option.

@@ -108,7 +108,7 @@ fn all_problems_come_at_once_each_with_its_place_and_help() {
         "nova.conf:8:11: balance = round_robin is not done by this version yet",
         "nova.conf:9:17: `queue_timeout` of [pasteway]: `-1` is no time in seconds",
         "nova.conf:10:16: admin_listen: 0.0.0.0:9774 can be reached from outside, and there is no token",
-        "nova.conf: worker_kind = auto means python, which this version does not run yet (API `ec2`)",
+        "nova.conf: worker_kind = auto means python, which this version does not run yet\nhelp: write",
     ] {
         assert!(found.iter().any(|text| text.starts_with(want)), "{want}\nis not in\n{}", found.join("\n"));
     }
@@ -172,6 +172,16 @@ fn an_old_name_works_in_its_own_era_silently_and_later_with_a_warning() {
     // Group [wsgi] is nobody's before Newton.
     let havana = good("[wsgi]\ntcp_keepidle = 7\n", Release::HAVANA);
     assert_eq!(havana.tcp_keepidle, Duration::from_secs(600));
+}
+
+#[test]
+fn an_option_that_is_gone_has_no_effect_and_says_so() {
+    let text = format!("{PLAIN}[api]\nauth_strategy = noauth2\n");
+    assert_eq!(read(&text, Release::NOVA_31).0.map(|s| s.auth_strategy).as_deref(), Some("noauth2"));
+    let (settings, found) = read(&text, Release::NOVA_32);
+    assert_eq!(settings.map(|s| s.auth_strategy).as_deref(), Some("keystone"));
+    let want = "nova.conf:4:17: warning: `auth_strategy` of [api] has no effect: it is gone since release 32";
+    assert!(found.iter().any(|text| text.starts_with(want)), "{found:?}");
 }
 
 #[test]
@@ -267,6 +277,25 @@ fn filters_find_options_by_any_name_with_the_releases_default() {
     assert_eq!(raw("DEFAULT", "state_path"), None);
     let fault = conf.faults().pop().expect("a fault").to_string();
     assert!(fault.contains("`$pybasedir`") && fault.contains("write the path out"), "{fault}");
+}
+
+#[test]
+fn all_options_in_effect_are_listed_once_under_their_current_names() {
+    let text =
+        "[DEFAULT]\ntcp_keepidle = 7\nec2_workers = 2\nvolume_listen = ::1\n[database]\nconnection = mysql://u:p@h\n";
+    let conf = conf(text, Release::HAVANA).expect("loads");
+    conf.set_release(Release::HAVANA);
+    let all = conf.effective();
+    let values = |name: &str| {
+        let named = all.iter().filter(|e| e.name == name);
+        named.map(|e| (e.group.as_str(), e.setting.value.as_str(), e.secret)).collect::<Vec<_>>()
+    };
+    assert_eq!(values("tcp_keepidle"), [("wsgi", "7", false)]);
+    assert_eq!(values("ec2_workers"), [("DEFAULT", "2", false)]);
+    assert_eq!(values("volume_listen"), [("DEFAULT", "::1", false)]);
+    assert_eq!(values("ec2_listen_port"), [("DEFAULT", "8773", false)]);
+    assert_eq!(values("connection"), [("database", "mysql://u:p@h", true)]);
+    assert!(values("ssl_ca_file").is_empty() && values("<api>_listen").is_empty());
 }
 
 #[test]
