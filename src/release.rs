@@ -61,6 +61,7 @@ impl Release {
     pub const XENA: Self = Self(16);
     pub const YOGA: Self = Self(17);
     pub const ZED: Self = Self(18);
+    pub const NOVA_29: Self = Self(21);
     /// 2025.1: the last series with a `nova-api` program.
     pub const NOVA_31: Self = Self(23);
     /// 2025.2: the first series without launchers.

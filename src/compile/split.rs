@@ -165,7 +165,7 @@ impl Cutter<'_> {
         if self.settings.pasteway.python_filters.contains(&name) {
             return Err(Reason::Forced(name));
         }
-        registry::find(&name).filter(|factory| factory.makes == makes).ok_or(Reason::Unknown(name))
+        registry::find_as(makes, &name).ok_or(Reason::Unknown(name))
     }
 
     /// Builds a native filter.

@@ -8,14 +8,14 @@
 //! All problems of all files are told at once. Must not know what any filter or worker does with it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::composite::{self, Choice, Tree};
 use super::layout;
 use super::oslo::{self, Arguments, Conf, Environment};
 use super::paste::{Dialect, Kind, Library, Loader, Rules};
 use super::settings::{self, ApiSettings, PasteLibrary, Settings};
-use super::{Reading, Setting};
+use super::{Reading, Text};
 use crate::message::Diagnostic;
 use crate::release::Release;
 
@@ -44,7 +44,9 @@ pub struct Config {
     pub paste_file: PathBuf,
     /// What does not keep it from being used.
     pub warnings: Vec<Diagnostic>,
-    texts: Vec<(String, Setting)>,
+    /// When the reading began.
+    pub read_at: SystemTime,
+    texts: Vec<Text>,
 }
 
 /// One API of a [`Config`].
@@ -61,6 +63,8 @@ pub struct Failed {
     pub diagnostics: Vec<Diagnostic>,
     /// What was looked at all the same.
     pub watched: Vec<PathBuf>,
+    /// When the reading began.
+    pub read_at: SystemTime,
 }
 
 /// The steps of a load, for those who measure them.
@@ -78,8 +82,8 @@ impl Config {
         self.reading.digest()
     }
 
-    /// Every text of the files by a name that people know (`[section] option`), for comparing two configurations.
-    pub fn texts(&self) -> &[(String, Setting)] {
+    /// Every text of the files, for comparing two configurations.
+    pub fn texts(&self) -> &[Text] {
         &self.texts
     }
 }
@@ -89,13 +93,13 @@ impl Config {
 /// # Errors
 /// All problems at once.
 pub fn load(invocation: &Invocation, timed: &dyn Fn(Phase, Duration)) -> Result<Config, Failed> {
-    let reading = Reading::new();
+    let (reading, read_at) = (Reading::new(), SystemTime::now());
     match build(invocation, &reading, timed) {
         Ok(parts) => {
             let Parts { conf, settings, apis, paste_file, warnings, texts } = parts;
-            Ok(Config { reading, conf, settings, apis, paste_file, warnings, texts })
+            Ok(Config { reading, conf, settings, apis, paste_file, warnings, read_at, texts })
         }
-        Err(diagnostics) => Err(Failed { diagnostics, watched: reading.watched() }),
+        Err(diagnostics) => Err(Failed { diagnostics, watched: reading.watched(), read_at }),
     }
 }
 
@@ -105,7 +109,7 @@ struct Parts {
     apis: Vec<ApiConfig>,
     paste_file: PathBuf,
     warnings: Vec<Diagnostic>,
-    texts: Vec<(String, Setting)>,
+    texts: Vec<Text>,
 }
 
 fn build(
@@ -124,6 +128,7 @@ fn build(
         found.extend(paste_file.err());
         return Err(found);
     };
+    read_named_files(&settings, reading);
     let loader = Loader::new(reading, rules(&settings));
     let choice = Choice {
         auth_strategy: settings.auth_strategy.clone(),
@@ -191,6 +196,16 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
+/// Reads the files that options name, so that they count, are watched and are kept like any other. What is wrong with
+/// them is found by those who need them.
+fn read_named_files(settings: &Settings, reading: &Reading) {
+    let tls = settings.apis.iter().filter_map(|api| api.tls.as_ref());
+    let named = tls.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.ca.as_ref()]).flatten();
+    for path in named.chain(&settings.pasteway.admin_token_file) {
+        let _ = reading.file(path);
+    }
+}
+
 fn tree(
     loader: &Loader<'_>,
     paste_file: &Path,
@@ -199,14 +214,14 @@ fn tree(
     found: &mut Vec<Diagnostic>,
 ) -> Option<Tree> {
     let uri = format!("config:{}", paste_file.display());
-    match loader.load(Kind::App, &uri, Some(api.name.as_str()), None, &indexmap::IndexMap::new()) {
+    match loader.load(Kind::App, &uri, Some(api.name.as_str()), None, None) {
         Ok(context) => {
             let (tree, problems) = composite::expand(loader, context, choice);
             found.extend(problems);
             tree
         }
         Err(error) => {
-            found.push(error.diagnostic);
+            found.push(*error.diagnostic);
             None
         }
     }

@@ -16,5 +16,5 @@ mod source;
 pub mod watch;
 
 pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load};
-pub use setting::{ConfSource, Setting, Via};
+pub use setting::{ConfSource, Setting, Text, Via};
 pub use source::{Reading, Source};

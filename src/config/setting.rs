@@ -34,6 +34,17 @@ pub enum Via {
     BuiltIn,
 }
 
+/// A text as a file has it, for comparing two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The section or group.
+    pub section: String,
+    /// The option.
+    pub name: String,
+    /// The raw value and its place.
+    pub setting: Setting,
+}
+
 /// Where a filter finds an option of nova.conf by group and name, chosen by oslo.config's rules
 /// (precedence, deprecated names, substitution, the release's default).
 pub trait ConfSource {

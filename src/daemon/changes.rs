@@ -2,58 +2,51 @@
 //!
 //! One function decides for `reload --dry-run`, `reload` and the record of a generation alike.
 
-use std::path::PathBuf;
-
 use indexmap::IndexMap;
 
 use crate::command::{Change, Class};
 use crate::compile::{ApiPlan, Plan};
+use crate::config::{Setting, options};
 
-/// Names that contain one of these words have values that are not shown.
-const SECRET: &[&str] = &["password", "secret", "token", "key", "credential"];
-
-/// A text in a file: its value and its line.
-type Texts = IndexMap<String, (String, PathBuf, u32)>;
+/// Section and option.
+type Key = (String, String);
 
 /// The differences, in the order of the files.
 pub fn changes(old: &Plan, new: &Plan) -> Vec<Change> {
     let mut found = listeners(old, new);
     let (before, after) = (texts(old), texts(new));
     let rolled = rolled(old, new);
-    for (what, (value, file, line)) in &after {
-        let was = before.get(what).map(|(value, ..)| value);
-        if was != Some(value) {
-            found.push(Change {
-                class: class(what, old, new, &rolled),
-                what: what.clone(),
-                old: was.map(|was| shown(what, was)),
-                new: Some(shown(what, value)),
-                file: Some(file.clone()),
-                line: Some(*line),
-            });
+    let change = |(section, name): &Key, was: Option<&Setting>, is: Option<&Setting>| {
+        let shown = |setting: &Setting| {
+            if options::is_secret(section, name) { "***".to_owned() } else { setting.value.clone() }
+        };
+        let place = is.or(was).and_then(|setting| setting.place.as_ref());
+        Change {
+            class: class(section, name, old, new, &rolled),
+            what: format!("[{section}] {name}"),
+            old: was.map(shown),
+            new: is.map(shown),
+            file: place.map(|place| place.file.clone()),
+            line: is.and(place).map(|place| place.line),
+        }
+    };
+    for (key, is) in &after {
+        let was = before.get(key);
+        if was.map(|was| &was.value) != Some(&is.value) {
+            found.push(change(key, was, Some(is)));
         }
     }
-    for (what, (value, file, _)) in before.iter().filter(|(what, _)| !after.contains_key(*what)) {
-        found.push(Change {
-            class: class(what, old, new, &rolled),
-            what: what.clone(),
-            old: Some(shown(what, value)),
-            new: None,
-            file: Some(file.clone()),
-            line: None,
-        });
-    }
+    found.extend(before.iter().filter(|(key, _)| !after.contains_key(*key)).map(|(key, was)| change(key, Some(was), None)));
     // New workers for a reason that no single text shows (a mount that moved to another pipeline).
-    for api in rolled.iter().filter(|_| !found.iter().any(|change| change.class == Class::Rolling)) {
-        found.push(Change {
-            class: Class::Rolling,
-            what: format!("workers of {api}"),
-            old: None,
-            new: None,
-            file: None,
-            line: None,
-        });
-    }
+    let unexplained = if found.iter().any(|change| change.class == Class::Rolling) { &[] } else { rolled.as_slice() };
+    found.extend(unexplained.iter().map(|api| Change {
+        class: Class::Rolling,
+        what: format!("workers of {api}"),
+        old: None,
+        new: None,
+        file: None,
+        line: None,
+    }));
     found
 }
 
@@ -99,15 +92,14 @@ fn rolled(old: &Plan, new: &Plan) -> Vec<String> {
 }
 
 /// Rolling where workers are replaced and the text is one that workers are made from; else live.
-fn class(what: &str, old: &Plan, new: &Plan, rolled: &[String]) -> Class {
-    let section = what.split(']').next().unwrap_or_default().trim_start_matches('[');
+fn class(section: &str, name: &str, old: &Plan, new: &Plan, rolled: &[String]) -> Class {
     let mounted = |plan: &Plan| {
         plan.apis
             .iter()
             .filter(|api| rolled.iter().any(|name| name == api.settings.name.as_str()))
             .any(|api| api.mounts.iter().flat_map(|mount| &mount.contexts).any(|context| context.section == section))
     };
-    let declared = new.config.conf.class(what);
+    let declared = options::find_any(section, name).map(|opt| opt.change);
     if !rolled.is_empty() && (mounted(old) || mounted(new) || declared == Some(Class::Rolling)) {
         Class::Rolling
     } else {
@@ -115,17 +107,7 @@ fn class(what: &str, old: &Plan, new: &Plan, rolled: &[String]) -> Class {
     }
 }
 
-/// Every text of a configuration by a name that people know: `[section] option`.
-fn texts(plan: &Plan) -> Texts {
-    let mut texts = Texts::new();
-    for (what, setting) in plan.config.texts() {
-        let place = setting.place.unwrap_or_default();
-        texts.insert(what, (setting.value, place.file, place.line));
-    }
-    texts
-}
-
-fn shown(what: &str, value: &str) -> String {
-    let name = what.rsplit(' ').next().unwrap_or_default().to_ascii_lowercase();
-    if SECRET.iter().any(|word| name.contains(word)) { "***".to_owned() } else { value.to_owned() }
+/// Every text of a configuration; of equal names in several files the last counts.
+fn texts(plan: &Plan) -> IndexMap<Key, Setting> {
+    plan.config.texts().iter().map(|text| ((text.section.clone(), text.name.clone()), text.setting.clone())).collect()
 }

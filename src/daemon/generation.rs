@@ -2,9 +2,9 @@
 //!
 //! Must not know how one is made or ended.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::command::{Change, GenerationReport, Source};
@@ -26,7 +26,11 @@ pub enum State {
 }
 
 impl State {
-    fn as_str(self) -> &'static str {
+    /// All of them; a record holds an index of this.
+    pub const ALL: [Self; 3] = [Self::Live, Self::Draining, Self::Retired];
+
+    /// The word in reports and metrics.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Draining => "draining",
@@ -72,10 +76,20 @@ pub struct Record {
     /// Who still uses it.
     pub usage: Arc<Usage>,
     /// Where it is in its life.
-    pub state: Cell<State>,
+    pub state: AtomicU8,
 }
 
 impl Record {
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        State::ALL.get(usize::from(self.state.load(Ordering::Relaxed))).copied().unwrap_or(State::Retired)
+    }
+
+    /// It has come to this.
+    pub fn enter(&self, state: State) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
     /// For `GET /generations`.
     pub fn report(&self) -> GenerationReport {
         let oldest = self.usage.oldest_ms().map(|ms| (now() - ms as f64 / 1000.0).max(0.0));
@@ -88,7 +102,7 @@ impl Record {
             changes: self.changes.clone(),
             in_flight: self.usage.in_flight(),
             oldest_request_seconds: oldest,
-            state: self.state.get().as_str(),
+            state: self.state().as_str(),
         }
     }
 }
@@ -97,7 +111,7 @@ impl Record {
 #[derive(Clone)]
 pub struct Current {
     /// What is remembered of it afterwards.
-    pub record: Rc<Record>,
+    pub record: Arc<Record>,
     /// What runs.
     pub running: Rc<Running>,
 }

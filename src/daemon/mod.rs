@@ -9,6 +9,7 @@
 //! Everything here runs on the control thread (a current-thread runtime): nothing that it waits for is waited for by
 //! a request.
 
+mod attend;
 mod changes;
 mod generation;
 mod log;
@@ -23,14 +24,14 @@ mod swap;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub use start::serve;
 
-use crate::admin;
+use crate::admin::{self, Token};
 use crate::command::{Command, Commands, LastReload};
 use crate::config::Invocation;
 use crate::config::watch::Watcher;
@@ -43,6 +44,9 @@ use crate::worker::Supervisor;
 use generation::{Current, PoolInUse, Record};
 use runtime_dir::RuntimeDir;
 
+/// Newest first; the metrics look at it from the admin thread.
+type History = Arc<Mutex<VecDeque<Arc<Record>>>>;
+
 /// Generations that are remembered.
 const HISTORY: usize = 20;
 
@@ -51,7 +55,7 @@ pub struct Daemon {
     invocation: Invocation,
     runtime_dir: RuntimeDir,
     log: Log,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     supervisor: Supervisor,
     live: Live,
     threads: Arc<Vec<DataThread>>,
@@ -62,7 +66,8 @@ pub struct Daemon {
     /// Every pool that some generation holds.
     pools: RefCell<Vec<Weak<PoolInUse>>>,
     /// Newest first.
-    history: RefCell<VecDeque<Rc<Record>>>,
+    history: History,
+    admin_token: RefCell<Option<watch::Sender<Option<Token>>>>,
     admin: RefCell<Option<admin::Handle>>,
     watcher: RefCell<Option<Watcher>>,
     last_reload: RefCell<Option<LastReload>>,
@@ -81,6 +86,10 @@ enum Phase {
 }
 
 impl Daemon {
+    fn history(&self) -> MutexGuard<'_, VecDeque<Arc<Record>>> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes commands until told to stop.
     async fn run(self: &Rc<Self>, mut inbox: mpsc::Receiver<Command>) {
         let mut signals = match shutdown::Signals::install() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Daemon;
 use super::generation::{PoolInUse, Running};
 use super::runtime_dir::RuntimeDir;
-use crate::admin::{self, AdminListen};
+use crate::admin::{self, AdminListen, Token};
 use crate::compile::{ApiPlan, Plan};
 use crate::config::settings::{AdminAddress, WorkerKind};
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::id::Generation;
 use crate::message::Diagnostic;
 use crate::proxy::listener::{ListenKey, Listener};
 use crate::telemetry::PreparedLog;
-use crate::worker::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartedPool, Supervisor};
+use crate::worker::{HANG_TIMEOUT, announce, Kind, OWN_BINARY, PoolSpec, StartedPool, Supervisor};
 
 /// A generation that only waits for its swap.
 pub struct Prepared {
@@ -33,6 +33,8 @@ pub struct Prepared {
     pub log: Option<PreparedLog>,
     /// Where the new generation wants its admin listener, if elsewhere.
     pub admin: Option<admin::Bound>,
+    /// The token of `admin_token_file`.
+    pub admin_token: Option<Token>,
 }
 
 /// What a generation is prepared with, at the start and at a reload alike.
@@ -75,11 +77,12 @@ impl Workshop<'_> {
 
     async fn build(&self, plan: Plan, started: &mut Vec<StartedPool>) -> Result<Prepared, Vec<Diagnostic>> {
         let config = &plan.config;
-        let log = super::log::config(&config.settings)
+        let log = super::log::config(&config.settings, config.conf.program())
             .prepare()
             .map(Some)
             .map_err(|error| one(error.to_string()))?;
         let admin = self.admin(config)?;
+        let admin_token = admin_token(config)?;
         let manifests: Vec<_> = plan.apis.iter().map(|api| api.manifest(config, self.number.0)).collect();
         self.runtime_dir
             .freeze(self.number, &config.reading.sources(), &manifests)
@@ -108,7 +111,7 @@ impl Workshop<'_> {
                     .map_err(|failed| one(failed.to_string()))?;
             }
         }
-        Ok(Prepared { number: self.number, listeners, pools, log, admin, plan })
+        Ok(Prepared { number: self.number, listeners, pools, log, admin, admin_token, plan })
     }
 
     /// A listener that is there already, or a new one.
@@ -129,7 +132,7 @@ impl Workshop<'_> {
             vec![Diagnostic::error(settings.place.clone(), text).help("is another program using the port?")
                 .original("error", format!("[Errno {}] {}", error.raw_os_error().unwrap_or(0), plain(&error)))]
         })?;
-        crate::worker::announce::listening(&settings.name, &listener.address, config.settings.release);
+        announce::listening(config.settings.release, &settings.name, listener.address);
         Ok(Arc::new(listener))
     }
 
@@ -179,7 +182,7 @@ impl Workshop<'_> {
         let wanted = &config.settings.pasteway.admin_listen;
         let kept = self.running.as_ref().is_some_and(|running| {
             let old = &running.plan.config.settings.pasteway;
-            old.admin_listen == *wanted && old.admin_token_file == config.settings.pasteway.admin_token_file
+            old.admin_listen == *wanted
         });
         if kept {
             return Ok(None);
@@ -195,6 +198,18 @@ impl Workshop<'_> {
 
 fn one(message: String) -> Vec<Diagnostic> {
     vec![Diagnostic::error(None, message)]
+}
+
+/// The token, from the file as it was read with the others.
+fn admin_token(config: &Config) -> Result<Option<Token>, Vec<Diagnostic>> {
+    let Some(path) = &config.settings.pasteway.admin_token_file else { return Ok(None) };
+    let unusable = |why: String| {
+        let place = config.conf.place("pasteway", "admin_token_file");
+        vec![Diagnostic::error(place, format!("admin_token_file {}: {why}", path.display()))]
+    };
+    let source = config.reading.file(path).map_err(|error| unusable(error.to_string()))?;
+    let token = Token::new(&String::from_utf8_lossy(&source.bytes));
+    token.map(Some).ok_or_else(|| unusable("it holds no token".to_owned()))
 }
 
 /// A name in `admin_listen` is its first address.

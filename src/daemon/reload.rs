@@ -44,15 +44,16 @@ impl Daemon {
             }, took);
         });
         // What was looked at is watched even when it is broken: the next save may mend it.
-        self.watch(config.as_ref().map_or_else(|failed| failed.watched.clone(), |config| config.reading.watched()));
+        match &config {
+            Ok(config) => self.watch(config.reading.watched(), config.read_at),
+            Err(failed) => self.watch(failed.watched.clone(), failed.read_at),
+        }
         let config = config.map_err(|failed| failed.diagnostics)?;
         if config.digest() == self.current.borrow().record.digest {
             return Ok(self.verdict(Outcome::Unchanged, config.warnings));
         }
         let plan = self.timed(Phase::Compile, || compile::compile(config))?;
         self.refuse_what_cannot_change(&plan)?;
-        // Certificates are read while compiling.
-        self.watch(plan.config.reading.watched());
         let changes = changes(&self.current.borrow().running.plan, &plan);
         if dry_run {
             let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Applied };

@@ -1,12 +1,15 @@
 //! How things stand: what `status`, `tree`, `/config` and `generations` show.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::generation::State;
 use super::{Daemon, Phase};
 use crate::command::{ApiReport, GenerationReport, StatusReport};
-use crate::compile::show;
+use crate::compile::{Plan, show};
+use crate::config::{ConfSource, options};
+use crate::id::SlotId;
 use crate::metrics::Gauges;
 
 impl Daemon {
@@ -54,7 +57,32 @@ impl Daemon {
     }
 
     pub(super) fn generations(&self) -> Vec<GenerationReport> {
-        self.history.borrow().iter().map(|record| record.report()).collect()
+        self.history().iter().map(|record| record.report()).collect()
+    }
+
+    /// Has the metrics ask for what is known only when a scrape comes.
+    pub(super) fn report_to_metrics(&self) {
+        let (supervisor, live, log) = (self.supervisor.clone(), Arc::clone(&self.live), self.log.clone());
+        let history = Arc::clone(&self.history);
+        self.metrics.generation(self.current.borrow().record.number);
+        self.metrics.on_scrape(move |gauges: &mut Gauges| {
+            for ((api, state), n) in supervisor.states() {
+                gauges.workers(&api, state, n);
+            }
+            for slot in supervisor.report() {
+                let id = SlotId { api: slot.api, index: slot.slot };
+                gauges.worker(&id, slot.requests, slot.in_flight as u64, slot.rss_bytes);
+            }
+            for api in &live.load().apis {
+                gauges.queue_length(&api.name, api.pool.waiting() as u64);
+            }
+            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            for state in State::ALL {
+                let n = history.iter().filter(|record| record.state() == state).count();
+                gauges.generations(state.as_str(), n as u64);
+            }
+            gauges.log_lines_dropped(log.dropped());
+        });
     }
 
     /// Effective options; the values of secret ones are hidden.
@@ -65,7 +93,27 @@ impl Daemon {
             "generation": current.record.number,
             "release": plan.config.settings.release.to_string(),
             "files": plan.config.reading.sources().iter().map(|s| s.path.display().to_string()).collect::<Vec<_>>(),
-            "options": plan.config.conf.effective(),
+            "options": options(plan),
         })
     }
+}
+
+/// Every option with its value and where it comes from, as `group.name`; `<api>` stands for each API.
+fn options(plan: &Plan) -> Value {
+    let mut all = serde_json::Map::new();
+    for opt in options::all() {
+        let names: Vec<String> = if opt.name.contains("<api>") {
+            plan.apis.iter().map(|api| opt.name.replace("<api>", api.settings.name.as_str())).collect()
+        } else {
+            vec![opt.name.to_owned()]
+        };
+        for name in names {
+            if let Some(setting) = plan.config.conf.raw(opt.group, &name) {
+                let value = if options::is_secret(opt.group, &name) { "***".to_owned() } else { setting.value };
+                let from = setting.place.map(|place| place.to_string());
+                all.insert(format!("{}.{name}", opt.group), json!({ "value": value, "from": from }));
+            }
+        }
+    }
+    Value::Object(all)
 }

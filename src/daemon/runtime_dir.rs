@@ -18,9 +18,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
-use serde_json::json;
 
-use crate::config::Source;
+use crate::config::{Source, settings};
 use crate::id::Generation;
 use crate::worker::manifest::Manifest;
 
@@ -50,6 +49,24 @@ pub struct RuntimeDir {
 }
 
 impl RuntimeDir {
+    /// Takes the directory that the options name: the given one, else the first that can be used, else a fresh one.
+    ///
+    /// # Errors
+    /// See [`RuntimeDirError`].
+    pub fn choose(wanted: &settings::RuntimeDir) -> Result<Self, RuntimeDirError> {
+        let candidates = match wanted {
+            settings::RuntimeDir::Given(path) => return Self::take(path),
+            settings::RuntimeDir::FirstOf(candidates) => candidates,
+        };
+        for path in candidates {
+            match Self::take(path) {
+                Err(RuntimeDirError::Unusable { .. }) => {}
+                taken => return taken,
+            }
+        }
+        Self::take(&std::env::temp_dir().join(format!("pasteway-{}-{:08x}", std::process::id(), fastrand::u32(..))))
+    }
+
     /// Makes the directory, locks it, and removes what a front that was killed left there.
     ///
     /// # Errors
@@ -118,15 +135,9 @@ impl RuntimeDir {
         let _ = std::fs::remove_dir_all(self.generation(number));
     }
 
-    /// Tells the CLI where this front is.
-    ///
-    /// # Errors
-    /// When the disk does not take it.
-    pub fn announce(&self, admin: &[String]) -> io::Result<()> {
-        let text = json!({ "pid": std::process::id(), "admin": admin }).to_string();
-        let new = self.path.join("front.json.new");
-        private(&new)?.write_all(text.as_bytes())?;
-        std::fs::rename(new, self.path.join(INSTANCE_FILE))
+    /// Where the CLI finds this front.
+    pub fn instance_file(&self) -> PathBuf {
+        self.path.join(INSTANCE_FILE)
     }
 
     fn sweep(&self) {

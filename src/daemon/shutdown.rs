@@ -4,7 +4,7 @@
 //! at once. SIGHUP: reload.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Daemon, Phase};
 use crate::command::{Command, Source};
 use crate::proxy::thread::Message;
+use crate::worker::announce;
 
 /// The signals that the front takes.
 pub struct Signals {
@@ -64,7 +65,7 @@ impl Daemon {
             }
             Signalled::Interrupt => {
                 self.state.set(Phase::Draining);
-                self.stop_now("Caught SIGINT signal, instantaneous exiting");
+                self.stop_now("Caught SIGINT signal, instantaneous exiting").await;
                 true
             }
             Signalled::Terminate => true,
@@ -82,7 +83,7 @@ impl Daemon {
             tokio::select! {
                 biased;
                 () = signals.hurry() => {
-                    self.stop_now("caught a second signal, exiting at once");
+                    self.stop_now("caught a second signal, exiting at once").await;
                     break;
                 }
                 () = &mut graceful => break,
@@ -96,7 +97,7 @@ impl Daemon {
     async fn stop_gracefully(self: &Rc<Self>) {
         let running = Rc::clone(&self.current.borrow().running);
         let settings = &running.plan.config.settings;
-        crate::worker::announce::stopping(settings.release);
+        announce::stopping(settings.release, running.plan.apis.len());
         // A reload that is under way ends before the stop, or is given up with it.
         let leaving = self.leave();
         if !settings.pasteway.lame_duck.is_zero() {
@@ -111,12 +112,21 @@ impl Daemon {
                 let _ = left.await;
             }
         };
-        if limit.is_zero() {
-            drained.await;
-        } else if tokio::time::timeout(limit, drained).await.is_err() {
-            tracing::info!(logger = crate::worker::announce::service(settings.release), "Graceful shutdown timeout exceeded, instantaneous exiting");
+        let begun = Instant::now();
+        match limit {
+            None => drained.await,
+            Some(limit) => {
+                if tokio::time::timeout(limit, drained).await.is_err() {
+                    announce::out_of_grace(settings.release);
+                    self.supervisor.stop_now().await;
+                    return;
+                }
+            }
         }
-        self.supervisor.stop(limit).await;
+        // What is left of the time; never zero, which would be for ever.
+        let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(100)));
+        // Workers that did not end in time were killed, and the log says so.
+        let _ = self.supervisor.stop(left.unwrap_or_default()).await;
     }
 
     /// Has every data thread finish its requests and close its connections.
@@ -131,9 +141,9 @@ impl Daemon {
             .collect()
     }
 
-    fn stop_now(&self, why: &str) {
+    async fn stop_now(&self, why: &str) {
         let release = self.current.borrow().running.plan.config.settings.release;
-        tracing::info!(logger = crate::worker::announce::service(release), "{why}");
-        self.supervisor.stop_now();
+        tracing::info!(target: "pasteway::launcher", logger = announce::logger(release), "{why}");
+        self.supervisor.stop_now().await;
     }
 }

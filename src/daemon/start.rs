@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -51,9 +51,9 @@ pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
         .and_then(compile::compile)
         .map_err(StartFailure::Config)?;
     let settings = &plan.config.settings;
-    let runtime_dir = RuntimeDir::take(&settings.pasteway.runtime_dir)
+    let runtime_dir = RuntimeDir::choose(&settings.pasteway.runtime_dir)
         .map_err(|error| StartFailure::Machine(error.to_string()))?;
-    let log = Log::start(&super::log::config(settings)).map_err(|error| StartFailure::Machine(error.to_string()))?;
+    let log = Log::start(&super::log::config(settings, plan.config.conf.program())).map_err(|error| StartFailure::Machine(error.to_string()))?;
     log.install().map_err(|error| StartFailure::Machine(error.to_string()))?;
     raise_descriptor_limit();
 
@@ -91,7 +91,7 @@ async fn start(
     let front_threads = plan.config.settings.pasteway.front_threads;
     let workshop =
         Workshop { runtime_dir: &runtime_dir, supervisor: &supervisor, running: None, number: Generation(1) };
-    let prepared = match workshop.prepare(plan).await {
+    let mut prepared = match workshop.prepare(plan).await {
         Ok(prepared) => prepared,
         Err(problems) => {
             supervisor.stop_now().await;
@@ -110,8 +110,7 @@ async fn start(
     let acceptor = Acceptor::start(Arc::clone(&threads))
         .map_err(|error| StartFailure::Machine(format!("cannot start the acceptor: {error}")))?;
 
-    let (mut prepared, bound) = (prepared, None);
-    let bound = prepared.admin.take().or(bound);
+    let (bound, token) = (prepared.admin.take(), prepared.admin_token.take());
     let running = prepared.running();
     let daemon = Rc::new(Daemon {
         invocation,
@@ -125,7 +124,8 @@ async fn start(
         commands,
         started: Instant::now(),
         pools: RefCell::new(running.pools.iter().map(Rc::downgrade).collect()),
-        history: RefCell::new([Rc::clone(&record)].into()),
+        history: Arc::new(Mutex::new([Arc::clone(&record)].into())),
+        admin_token: RefCell::new(None),
         current: RefCell::new(Current { record, running: Rc::clone(&running) }),
         admin: RefCell::new(None),
         watcher: RefCell::new(None),
@@ -142,7 +142,8 @@ async fn start(
     if let Some(bound) = bound {
         daemon.administer(bound, pasteway);
     }
-    daemon.rewatch(pasteway);
+    daemon.change_token(token);
+    daemon.rewatch(pasteway, &running.plan.config);
     Ok(daemon)
 }
 

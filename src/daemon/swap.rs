@@ -1,8 +1,8 @@
 //! The swap, which cannot fail, and what is retired after it.
 
-use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -39,8 +39,8 @@ impl Prepared {
     }
 
     /// The record of the generation, from the moment it is live.
-    pub fn record(&self, usage: Arc<Usage>, source: Source, peer: Option<String>, changes: Vec<Change>) -> Rc<Record> {
-        Rc::new(Record {
+    pub fn record(&self, usage: Arc<Usage>, source: Source, peer: Option<String>, changes: Vec<Change>) -> Arc<Record> {
+        Arc::new(Record {
             number: self.number,
             digest: self.plan.config.digest(),
             when: now(),
@@ -48,7 +48,7 @@ impl Prepared {
             peer,
             changes,
             usage,
-            state: Cell::new(State::Live),
+            state: AtomicU8::new(State::Live as u8),
         })
     }
 
@@ -64,7 +64,7 @@ impl Daemon {
         let snapshot = Arc::new(prepared.snapshot());
         let record = prepared.record(Arc::clone(&snapshot.usage), source, peer, changes);
         let log = prepared.log.take();
-        let admin = prepared.admin.take();
+        let (admin, token) = (prepared.admin.take(), prepared.admin_token.take());
         let old = self.current.borrow().clone();
 
         // From here on new requests see the new generation.
@@ -93,6 +93,7 @@ impl Daemon {
         if let Some(bound) = admin {
             self.administer(bound, now);
         }
+        self.change_token(token);
         self.metrics.generation(record.number);
         self.pools.borrow_mut().extend(running.pools.iter().map(Rc::downgrade));
         self.remember(&record);
@@ -110,16 +111,16 @@ impl Daemon {
         });
     }
 
-    fn remember(&self, record: &Rc<Record>) {
-        let mut history = self.history.borrow_mut();
-        history.push_front(Rc::clone(record));
+    fn remember(&self, record: &Arc<Record>) {
+        let mut history = self.history();
+        history.push_front(Arc::clone(record));
         history.truncate(HISTORY);
     }
 
     /// Drains a generation that was replaced, and ends what only it used.
     async fn retire(self: Rc<Self>, old: Current) {
         let begun = Instant::now();
-        old.record.state.set(State::Draining);
+        old.record.enter(State::Draining);
         for listener in &old.running.listeners {
             if !self.current.borrow().running.listeners.iter().any(|kept| kept.id == listener.id) {
                 self.acceptor.close(listener.id).await;
@@ -140,7 +141,7 @@ impl Daemon {
             self.supervisor.retire(&pool.pool, Duration::ZERO);
         }
         self.metrics.phase(Phase::Drain, begun.elapsed());
-        old.record.state.set(State::Retired);
+        old.record.enter(State::Retired);
         drop(old.running);
         self.forget_unused();
     }
@@ -159,7 +160,7 @@ impl Daemon {
     fn forget_unused(&self) {
         let mut alive = self.pools.borrow_mut();
         alive.retain(|pool| pool.strong_count() > 0);
-        for record in self.history.borrow().iter().filter(|record| record.state.get() == State::Retired) {
+        for record in self.history().iter().filter(|record| record.state() == State::Retired) {
             if !alive.iter().filter_map(Weak::upgrade).any(|pool| pool.born == record.number) {
                 self.runtime_dir.forget(record.number);
             }

@@ -3,6 +3,7 @@
 //!
 //! Must not know what a log line looks like: the logger's name and a foreign pid travel as fields.
 
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
@@ -10,13 +11,35 @@ use crate::id::ApiName;
 use crate::release::Release;
 
 /// The logger of the launcher.
-fn logger(release: Release) -> &'static str {
+pub fn logger(release: Release) -> &'static str {
     if release < Release::LIBERTY {
         "nova.openstack.common.service"
     } else if release < Release::NOVA_31 {
         "oslo_service.service"
     } else {
         "oslo_service.backend._eventlet.service"
+    }
+}
+
+/// The logger of Nova's own WSGI server class.
+fn wsgi_logger(release: Release) -> &'static str {
+    if release < Release::NOVA_29 { "nova.wsgi" } else { "nova.service" }
+}
+
+/// A listener is bound.
+pub fn listening(release: Release, api: &ApiName, address: SocketAddr) {
+    // IPv6 without brackets, as the original prints it.
+    let (ip, port) = (address.ip(), address.port());
+    tracing::info!(target: "pasteway::launcher", logger = wsgi_logger(release), "{api} listening on {ip}:{port}");
+}
+
+/// SIGTERM has come: one line for the launcher, and from oslo.service on one for each API's server.
+pub fn stopping(release: Release, apis: usize) {
+    tracing::info!(target: "pasteway::launcher", logger = logger(release), "Caught SIGTERM, stopping children");
+    if release >= Release::LIBERTY {
+        for _ in 0..apis {
+            tracing::info!(target: "pasteway::launcher", logger = wsgi_logger(release), "Stopping WSGI server.");
+        }
     }
 }
 

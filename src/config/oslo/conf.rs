@@ -199,6 +199,24 @@ impl Conf {
         all
     }
 
+    /// Every text that a file sets, known or not, that of the last file where several do.
+    pub fn texts(&self) -> Vec<Text> {
+        let mut all: IndexMap<(String, String), Setting> = IndexMap::new();
+        for layer in &self.layers {
+            if let Layer::File(document) = layer {
+                all.extend(document.keys().map(|(group, name, assignment)| {
+                    let setting = Setting {
+                        value: assignment.value.clone(),
+                        place: Some(assignment.place.clone()),
+                        via: Via::Conf,
+                    };
+                    ((group.to_owned(), name.to_owned()), setting)
+                }));
+            }
+        }
+        all.into_iter().map(|((section, name), setting)| Text { section, name, setting }).collect()
+    }
+
     /// The old names that were used so far, and the options that were asked for and are gone: each once.
     pub fn warnings(&self) -> Vec<Diagnostic> {
         self.stale.borrow().values().cloned().collect()

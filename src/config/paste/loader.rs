@@ -125,6 +125,29 @@ impl<'r> Loader<'r> {
         draft.map(Draft::freeze)
     }
 
+    /// Every text of the files that were read, not interpolated.
+    pub fn texts(&self) -> Vec<Text> {
+        let documents = self.documents.borrow();
+        let mut read: Vec<_> = documents.values().filter_map(|read| read.as_ref().ok()).collect();
+        read.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut texts = Vec::new();
+        for document in read {
+            let sections = document.sections.values().map(|section| (section.name.as_str(), &section.entries));
+            for (section, entries) in [("DEFAULT", &document.defaults)].into_iter().chain(sections) {
+                texts.extend(entries.iter().map(|(name, entry)| Text {
+                    section: section.to_owned(),
+                    name: name.clone(),
+                    setting: Setting {
+                        value: entry.value.clone(),
+                        place: Some(document.place(entry.key)),
+                        via: Via::Local,
+                    },
+                }));
+            }
+        }
+        texts
+    }
+
     /// The parsed file, read once.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 use http::StatusCode;
 use http::header::{ACCEPT, HOST};
 
-use super::{Entry, UrlMap};
+use super::{MapKey, UrlMap};
 use crate::filter::python::{html_escape, is_python3, repr, tag_escape};
 use crate::filter::reply::reply;
 use crate::filter::{Context, Request, Response, headers};
@@ -49,7 +49,7 @@ fn comment(map: &UrlMap, cx: &Context, request: &Request, path: &str, python3: b
 }
 
 /// An entry as Python shows the pair of its domain and path.
-fn app(entry: &Entry) -> String {
+fn app(entry: &MapKey) -> String {
     let domain = entry.domain.as_deref().map_or_else(|| "None".to_owned(), repr);
     let path = format!("{}{}", entry.path, if entry.plus { "/+" } else { "" });
     format!("({domain}, {})", repr(&path))
