@@ -2,9 +2,8 @@
 //!
 //! Must not know the filters.
 
-use super::{Opt, options};
+use super::{Kind, Opt, options};
 use crate::command::Class::{Live, Rolling};
-use crate::config::oslo::Kind;
 use crate::release::Release;
 
 const FIRST: Release = Release::HAVANA;

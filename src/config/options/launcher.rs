@@ -3,9 +3,8 @@
 //!
 //! Must not know how a value is found.
 
-use super::{Opt, options};
+use super::{Item, Kind, Opt, options};
 use crate::command::Class::{self, Live, Rebind, Rolling};
-use crate::config::oslo::{Item, Kind};
 use crate::release::Release;
 
 const FIRST: Release = Release::HAVANA;

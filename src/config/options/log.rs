@@ -2,9 +2,8 @@
 //!
 //! Must not know how a line is written.
 
-use super::{Opt, options};
+use super::{Kind, Opt, options};
 use crate::command::Class::Live;
-use crate::config::oslo::Kind;
 use crate::release::Release;
 
 const FIRST: Release = Release::HAVANA;

@@ -3,17 +3,18 @@
 //! Must not know how a value is found or what is done with it.
 
 mod filters;
+mod kind;
 mod launcher;
 mod log;
 mod pasteway;
 
 pub use filters::*;
+pub use kind::{Item, Kind};
 pub use launcher::*;
 pub use log::*;
 pub use pasteway::*;
 
 use crate::command::Class;
-use crate::config::oslo::Kind;
 use crate::release::Release;
 
 /// An option. `<api>` in a name stands for the name of any API.

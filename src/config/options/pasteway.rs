@@ -2,9 +2,8 @@
 //!
 //! Must not know how a value is found.
 
-use super::{Opt, options};
+use super::{Kind, Opt, options};
 use crate::command::Class::{self, Live, Rebind, Rolling};
-use crate::config::oslo::Kind;
 use crate::release::Release;
 
 const FIRST: Release = Release::HAVANA;

@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::Kind;
-use crate::config::options::{self, Opt};
+use crate::config::options::{self, Kind, Opt};
 
 /// One argument, read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Argument, Arguments, Conf, Environment, Item, Kind, Library, Value};
+use super::{Argument, Arguments, Conf, Environment, Library, Value};
 use crate::command::Class;
 use crate::config::Reading;
-use crate::config::options::Opt;
+use crate::config::options::{Item, Kind, Opt};
 use crate::release::Release;
 
 #[derive(Deserialize)]

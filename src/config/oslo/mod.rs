@@ -30,7 +30,7 @@ pub use arguments::{Argument, Arguments, Ask, UsageError};
 pub use conf::Conf;
 pub use effective::Effective;
 pub use files::Environment;
-pub use types::{Invalid, Item, Kind, convert};
+pub use types::{Invalid, convert};
 pub use value::{FromValue, Value};
 
 use crate::release::Release;

@@ -6,7 +6,8 @@ use super::choose::{Found, Origin};
 use super::conf::{Conf, shown};
 use super::parser::normalize;
 use super::substitute::substitute;
-use super::{Invalid, Kind, Library, Value, convert};
+use super::{Invalid, Library, Value, convert};
+use crate::config::options::Kind;
 use crate::release::Release;
 
 /// How many names a value may lead to, and how deep, before it counts as a circle. Python's own recursion limit ends

@@ -14,15 +14,15 @@ pub enum Value {
     None,
     /// Of the text-like kinds.
     Text(String),
-    /// Of [`Kind::Bool`](super::Kind::Bool).
+    /// Of [`Kind::Bool`](crate::config::options::Kind::Bool).
     Bool(bool),
-    /// Of [`Kind::Int`](super::Kind::Int).
+    /// Of [`Kind::Int`](crate::config::options::Kind::Int).
     Int(i64),
-    /// Of [`Kind::Float`](super::Kind::Float) and [`Kind::Seconds`](super::Kind::Seconds).
+    /// Of [`Kind::Float`](crate::config::options::Kind::Float) and [`Kind::Seconds`](crate::config::options::Kind::Seconds).
     Float(f64),
-    /// Of the lists and of [`Kind::Multi`](super::Kind::Multi).
+    /// Of the lists and of [`Kind::Multi`](crate::config::options::Kind::Multi).
     List(Vec<String>),
-    /// Of [`Kind::Dict`](super::Kind::Dict), in the order of the text.
+    /// Of [`Kind::Dict`](crate::config::options::Kind::Dict), in the order of the text.
     Dict(Vec<(String, String)>),
 }
 
