@@ -1,10 +1,11 @@
 //! The command line: its words, and the commands that talk to a running front.
 //!
-//! Must not know how a configuration is loaded or served; `serve`, `check`, `tree` and `explain` are only named here.
+//! The only module above the daemon.
 
 mod client;
 pub mod diagnostic;
 mod front;
+mod local;
 mod render;
 mod report;
 pub mod terminal;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
 pub use client::client;
+pub use local::main;
 
 /// Exit status for a configuration that cannot be loaded (`EX_CONFIG` of sysexits.h).
 pub const EX_CONFIG: u8 = 78;

@@ -65,6 +65,10 @@ pub struct Failed {
     pub watched: Vec<PathBuf>,
     /// When the reading began.
     pub read_at: SystemTime,
+    /// The options, when they at least are understood.
+    pub settings: Option<Settings>,
+    /// The program's name, for its log.
+    pub program: String,
 }
 
 /// The steps of a load, for those who measure them.
@@ -99,7 +103,24 @@ pub fn load(invocation: &Invocation, timed: &dyn Fn(Phase, Duration)) -> Result<
             let Parts { conf, settings, apis, paste_file, warnings, texts } = parts;
             Ok(Config { reading, conf, settings, apis, paste_file, warnings, read_at, texts })
         }
-        Err(diagnostics) => Err(Failed { diagnostics, watched: reading.watched(), read_at }),
+        Err(Broken { diagnostics, settings }) => Err(Failed {
+            diagnostics,
+            watched: reading.watched(),
+            read_at,
+            settings,
+            program: invocation.arguments.program.clone(),
+        }),
+    }
+}
+
+struct Broken {
+    diagnostics: Vec<Diagnostic>,
+    settings: Option<Settings>,
+}
+
+impl From<Vec<Diagnostic>> for Broken {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self { diagnostics, settings: None }
     }
 }
 
@@ -116,7 +137,7 @@ fn build(
     invocation: &Invocation,
     reading: &Reading,
     timed: &dyn Fn(Phase, Duration),
-) -> Result<Parts, Vec<Diagnostic>> {
+) -> Result<Parts, Broken> {
     let begun = Instant::now();
     let (conf, release) = conf(invocation, reading)?;
     let paste_file = conf.paste_file(reading, release);
@@ -125,8 +146,9 @@ fn build(
     let begun = Instant::now();
     let (settings, mut found) = settings::settings(&conf, release, invocation.cpus);
     let (Some(settings), Ok(paste_file)) = (settings, &paste_file) else {
+        let settings = settings::settings(&conf, release, invocation.cpus).0;
         found.extend(paste_file.err());
-        return Err(found);
+        return Err(Broken { diagnostics: found, settings });
     };
     read_named_files(&settings, reading);
     let loader = Loader::new(reading, rules(&settings));
@@ -145,14 +167,14 @@ fn build(
     }
     timed(Phase::Resolve, begun.elapsed());
     if found.iter().any(Diagnostic::is_error) {
-        return Err(found);
+        return Err(Broken { diagnostics: found, settings: Some(settings) });
     }
     if apis.is_empty() {
         found.push(Diagnostic::error(
             conf.place("DEFAULT", "enabled_apis"),
             "no API is left to be served",
         ).help("No APIs were started. Check the enabled_apis config option."));
-        return Err(found);
+        return Err(Broken { diagnostics: found, settings: Some(settings) });
     }
     let mut texts = conf.texts();
     texts.extend(loader.texts());

@@ -29,7 +29,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-pub use start::serve;
+pub use start::{StartFailure, serve};
 
 use crate::admin::{self, Token};
 use crate::command::{Command, Commands, LastReload};

@@ -50,7 +50,7 @@ pub struct Workshop<'a> {
 impl Daemon {
     pub(super) async fn prepare(self: &Rc<Self>, plan: Plan) -> Result<Prepared, Vec<Diagnostic>> {
         let running = Rc::clone(&self.current.borrow().running);
-        let number = Generation(self.history.borrow().front().map_or(0, |newest| newest.number.0) + 1);
+        let number = Generation(self.history().front().map_or(0, |newest| newest.number.0) + 1);
         let workshop = Workshop {
             runtime_dir: &self.runtime_dir,
             supervisor: &self.supervisor,

@@ -8,7 +8,6 @@ use super::generation::State;
 use super::{Daemon, Phase};
 use crate::command::{ApiReport, GenerationReport, StatusReport};
 use crate::compile::{Plan, show};
-use crate::config::{ConfSource, options};
 use crate::id::SlotId;
 use crate::metrics::Gauges;
 
@@ -98,22 +97,12 @@ impl Daemon {
     }
 }
 
-/// Every option with its value and where it comes from, as `group.name`; `<api>` stands for each API.
+/// Every option with its value and where it comes from, as `group.name`.
 fn options(plan: &Plan) -> Value {
-    let mut all = serde_json::Map::new();
-    for opt in options::all() {
-        let names: Vec<String> = if opt.name.contains("<api>") {
-            plan.apis.iter().map(|api| opt.name.replace("<api>", api.settings.name.as_str())).collect()
-        } else {
-            vec![opt.name.to_owned()]
-        };
-        for name in names {
-            if let Some(setting) = plan.config.conf.raw(opt.group, &name) {
-                let value = if options::is_secret(opt.group, &name) { "***".to_owned() } else { setting.value };
-                let from = setting.place.map(|place| place.to_string());
-                all.insert(format!("{}.{name}", opt.group), json!({ "value": value, "from": from }));
-            }
-        }
-    }
-    Value::Object(all)
+    let options = plan.config.conf.effective().into_iter().map(|option| {
+        let value = if option.secret { "***" } else { &option.setting.value };
+        let from = option.setting.place.as_ref().map(ToString::to_string);
+        (format!("{}.{}", option.group, option.name), json!({ "value": value, "from": from }))
+    });
+    Value::Object(options.collect())
 }

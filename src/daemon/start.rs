@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use super::runtime_dir::RuntimeDir;
 use super::{Daemon, Phase};
 use crate::command::{Commands, Source};
 use crate::compile::{self, Plan};
+use crate::config::settings::Settings;
 use crate::config::{self, Invocation};
 use crate::id::Generation;
 use crate::message::Diagnostic;
@@ -34,6 +35,8 @@ pub enum StartFailure {
     Machine(String),
 }
 
+/// The log's last lines get so long.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
 /// Commands that may wait for the daemon.
 const INBOX: usize = 64;
 
@@ -46,15 +49,20 @@ pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
         let what = what.to_owned();
         move |error: std::io::Error| StartFailure::Machine(format!("{what}: {error}"))
     };
-    let plan = config::load(&invocation, &|_, _| {})
-        .map_err(|failed| failed.diagnostics)
-        .and_then(compile::compile)
-        .map_err(StartFailure::Config)?;
-    let settings = &plan.config.settings;
-    let runtime_dir = RuntimeDir::choose(&settings.pasteway.runtime_dir)
+    let config = config::load(&invocation, &|_, _| {}).map_err(|failed| {
+        if let Some(log) = failed.settings.as_ref().and_then(|settings| open_log(settings, &failed.program).ok()) {
+            last_words(&log, &failed.diagnostics);
+        }
+        StartFailure::Config(failed.diagnostics)
+    })?;
+    let log = open_log(&config.settings, config.conf.program())?;
+    let failed = |problems: Vec<Diagnostic>| {
+        last_words(&log, &problems);
+        StartFailure::Config(problems)
+    };
+    let plan = compile::compile(config).map_err(failed)?;
+    let runtime_dir = RuntimeDir::choose(&plan.config.settings.pasteway.runtime_dir)
         .map_err(|error| StartFailure::Machine(error.to_string()))?;
-    let log = Log::start(&super::log::config(settings, plan.config.conf.program())).map_err(|error| StartFailure::Machine(error.to_string()))?;
-    log.install().map_err(|error| StartFailure::Machine(error.to_string()))?;
     raise_descriptor_limit();
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -71,7 +79,7 @@ pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
         daemon.run(inbox).await;
         Ok(())
     });
-    log.flush(std::time::Duration::from_secs(1));
+    log.flush(FLUSH_TIME);
     result.map(|()| ExitCode::SUCCESS)
 }
 
@@ -95,6 +103,7 @@ async fn start(
         Ok(prepared) => prepared,
         Err(problems) => {
             supervisor.stop_now().await;
+            last_words(&log, &problems);
             return Err(StartFailure::Config(problems));
         }
     };
@@ -103,7 +112,7 @@ async fn start(
     let record = prepared.record(Arc::clone(&snapshot.usage), Source::Start, None, Vec::new());
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let threads = (0..front_threads)
-        .map(|index| thread::start(index, Arc::clone(&live), metrics.thread(), log.access()))
+        .map(|index| thread::start(index, Arc::clone(&live), metrics.clone(), log.access()))
         .collect::<std::io::Result<Vec<_>>>()
         .map(Arc::new)
         .map_err(|error| StartFailure::Machine(format!("cannot start the data threads: {error}")))?;
@@ -145,6 +154,21 @@ async fn start(
     daemon.change_token(token);
     daemon.rewatch(pasteway, &running.plan.config);
     Ok(daemon)
+}
+
+fn open_log(settings: &Settings, program: &str) -> Result<Log, StartFailure> {
+    let log = Log::start(&super::log::config(settings, program)).map_err(|e| StartFailure::Machine(e.to_string()))?;
+    log.install().map_err(|error| StartFailure::Machine(error.to_string()))?;
+    Ok(log)
+}
+
+/// What the original logs when an exception ends it, and what is wrong in our own words.
+fn last_words(log: &Log, problems: &[Diagnostic]) {
+    for problem in problems.iter().filter(|problem| problem.is_error()) {
+        let text = problem.original.as_ref().map_or_else(|| problem.to_string(), |original| original.message.clone());
+        tracing::error!(target: "nova", critical = true, "{text}");
+    }
+    log.flush(FLUSH_TIME);
 }
 
 /// Every connection is a descriptor: takes as many as the system allows.

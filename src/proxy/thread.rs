@@ -19,7 +19,7 @@ use super::connection::{self, Peer};
 use super::live::{CurrentView, Live, View};
 use super::upstream::wire::Idle;
 use crate::id::Generation;
-use crate::metrics::ThreadMetrics;
+use crate::metrics::{Metrics, ThreadMetrics};
 use crate::telemetry::AccessLog;
 
 /// How often a thread looks after its connections, its idle wires and its access log.
@@ -49,13 +49,13 @@ pub struct DataThread {
 ///
 /// # Errors
 /// When the system gives no thread or no runtime.
-pub fn start(index: usize, live: Live, metrics: ThreadMetrics, log: AccessLog) -> std::io::Result<DataThread> {
+pub fn start(index: usize, live: Live, metrics: Metrics, log: AccessLog) -> std::io::Result<DataThread> {
     let (messages, inbox) = mpsc::unbounded_channel();
     let load = Arc::new(AtomicUsize::new(0));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let counted = Arc::clone(&load);
     std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
-        let thread = Rc::new(Thread::new(live, metrics, log, counted));
+        let thread = Rc::new(Thread::new(live, metrics.thread(), log, counted));
         LocalSet::new().block_on(&runtime, run(thread, inbox));
     })?;
     Ok(DataThread { messages, load })

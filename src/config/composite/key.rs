@@ -3,6 +3,7 @@
 //! Must not know what they lead to, nor how a request is matched.
 
 use std::cmp::Reverse;
+use std::fmt;
 
 use crate::config::paste::Dialect;
 use crate::release::Release;
@@ -25,6 +26,16 @@ pub struct MapKey {
     pub path: String,
     /// Whether the key ended in `/+`: something must follow the prefix and its slash.
     pub plus: bool,
+}
+
+impl fmt::Display for MapKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(domain) = &self.domain {
+            write!(f, "http://{domain}")?;
+        }
+        f.write_str(if self.path.is_empty() { "/" } else { &self.path })?;
+        f.write_str(if self.plus { "/+" } else { "" })
+    }
 }
 
 /// A key that Paste's urlmap refuses.

@@ -13,7 +13,7 @@ use super::parser::{self, normalize};
 use super::read::{Fault, Trail};
 use super::{Arguments, FromValue, Library, Value};
 use crate::config::options::{self, Kind, Opt};
-use crate::config::{ConfSource, Reading, Setting, Via};
+use crate::config::{ConfSource, Reading, Setting, Text, Via};
 use crate::message::{Diagnostic, Place};
 use crate::release::Release;
 

@@ -52,7 +52,7 @@ impl Chunks {
                 }
                 Self::Size => {
                     let Some(line) = take_line(input, 0)? else { return Ok(None) };
-                    let digits = line.split(|b| *b == b';').next().unwrap_or_default().trim_ascii_end();
+                    let digits = line[..].split(|b| *b == b';').next().unwrap_or_default().trim_ascii_end();
                     *self = match hexadecimal(digits).ok_or(UpstreamError::Invalid("bad chunk size"))? {
                         0 => Self::Trailers(0),
                         size => Self::Data(size),
