@@ -20,5 +20,5 @@ pub mod compile;
 
 pub mod admin;
 
-pub mod daemon;
 pub mod cli;
+pub mod daemon;

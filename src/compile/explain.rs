@@ -66,7 +66,9 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
                         Some((entry, target)) => (format!("[{section}] sends it to `{entry}`"), Some(target)),
                         None => break,
                     },
-                    Route::NotFoundApp => (format!("[{section}] has no entry for it: not_found_app"), not_found.as_deref()),
+                    Route::NotFoundApp => {
+                        (format!("[{section}] has no entry for it: not_found_app"), not_found.as_deref())
+                    }
                     Route::Reply(response) => (format!("[{section}] answers {}", response.status()), None),
                 };
                 steps.push(json!({

@@ -20,11 +20,11 @@ use sha2::{Digest, Sha256};
 pub use split::{Reason, Step, Tree};
 
 use crate::config::settings::{ApiSettings, Chunked, Settings, WorkerKind};
-use crate::config::{ApiConfig, Config, ConfSource};
+use crate::config::{ApiConfig, ConfSource, Config};
 use crate::filter::identity::is_auth_factory;
 use crate::message::Diagnostic;
-use crate::release::Release;
 use crate::proxy::snapshot::{ChunkedBodies, DoorRules, Limits, WireRules};
+use crate::release::Release;
 use crate::telemetry::{AccessFormat, AccessStyle};
 use crate::worker::manifest::{Manifest, Mount};
 

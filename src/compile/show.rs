@@ -89,7 +89,10 @@ pub fn text(plan: &Plan) -> String {
         let _ = writeln!(
             out,
             "{} on {}:{}, {} workers",
-            api.settings.name, api.settings.listen, api.settings.port, api.settings.slots()
+            api.settings.name,
+            api.settings.listen,
+            api.settings.port,
+            api.settings.slots()
         );
         lines(&api.tree, 1, &mut out);
     }
@@ -116,11 +119,23 @@ fn lines(tree: &Tree, depth: usize, out: &mut String) {
         }
         Tree::Filtered(step, next) => {
             let both = if step.factory.side == Side::Both { ", front and worker" } else { "" };
-            let _ = writeln!(out, "{indent}{} [{}] {}{both}", step.factory.name, section(&step.context), step.context.place);
+            let _ = writeln!(
+                out,
+                "{indent}{} [{}] {}{both}",
+                step.factory.name,
+                section(&step.context),
+                step.context.place
+            );
             lines(next, depth, out);
             Ok(())
         }
-        Tree::App(step) => writeln!(out, "{indent}{} [{}] {} (native app)", step.factory.name, section(&step.context), step.context.place),
+        Tree::App(step) => writeln!(
+            out,
+            "{indent}{} [{}] {} (native app)",
+            step.factory.name,
+            section(&step.context),
+            step.context.place
+        ),
         Tree::Mount { index, reason, contexts } => {
             let names: Vec<_> = contexts.iter().map(|context| section(context)).collect();
             writeln!(out, "{indent}--- worker, mount {index} ({}): {}", why(reason), names.join(" "))

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use crate::config::Setting;
 use crate::config::composite::{self, MapKey, MapKind};
 use crate::config::oslo::Conf;
 use crate::config::paste::Context;
 use crate::config::settings::Settings;
-use crate::config::Setting;
 use crate::filter::urlmap::UrlMap;
 use crate::filter::{Build, Factory, Filter, Makes, Side, registry};
 use crate::message::Diagnostic;

@@ -84,5 +84,6 @@ fn read(path: &Path, reading: &Reading, what: &str) -> Result<Vec<u8>, Diagnosti
 }
 
 fn unusable(path: &Path, why: &str) -> Diagnostic {
-    Diagnostic::error(Place::file(path), why.to_owned()).help("a PEM file is expected; `openssl x509 -in FILE -text` shows what it holds")
+    Diagnostic::error(Place::file(path), why.to_owned())
+        .help("a PEM file is expected; `openssl x509 -in FILE -text` shows what it holds")
 }

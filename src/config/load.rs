@@ -133,11 +133,7 @@ struct Parts {
     texts: Vec<Text>,
 }
 
-fn build(
-    invocation: &Invocation,
-    reading: &Reading,
-    timed: &dyn Fn(Phase, Duration),
-) -> Result<Parts, Broken> {
+fn build(invocation: &Invocation, reading: &Reading, timed: &dyn Fn(Phase, Duration)) -> Result<Parts, Broken> {
     let begun = Instant::now();
     let (conf, release) = conf(invocation, reading)?;
     let paste_file = conf.paste_file(reading, release);
@@ -152,11 +148,8 @@ fn build(
     };
     read_named_files(&settings, reading);
     let loader = Loader::new(reading, rules(&settings));
-    let choice = Choice {
-        auth_strategy: settings.auth_strategy.clone(),
-        api_rate_limit: settings.api_rate_limit,
-        release,
-    };
+    let choice =
+        Choice { auth_strategy: settings.auth_strategy.clone(), api_rate_limit: settings.api_rate_limit, release };
     let mut apis = Vec::new();
     for api in &settings.apis {
         match tree(&loader, paste_file, api, &choice, &mut found) {
@@ -170,10 +163,10 @@ fn build(
         return Err(Broken { diagnostics: found, settings: Some(settings) });
     }
     if apis.is_empty() {
-        found.push(Diagnostic::error(
-            conf.place("DEFAULT", "enabled_apis"),
-            "no API is left to be served",
-        ).help("No APIs were started. Check the enabled_apis config option."));
+        found.push(
+            Diagnostic::error(conf.place("DEFAULT", "enabled_apis"), "no API is left to be served")
+                .help("No APIs were started. Check the enabled_apis config option."),
+        );
         return Err(Broken { diagnostics: found, settings: Some(settings) });
     }
     let mut texts = conf.texts();

@@ -36,7 +36,9 @@ pub fn changes(old: &Plan, new: &Plan) -> Vec<Change> {
             found.push(change(key, was, Some(is)));
         }
     }
-    found.extend(before.iter().filter(|(key, _)| !after.contains_key(*key)).map(|(key, was)| change(key, Some(was), None)));
+    found.extend(
+        before.iter().filter(|(key, _)| !after.contains_key(*key)).map(|(key, was)| change(key, Some(was), None)),
+    );
     // New workers for a reason that no single text shows (a mount that moved to another pipeline).
     let unexplained = if found.iter().any(|change| change.class == Class::Rolling) { &[] } else { rolled.as_slice() };
     found.extend(unexplained.iter().map(|api| Change {

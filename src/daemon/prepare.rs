@@ -11,13 +11,13 @@ use super::generation::{PoolInUse, Running};
 use super::runtime_dir::RuntimeDir;
 use crate::admin::{self, AdminListen, Token};
 use crate::compile::{ApiPlan, Plan};
-use crate::config::settings::{AdminAddress, WorkerKind};
 use crate::config::Config;
+use crate::config::settings::{AdminAddress, WorkerKind};
 use crate::id::Generation;
 use crate::message::Diagnostic;
 use crate::proxy::listener::{ListenKey, Listener};
 use crate::telemetry::PreparedLog;
-use crate::worker::{HANG_TIMEOUT, announce, Kind, OWN_BINARY, PoolSpec, StartedPool, Supervisor};
+use crate::worker::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartedPool, Supervisor, announce};
 
 /// A generation that only waits for its swap.
 pub struct Prepared {
@@ -51,12 +51,8 @@ impl Daemon {
     pub(super) async fn prepare(self: &Rc<Self>, plan: Plan) -> Result<Prepared, Vec<Diagnostic>> {
         let running = Rc::clone(&self.current.borrow().running);
         let number = Generation(self.history().front().map_or(0, |newest| newest.number.0) + 1);
-        let workshop = Workshop {
-            runtime_dir: &self.runtime_dir,
-            supervisor: &self.supervisor,
-            running: Some(running),
-            number,
-        };
+        let workshop =
+            Workshop { runtime_dir: &self.runtime_dir, supervisor: &self.supervisor, running: Some(running), number };
         workshop.prepare(plan).await
     }
 }
@@ -115,7 +111,12 @@ impl Workshop<'_> {
     }
 
     /// A listener that is there already, or a new one.
-    fn listener(&self, api: &ApiPlan, config: &Config, new: &[Arc<Listener>]) -> Result<Arc<Listener>, Vec<Diagnostic>> {
+    fn listener(
+        &self,
+        api: &ApiPlan,
+        config: &Config,
+        new: &[Arc<Listener>],
+    ) -> Result<Arc<Listener>, Vec<Diagnostic>> {
         let settings = &api.settings;
         let key = ListenKey {
             host: settings.listen.clone(),
@@ -129,20 +130,28 @@ impl Workshop<'_> {
         let ours: Vec<_> = old.iter().chain(new).cloned().collect();
         let listener = Listener::bind(key, config.settings.tcp_keepidle, &ours).map_err(|error| {
             let text = format!("{} cannot listen on {}:{}: {error}", settings.name, settings.listen, settings.port);
-            vec![Diagnostic::error(settings.place.clone(), text).help("is another program using the port?")
-                .original("error", format!("[Errno {}] {}", error.raw_os_error().unwrap_or(0), plain(&error)))]
+            vec![
+                Diagnostic::error(settings.place.clone(), text)
+                    .help("is another program using the port?")
+                    .original("error", format!("[Errno {}] {}", error.raw_os_error().unwrap_or(0), plain(&error))),
+            ]
         })?;
         announce::listening(config.settings.release, &settings.name, listener.address);
         Ok(Arc::new(listener))
     }
 
     /// A pool that is there already for the same worker side, or a new one, starting.
-    async fn pool(&self, api: &ApiPlan, config: &Config, listener: &Listener, started: &mut Vec<StartedPool>) -> Rc<PoolInUse> {
+    async fn pool(
+        &self,
+        api: &ApiPlan,
+        config: &Config,
+        listener: &Listener,
+        started: &mut Vec<StartedPool>,
+    ) -> Rc<PoolInUse> {
         if let Some(running) = &self.running {
             let old = running.plan.apis.iter().zip(&running.pools);
-            let same = old.into_iter().find(|(old, pool)| {
-                old.settings.name == api.settings.name && pool.digest == api.digest
-            });
+            let same =
+                old.into_iter().find(|(old, pool)| old.settings.name == api.settings.name && pool.digest == api.digest);
             if let Some((_, pool)) = same {
                 return Rc::clone(pool);
             }

@@ -38,10 +38,13 @@ impl Daemon {
         dry_run: bool,
     ) -> Result<ReloadReport, Vec<Diagnostic>> {
         let config = config::load(&self.invocation, &|phase, took| {
-            self.metrics.phase(match phase {
-                config::Phase::Read => Phase::Read,
-                config::Phase::Resolve => Phase::Resolve,
-            }, took);
+            self.metrics.phase(
+                match phase {
+                    config::Phase::Read => Phase::Read,
+                    config::Phase::Resolve => Phase::Resolve,
+                },
+                took,
+            );
         });
         // What was looked at is watched even when it is broken: the next save may mend it.
         match &config {

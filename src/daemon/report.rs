@@ -19,21 +19,23 @@ impl Daemon {
         if self.state.get() == Phase::Draining {
             not_ready.push("the front is stopping".to_owned());
         }
-        let apis = running.plan.apis.iter().zip(&running.listeners).zip(&running.pools).map(|((api, listener), pool_in_use)| {
-            let pool = pool_in_use.pool.pool();
-            let serving = pool.members().len();
-            if serving == 0 {
-                not_ready.push(format!("{}: no worker is serving", api.settings.name));
-            }
-            ApiReport {
-                name: api.settings.name.clone(),
-                listen: listener.address.to_string(),
-                tls: api.tls.is_some(),
-                workers_serving: serving,
-                workers_wanted: usize::try_from(pool_in_use.pool.wanted()).unwrap_or(usize::MAX),
-                queued: pool.waiting(),
-            }
-        });
+        let apis = running.plan.apis.iter().zip(&running.listeners).zip(&running.pools).map(
+            |((api, listener), pool_in_use)| {
+                let pool = pool_in_use.pool.pool();
+                let serving = pool.members().len();
+                if serving == 0 {
+                    not_ready.push(format!("{}: no worker is serving", api.settings.name));
+                }
+                ApiReport {
+                    name: api.settings.name.clone(),
+                    listen: listener.address.to_string(),
+                    tls: api.tls.is_some(),
+                    workers_serving: serving,
+                    workers_wanted: usize::try_from(pool_in_use.pool.wanted()).unwrap_or(usize::MAX),
+                    queued: pool.waiting(),
+                }
+            },
+        );
         StatusReport {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),

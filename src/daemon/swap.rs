@@ -60,7 +60,13 @@ impl Prepared {
 
 impl Daemon {
     /// Puts a prepared generation into force; the old one is retired beside the loop.
-    pub(super) fn swap(self: &Rc<Self>, mut prepared: Prepared, source: Source, peer: Option<String>, changes: Vec<Change>) {
+    pub(super) fn swap(
+        self: &Rc<Self>,
+        mut prepared: Prepared,
+        source: Source,
+        peer: Option<String>,
+        changes: Vec<Change>,
+    ) {
         let snapshot = Arc::new(prepared.snapshot());
         let record = prepared.record(Arc::clone(&snapshot.usage), source, peer, changes);
         let log = prepared.log.take();

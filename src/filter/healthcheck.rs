@@ -14,11 +14,11 @@ use http::{HeaderName, Method, StatusCode};
 use super::accept::acceptable;
 use super::context::quote_path;
 use super::headers::joined;
-use crate::network::Network;
 use super::prelude::*;
 use super::python::{html_escape, json_string};
 use super::reply::reply;
 use super::webob::webob;
+use crate::network::Network;
 
 /// What it takes, in the section or in `[healthcheck]` of nova.conf.
 static OPTIONS: &[OptionSpec] = &[
@@ -99,7 +99,12 @@ fn build(build: &mut Build<'_>, is_app: bool) -> Option<Box<dyn Filter>> {
     }
     let mut networks = Vec::new();
     for text in build.list(sources.clone(), &[]) {
-        match text.parse::<Network>().ok().filter(|network| !network.has_host_bits()).ok_or("it is not a network address") {
+        match text
+            .parse::<Network>()
+            .ok()
+            .filter(|network| !network.has_host_bits())
+            .ok_or("it is not a network address")
+        {
             Ok(network) => networks.push(network),
             Err(error) => build.error(sources.as_ref(), error.to_string(), "write ADDRESS or ADDRESS/BITS"),
         }

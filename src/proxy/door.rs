@@ -102,8 +102,7 @@ mod tests {
 
     const OPEN: DoorRules = DoorRules { strip_identity: false, trusted: Trust::Everybody };
 
-    const LIMITS: Limits =
-        Limits { request_line: 100, header_line: 50, idle: None, keep_alive: true };
+    const LIMITS: Limits = Limits { request_line: 100, header_line: 50, idle: None, keep_alive: true };
 
     fn admitted(headers: &[(&str, &str)], rules: &DoorRules, trusted: bool) -> Result<Vec<String>, Refusal> {
         let mut request = http::Request::builder().uri("/v2");

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 
 use super::snapshot::{Api, Snapshot, UsageCell};
-use crate::release::Release;
 use crate::filter::Health;
 use crate::id::Generation;
 use crate::metrics::{ApiBlock, FilterBlock, ThreadMetrics};
+use crate::release::Release;
 use crate::worker::Pool;
 
 /// What serves now.

@@ -147,15 +147,18 @@ impl Drop for Trace {
         if let Some(style) = &self.api.api.access {
             let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
             let version = if self.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
-            self.thread.log.borrow_mut().log(style, &AccessRecord {
-                client_ip: &self.peer.ip_text,
-                client_port: self.peer.address.port(),
-                request_line: &[self.method.as_str().as_bytes(), target.as_bytes(), version.as_bytes()],
-                status: self.status,
-                body_length: self.head + self.sent + self.framing,
-                wall_seconds: took.as_secs_f64(),
-                request_id: self.request_id.as_deref(),
-            });
+            self.thread.log.borrow_mut().log(
+                style,
+                &AccessRecord {
+                    client_ip: &self.peer.ip_text,
+                    client_port: self.peer.address.port(),
+                    request_line: &[self.method.as_str().as_bytes(), target.as_bytes(), version.as_bytes()],
+                    status: self.status,
+                    body_length: self.head + self.sent + self.framing,
+                    wall_seconds: took.as_secs_f64(),
+                    request_id: self.request_id.as_deref(),
+                },
+            );
         }
     }
 }

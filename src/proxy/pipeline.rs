@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::balancer;
 use super::live::ApiView;
 use super::respond;
 use super::snapshot::{FilterNode, Node};
 use super::thread::Thread;
-use super::balancer;
 use crate::filter::urlmap::Route;
 use crate::filter::{Context, Flow, Request, Response};
 

@@ -42,15 +42,13 @@ pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
         Failure::Queue(_) => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, Some(RETRY_AFTER)),
         Failure::LengthRequired => (StatusCode::LENGTH_REQUIRED, "A body needs a Content-Length here.", None),
         Failure::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Request is too large.", None),
-        Failure::Upstream(UpstreamError::Client(_)) => (StatusCode::BAD_REQUEST, "The request's body was cut off.", None),
+        Failure::Upstream(UpstreamError::Client(_)) => {
+            (StatusCode::BAD_REQUEST, "The request's body was cut off.", None)
+        }
         Failure::Upstream(_) if cx.faultwrap => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, None),
         Failure::Upstream(_) => (StatusCode::BAD_GATEWAY, "The worker failed to answer.", None),
     };
-    let mut response = if cx.faultwrap {
-        fault(cx, request, status, Some(text), retry)
-    } else {
-        plain(status, text)
-    };
+    let mut response = if cx.faultwrap { fault(cx, request, status, Some(text), retry) } else { plain(status, text) };
     if let Some(seconds) = retry {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

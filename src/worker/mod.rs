@@ -16,7 +16,6 @@ mod notify;
 mod output;
 mod place;
 mod pool;
-pub mod wire;
 mod slot;
 mod socket;
 mod spawn;
@@ -24,6 +23,7 @@ mod spec;
 mod standing;
 mod state;
 mod supervisor;
+pub mod wire;
 
 pub use pool::{Lease, Member, Pool, QueueError};
 pub use spec::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartError};

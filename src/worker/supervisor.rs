@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::command::SlotReport;
-use crate::metrics::Metrics;
 use crate::id::{ApiName, Generation};
+use crate::metrics::Metrics;
 use crate::worker::announce;
 use crate::worker::external::ExternalSlot;
 use crate::worker::place::{Place, Staff};

@@ -17,7 +17,7 @@ use super::file::{File, join};
 use super::python::parent_path;
 use super::uri::{self, Uri};
 use super::{Context, Dialect, Document, Error, Kind, Library, Object, Rules, Section};
-use crate::config::{Text, Reading, Setting, Via};
+use crate::config::{Reading, Setting, Text, Via};
 use crate::message::{Place, nearest};
 
 /// How deep references may nest. Python's own stack ends at about 480 of them; nobody's file goes beyond ten, and

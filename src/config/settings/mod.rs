@@ -11,10 +11,10 @@ mod logging;
 mod pasteway;
 mod reader;
 
+pub use crate::network::{Network, Trust};
 pub use admin::AdminAddress;
 pub use apis::{ApiSettings, Chunked, TlsSettings, WorkerKind};
 pub use logging::{Level, LogSettings};
-pub use crate::network::{Network, Trust};
 pub use pasteway::{Dialect, LogFormat, PasteLibrary, PastewaySettings, ReadyRequest, RuntimeDir, Watch};
 
 use std::time::Duration;

@@ -12,7 +12,6 @@ use super::{Context, Request, Response, Scheme};
 pub use crate::config::composite::{MapKey, MapKind};
 use crate::release::Release;
 
-
 /// Where a request goes from a map.
 pub enum Route {
     /// To the entry with this index.
@@ -140,7 +139,9 @@ mod tests {
     pub(super) fn map(kind: MapKind, release: Release, keys: &[&str]) -> UrlMap {
         let entry = |key: &&str| {
             let (domain, path) = match key.strip_prefix("http://") {
-                Some(rest) => rest.split_once('/').map_or((rest.to_owned(), String::new()), |(domain, path)| (domain.to_owned(), format!("/{path}"))),
+                Some(rest) => rest
+                    .split_once('/')
+                    .map_or((rest.to_owned(), String::new()), |(domain, path)| (domain.to_owned(), format!("/{path}"))),
                 None => (String::new(), (*key).to_owned()),
             };
             let prefix = path.strip_suffix("/+").filter(|_| kind == MapKind::Nova && release >= Release::USSURI);

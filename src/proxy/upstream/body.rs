@@ -115,7 +115,8 @@ impl Streaming {
                     self.source = None;
                     return Poll::Ready(Ok(None));
                 }
-                let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "the worker went away in the middle of its response");
+                let cut =
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "the worker went away in the middle of its response");
                 return Poll::Ready(Err(cut.into()));
             }
         }

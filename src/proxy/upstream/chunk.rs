@@ -70,7 +70,11 @@ impl Chunks {
 /// A line without its end; `seen` counts towards the limit.
 fn take_line(input: &mut BytesMut, seen: usize) -> Result<Option<BytesMut>, UpstreamError> {
     let Some(end) = input.iter().position(|b| *b == b'\n') else {
-        return if input.len() + seen > MAX_LINE { Err(UpstreamError::Invalid("a chunk's size line is too long")) } else { Ok(None) };
+        return if input.len() + seen > MAX_LINE {
+            Err(UpstreamError::Invalid("a chunk's size line is too long"))
+        } else {
+            Ok(None)
+        };
     };
     if end + seen > MAX_LINE {
         return Err(UpstreamError::Invalid("trailers are too long"));
@@ -109,13 +113,25 @@ mod tests {
 
     #[test]
     fn chunks_with_extensions_and_trailers_are_their_data() {
-        let (data, state, rest) = read(&[b"3;x=\"y\"\r\nabc\r\nA \r\n0123456789\r\n0\r\nX-T: 1\r\n\r\nrest"]).expect("valid");
-        assert_eq!((data.as_slice(), state, &rest[..]), (b"abc0123456789".as_slice(), Chunks::Done, b"rest".as_slice()));
+        let (data, state, rest) =
+            read(&[b"3;x=\"y\"\r\nabc\r\nA \r\n0123456789\r\n0\r\nX-T: 1\r\n\r\nrest"]).expect("valid");
+        assert_eq!(
+            (data.as_slice(), state, &rest[..]),
+            (b"abc0123456789".as_slice(), Chunks::Done, b"rest".as_slice())
+        );
     }
 
     #[test]
     fn bad_coding_is_refused() {
-        for bad in [&b"x\r\n"[..], b"\r\n", b"-1\r\n", b"3\nabc", b"3\r\nabcd\r\n", b"10000000000000000\r\n", b"0\r\nA: b\n\r\n"] {
+        for bad in [
+            &b"x\r\n"[..],
+            b"\r\n",
+            b"-1\r\n",
+            b"3\nabc",
+            b"3\r\nabcd\r\n",
+            b"10000000000000000\r\n",
+            b"0\r\nA: b\n\r\n",
+        ] {
             assert!(read(&[bad]).is_err(), "{bad:?}");
         }
         assert!(read(&[&[b'1'; 5000]]).is_err());

@@ -53,12 +53,13 @@ pub enum Decoded {
 pub fn head(input: &Bytes, method: &Method) -> Result<Decoded, UpstreamError> {
     let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
-    let size = match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, input, &mut lines) {
-        Ok(httparse::Status::Complete(size)) => size,
-        Ok(httparse::Status::Partial) => return Ok(Decoded::Partial),
-        Err(httparse::Error::TooManyHeaders) => return Err(UpstreamError::Invalid("too many header lines")),
-        Err(_) => return Err(UpstreamError::Invalid("not an HTTP/1.1 response head")),
-    };
+    let size =
+        match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, input, &mut lines) {
+            Ok(httparse::Status::Complete(size)) => size,
+            Ok(httparse::Status::Partial) => return Ok(Decoded::Partial),
+            Err(httparse::Error::TooManyHeaders) => return Err(UpstreamError::Invalid("too many header lines")),
+            Err(_) => return Err(UpstreamError::Invalid("not an HTTP/1.1 response head")),
+        };
     let status = parsed
         .code
         .and_then(|code| StatusCode::from_u16(code).ok())
@@ -76,7 +77,8 @@ pub fn head(input: &Bytes, method: &Method) -> Result<Decoded, UpstreamError> {
     let mut nominated: SmallVec<[HeaderName; 2]> = SmallVec::new();
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for line in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| UpstreamError::Invalid("bad header name"))?;
+        let name =
+            HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| UpstreamError::Invalid("bad header name"))?;
         let text = line.value;
         match name {
             header::CONTENT_LENGTH => {
@@ -137,10 +139,7 @@ pub fn head(input: &Bytes, method: &Method) -> Result<Decoded, UpstreamError> {
             response.extensions_mut().insert(reason);
         }
     }
-    Ok(Decoded::Head(
-        Box::new(Head { response, length, keep_alive: keep_alive && length != Length::UntilClose }),
-        size,
-    ))
+    Ok(Decoded::Head(Box::new(Head { response, length, keep_alive: keep_alive && length != Length::UntilClose }), size))
 }
 
 /// Digits only: no sign, no blanks inside, no list.

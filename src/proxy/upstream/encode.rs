@@ -103,7 +103,13 @@ mod tests {
     fn the_client_s_framing_and_connection_fields_are_replaced() {
         let sent = encoded(
             Method::POST,
-            &[("host", "a"), ("transfer-encoding", "chunked"), ("content-length", "9"), ("keep-alive", "1"), ("te", "x")],
+            &[
+                ("host", "a"),
+                ("transfer-encoding", "chunked"),
+                ("content-length", "9"),
+                ("keep-alive", "1"),
+                ("te", "x"),
+            ],
             Framing::Length(3),
         );
         assert_eq!(sent, "POST /v2/a?b=c HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n");

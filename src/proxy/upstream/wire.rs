@@ -42,10 +42,7 @@ impl Wire {
     fn is_stale(&self) -> bool {
         use rustix::net::{RecvFlags, recv};
         let mut byte = [0_u8; 1];
-        !matches!(
-            recv(&self.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT),
-            Err(rustix::io::Errno::AGAIN)
-        )
+        !matches!(recv(&self.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(rustix::io::Errno::AGAIN))
     }
 }
 

@@ -12,8 +12,8 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use tempfile::TempDir;
 
 use super::*;
-use crate::worker::state::Reason;
 use crate::release::Release;
+use crate::worker::state::Reason;
 
 /// Nothing here takes nearly as long.
 const DEADLINE: Duration = Duration::from_secs(20);
