@@ -119,8 +119,9 @@ fn all_problems_of_all_members_are_found_at_once() {
 #[test]
 fn urlmaps_nest_and_know_what_answers_when_nothing_matches() {
     let text = format!(
-        "[composite:main]\nuse = call:nova.api.openstack.urlmap:urlmap_factory\nnot_found_app = a\n/ = pipe\n/in = inner\n\
-         [composite:inner]\nuse = egg:Paste#urlmap\n/ = a\n[pipeline:pipe]\npipeline = f g a\n{PARTS}"
+        "[composite:main]\nuse = call:nova.api.openstack.urlmap:urlmap_factory\nnot_found_app = a\n\
+         / = pipe\n/in = inner\n[composite:inner]\nuse = egg:Paste#urlmap\n/ = a\n\
+         [pipeline:pipe]\npipeline = f g a\n{PARTS}"
     );
     let (tree, warnings) = expanded(&text, &choice("keystone", Release::NEWEST));
     assert_eq!(shown(&tree.unwrap()), "{/ filter:f(filter:g(app:a)), /in {/ app:a}, else app:a}");
@@ -176,12 +177,48 @@ fn filters_of_filters_are_laid_out_from_outside_in() {
 }
 
 #[test]
+fn a_filter_on_a_whole_pipeline_is_applied_though_the_original_breaks_it() {
+    let text = format!("[pipeline:main]\npipeline = f a\nfilter-with = g\n{PARTS}");
+    let (tree, warnings) = expanded(&text, &choice("keystone", Release::NEWEST));
+    assert_eq!(shown(&tree.unwrap()), "filter:g(filter:f(app:a))");
+    assert_eq!(found(&warnings)[0].0, 1);
+}
+
+#[test]
+fn a_call_without_a_section_of_a_known_kind_cannot_be_created() {
+    for (text, protocol) in [
+        (format!("[pipeline:main]\npipeline = f call:m:a\n{PARTS}"), "None"),
+        (format!("[pipeline:main]\npipeline = call:m:f a\n{PARTS}"), "None"),
+        (format!("[filter-app:main]\nuse = call:m:f\nnext = a\n{PARTS}"), "'paste.filter-app_factory'"),
+    ] {
+        let (tree, errors) = expanded(&text, &choice("keystone", Release::NEWEST));
+        assert!(tree.is_none(), "{text}");
+        let original = errors[0].original.as_ref().unwrap();
+        assert_eq!(original.message, format!("Protocol {protocol} unknown"));
+        assert_eq!(original.class, "AssertionError");
+    }
+}
+
+#[test]
 fn composites_that_contain_each_other_are_reported() {
-    let text = "[composite:main]\nuse = egg:Paste#urlmap\n/ = b\n/x = main\n[composite:b]\nuse = egg:Paste#urlmap\n/ = main\n/y = b\n";
+    let text = "[composite:main]\nuse = egg:Paste#urlmap\n/ = b\n/x = main\n\
+                [composite:b]\nuse = egg:Paste#urlmap\n/ = main\n/y = b\n";
     let (tree, errors) = expanded(text, &choice("keystone", Release::NEWEST));
     assert!(tree.is_none());
-    assert!(errors.iter().all(|d| d.message.starts_with("composites contain each other without end")));
+    assert!(errors.iter().all(|d| d.message.starts_with("composites nest without end")));
     assert_eq!(errors[0].original.as_ref().unwrap().class, "RecursionError");
+}
+
+#[test]
+fn composites_may_nest_as_deep_as_they_like_without_harm() {
+    let mut text = String::from("[composite:main]\nuse = egg:Paste#urlmap\n/ = c0\n");
+    for n in 0..100 {
+        text += &format!("[composite:c{n}]\nuse = egg:Paste#urlmap\n/ = c{}\n/p = a0\n", n + 1);
+        text += &format!("[app:a{n}]\nuse = a{}\n", n + 1);
+    }
+    let (tree, errors) = expanded(&text, &choice("keystone", Release::NEWEST));
+    assert!(tree.is_none());
+    assert!(errors.iter().any(|d| d.message.starts_with("composites nest without end")));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod python;
 mod resolve;
 mod section;
 mod trail;
+mod unresolved;
 mod uri;
 #[cfg(test)]
 mod vectors;
