@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::Reading;
 use crate::config::paste::{Dialect, Library, Rules};
@@ -246,4 +248,29 @@ fn every_api_of_every_nova_release_expands() {
         }
     }
     assert!(trees > 60, "{trees}");
+}
+
+fn maplike() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        "\\[(composite|pipeline|filter-app|filter|app):(a|b|main)\\]\nuse = (a|b|f|egg:Paste#urlmap|call:m:f)",
+        "\\[composite:(a|b|main)\\]\nuse = call:nova.api.(auth:pipeline_factory|openstack.urlmap:urlmap_factory)",
+        "(/[a-z+/]{0,3}|domain x|port 1|not_found_app|keystone|pipeline|next|filter-with) = (a|b|f|main| ){0,4}",
+    ];
+    proptest::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_tree_makes_the_expansion_panic_or_hang(text in maplike()) {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("a.ini"), &text).unwrap();
+        let reading = Reading::new();
+        let loader = Loader::new(&reading, RULES);
+        if let Ok(root) = loader.load(Kind::App, "config:a.ini", None, Some(scratch.path()), None) {
+            let (tree, found) = expand(&loader, root, &choice("keystone", Release::NEWEST));
+            prop_assert_eq!(tree.is_none(), found.iter().any(Diagnostic::is_error));
+        }
+    }
 }

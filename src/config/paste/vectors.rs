@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -238,7 +238,7 @@ fn a_value_knows_where_it_is_written_and_how_it_came_here() {
 }
 
 #[test]
-fn a_file_of_ten_thousand_sections_is_read_in_one_sweep() {
+fn a_file_of_ten_thousand_sections_resolves_whole() {
     let names: Vec<String> = (0..10_000).map(|n| format!("f{n}")).collect();
     let mut text = format!("[DEFAULT]\nx = 1\n[pipeline:main]\npipeline = {} a\n", names.join(" "));
     for name in &names {
@@ -247,11 +247,9 @@ fn a_file_of_ten_thousand_sections_is_read_in_one_sweep() {
     text += "[app:a]\npaste.app_factory = m:a\n";
     let begin = Instant::now();
     let context = load(&text, PY3).unwrap();
-    let took = begin.elapsed();
+    // For people to read: a quadratic scan shows at once, but time decides no test.
+    eprintln!("resolved in {:?}", begin.elapsed());
     assert!(matches!(&context.shape, Shape::Pipeline { filters, .. } if filters.len() == 10_000));
-    eprintln!("resolved in {took:?}");
-    // An unoptimised build on a busy machine; a quadratic scan takes a minute.
-    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]
