@@ -40,8 +40,8 @@ impl<'r> Loader<'r> {
         self.rules
     }
 
-    /// What `uri` names (`loadcontext`): its fragment, else `name`, else `main`. `relative_to` is the directory of
-    /// relative `config:` paths; `global_conf` what the caller passes on.
+    /// What `uri` leads to (`loadcontext`), under `name`, else the URI's fragment, else `main`. `relative_to` is the
+    /// directory of relative `config:` paths; `global_conf` what the caller passes on.
     ///
     /// # Errors
     /// The original's exception, and what else is wrong.
