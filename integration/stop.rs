@@ -73,7 +73,13 @@ fn a_second_sigterm_stops_at_once() {
 
 #[test]
 fn a_graceful_stop_has_an_end() {
-    let mut front = Front::start(&Layout::bare().pasteway("release = 31").default("graceful_shutdown_timeout = 1"));
+    let mut front = Front::start(
+        &Layout::bare()
+            .pasteway("release = 31")
+            .default("auth_strategy = keystone")
+            .default("graceful_shutdown_timeout = 1")
+            .default("use_stderr = true"),
+    );
     let request = slow(&front, Duration::from_secs(15));
     let began = Instant::now();
     front.signal(Signal::TERM);

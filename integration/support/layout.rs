@@ -39,7 +39,9 @@ impl Layout {
             release: "31",
             apis: vec!["osapi_compute", "metadata"],
             paste: CURRENT.to_owned(),
-            default: ["osapi_compute_workers = 1", "metadata_workers = 1"].map(str::to_owned).into(),
+            default: ["osapi_compute_workers = 1", "metadata_workers = 1", "use_stderr = true"]
+                .map(str::to_owned)
+                .into(),
             groups: vec!["[api]\nauth_strategy = noauth2".to_owned()],
             pasteway: Vec::new(),
         }

@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_file_makes_it_fail(text in "(\\[(app|filter):[a-z]\\]\n|use = call:nova|/\\+ = x\n|[a-z=:%\n ]|\\PC){0,30}") {
+        fn no_file_makes_it_fail(text in "(\\[app:[a-z]\\]\n|use = call:nova|/\\+ = x\n|[a-z=:%\n ]|\\PC){0,30}") {
             let _ = guess(text.as_bytes());
         }
     }

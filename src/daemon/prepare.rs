@@ -92,6 +92,10 @@ impl Workshop<'_> {
             listeners.push(listener);
         }
         for (api, pool) in plan.apis.iter().zip(&pools) {
+            // Workers that something else starts may come later than the front does; until then it is not ready.
+            if self.running.is_none() && matches!(api.settings.kind, WorkerKind::External(_)) {
+                continue;
+            }
             self.supervisor.ready(&pool.pool).await.map_err(|failed| {
                 let lines = failed.stderr.iter().map(|line| format!("\n  {line}")).collect::<String>();
                 vec![

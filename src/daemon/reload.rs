@@ -75,6 +75,7 @@ impl Daemon {
     /// Remembers, counts and logs a verdict.
     fn conclude(&self, source: Source, peer: Option<&str>, report: &ReloadReport) {
         self.differs.set(report.outcome == Outcome::Rejected);
+        self.metrics.config_file_differs(self.differs.get());
         self.metrics.reloaded(report.outcome, source);
         let peer = peer.unwrap_or("-");
         match report.outcome {

@@ -99,20 +99,21 @@ impl Daemon {
         let settings = &running.plan.config.settings;
         announce::stopping(settings.release, running.plan.apis.len());
         // A reload that is under way ends before the stop, or is given up with it.
-        let leaving = self.leave();
         if !settings.pasteway.lame_duck.is_zero() {
+            self.threads.iter().for_each(|thread| drop(thread.messages.send(Message::LameDuck)));
             tokio::time::sleep(settings.pasteway.lame_duck).await;
         }
         for listener in &running.listeners {
             self.acceptor.close(listener.id).await;
         }
         let limit = settings.graceful_shutdown_timeout;
+        let leaving = self.leave();
+        let begun = Instant::now();
         let drained = async {
             for left in leaving {
                 let _ = left.await;
             }
         };
-        let begun = Instant::now();
         match limit {
             None => drained.await,
             Some(limit) => {

@@ -51,13 +51,14 @@ pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
     };
     let config = config::load(&invocation, &|_, _| {}).map_err(|failed| {
         if let Some(log) = failed.settings.as_ref().and_then(|settings| open_log(settings, &failed.program).ok()) {
-            last_words(&log, &failed.diagnostics);
+            last_words(&log, &failed.program, &failed.diagnostics);
         }
         StartFailure::Config(failed.diagnostics)
     })?;
-    let log = open_log(&config.settings, config.conf.program())?;
+    let program = invocation.arguments.program.clone();
+    let log = open_log(&config.settings, &program)?;
     let failed = |problems: Vec<Diagnostic>| {
-        last_words(&log, &problems);
+        last_words(&log, &program, &problems);
         StartFailure::Config(problems)
     };
     let plan = compile::compile(config).map_err(failed)?;
@@ -102,8 +103,9 @@ async fn start(
     let mut prepared = match workshop.prepare(plan).await {
         Ok(prepared) => prepared,
         Err(problems) => {
+            let program = &invocation.arguments.program;
             supervisor.stop_now().await;
-            last_words(&log, &problems);
+            last_words(&log, program, &problems);
             return Err(StartFailure::Config(problems));
         }
     };
@@ -162,11 +164,16 @@ fn open_log(settings: &Settings, program: &str) -> Result<Log, StartFailure> {
     Ok(log)
 }
 
-/// What the original logs when an exception ends it, and what is wrong in our own words.
-fn last_words(log: &Log, problems: &[Diagnostic]) {
+/// What a front that cannot start leaves in its log: under the original's name the original's words, which are all
+/// that it says; else the problems, which go to standard error as well.
+fn last_words(log: &Log, program: &str, problems: &[Diagnostic]) {
     for problem in problems.iter().filter(|problem| problem.is_error()) {
-        let text = problem.original.as_ref().map_or_else(|| problem.to_string(), |original| original.message.clone());
-        tracing::error!(target: "nova", critical = true, "{text}");
+        match &problem.original {
+            Some(original) if program.starts_with("nova-") => {
+                tracing::error!(target: "nova", critical = true, "{}", original.message);
+            }
+            _ => tracing::error!(target: "pasteway", critical = true, "{problem}"),
+        }
     }
     log.flush(FLUSH_TIME);
 }

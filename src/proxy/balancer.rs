@@ -143,7 +143,8 @@ fn write_head(out: &mut Vec<u8>, api: &ApiView, mount: u32, cx: &Context, reques
     // Writing to a Vec cannot fail.
     drop(write!(out, "{}: {}\r\n{}: {mount}\r\n", names::REMOTE_ADDR, Clean(&cx.remote_addr), names::MOUNT));
     out.extend_from_slice(api.generation_line.as_bytes());
-    if !cx.script_name.is_empty() {
+    // Without them, the worker takes the decoded path for PATH_INFO.
+    if !cx.script_name.is_empty() || cx.path_info != request.uri().path().as_bytes() {
         use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
         const KEEP: &percent_encoding::AsciiSet =
             &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');

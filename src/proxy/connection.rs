@@ -217,7 +217,7 @@ async fn serve_request(
         }
         Err(refusal) => respond::refusal(refusal),
     };
-    if thread.is_leaving() {
+    if thread.is_lame() {
         respond::close(&mut response);
     }
     Ok(trace.respond(response))

@@ -5,8 +5,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -41,7 +41,8 @@ pub struct Listener {
     pub key: ListenKey,
     /// What it became.
     pub address: SocketAddr,
-    socket: TcpListener,
+    /// `None` once it is closed, whoever still holds the rest.
+    socket: Mutex<Option<TcpListener>>,
 }
 
 impl Listener {
@@ -66,7 +67,9 @@ impl Listener {
                     return Err(error);
                 }
                 for other in ours {
-                    SockRef::from(&other.socket).set_reuse_port(true)?;
+                    if let Some(socket) = &*other.socket() {
+                        SockRef::from(socket).set_reuse_port(true)?;
+                    }
                 }
                 socket.set_reuse_port(true)?;
                 socket.bind(&address.into())?;
@@ -75,7 +78,17 @@ impl Listener {
         }
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
-        Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), key, address: socket.local_addr()?, socket })
+        let address = socket.local_addr()?;
+        Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), key, address, socket: Mutex::new(Some(socket)) })
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Option<TcpListener>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn share(&self) -> io::Result<tokio::net::TcpListener> {
+        let socket = self.socket().as_ref().ok_or(io::ErrorKind::NotConnected)?.try_clone()?;
+        tokio::net::TcpListener::from_std(socket)
     }
 }
 
@@ -116,7 +129,7 @@ impl Acceptor {
         let _ = self.0.send(Order::Accept(listener));
     }
 
-    /// Takes what waits in the kernel's queue, then closes the socket (once the caller's own reference is gone).
+    /// Takes what waits in the kernel's queue, then closes the socket.
     pub async fn close(&self, id: u64) {
         let (done, closed) = oneshot::channel();
         if self.0.send(Order::Close(id, done)).is_ok() {
@@ -149,7 +162,7 @@ async fn accept(
     listener: Arc<Listener>,
     mut closing: oneshot::Receiver<oneshot::Sender<()>>,
 ) {
-    let socket = match listener.socket.try_clone().and_then(tokio::net::TcpListener::from_std) {
+    let socket = match listener.share() {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(target: "pasteway::proxy", "cannot accept on {}: {error}", listener.address);
@@ -166,12 +179,14 @@ async fn accept(
             },
         }
     };
-    while let Ok((stream, peer)) = listener.socket.accept() {
-        if stream.set_nonblocking(true).is_ok() {
-            give(&threads, stream, peer, listener.id);
+    drop(socket);
+    if let Some(last) = listener.socket().take() {
+        while let Ok((stream, peer)) = last.accept() {
+            if stream.set_nonblocking(true).is_ok() {
+                give(&threads, stream, peer, listener.id);
+            }
         }
     }
-    drop((socket, listener));
     if let Ok(done) = done {
         let _ = done.send(());
     }

@@ -33,6 +33,8 @@ pub enum Message {
     Connection(TcpStream, SocketAddr, u64),
     /// A new snapshot is live: look now. Answered when this thread begins no request of an older one any more.
     Refresh(oneshot::Sender<()>),
+    /// Say in every answer that its connection ends with it.
+    LameDuck,
     /// Finish what is in flight and close every connection; answered when none is left. Dropping it is no error.
     Leave(oneshot::Sender<()>),
 }
@@ -72,7 +74,12 @@ pub struct Thread {
     peers: RefCell<HashMap<u64, Rc<Peer>>>,
     next_peer: Cell<u64>,
     clock: Rc<Cell<Instant>>,
-    leaving: RefCell<Option<Option<oneshot::Sender<()>>>>,
+    /// Every answer says that its connection ends with it.
+    lame: Cell<bool>,
+    /// Idle connections are closed, and so is every other after its answer.
+    leaving: Cell<bool>,
+    /// Told when the last connection is gone.
+    gone: RefCell<Option<oneshot::Sender<()>>>,
     load: Arc<AtomicUsize>,
 }
 
@@ -86,7 +93,9 @@ impl Thread {
             peers: RefCell::default(),
             next_peer: Cell::new(0),
             clock: Rc::new(Cell::new(Instant::now())),
-            leaving: RefCell::new(None),
+            lame: Cell::new(false),
+            leaving: Cell::new(false),
+            gone: RefCell::new(None),
             load,
         }
     }
@@ -102,8 +111,8 @@ impl Thread {
     }
 
     /// Whether responses shall say that their connection ends.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.borrow().is_some()
+    pub fn is_lame(&self) -> bool {
+        self.lame.get()
     }
 
     /// Takes note of a connection until the result is dropped.
@@ -114,7 +123,7 @@ impl Thread {
         if let Some(block) = &api {
             block.connection_opened();
         }
-        if self.is_leaving() {
+        if self.leaving.get() {
             peer.finish();
         }
         Entry { thread: Rc::clone(self), key, block: api }
@@ -149,12 +158,13 @@ impl Thread {
     }
 
     fn leave(&self, done: oneshot::Sender<()>) {
+        self.lame.set(true);
+        self.leaving.set(true);
         if self.peers.borrow().is_empty() {
-            *self.leaving.borrow_mut() = Some(None);
             let _ = done.send(());
             return;
         }
-        *self.leaving.borrow_mut() = Some(Some(done));
+        *self.gone.borrow_mut() = Some(done);
         for peer in self.peers.borrow().values() {
             peer.finish();
         }
@@ -176,7 +186,7 @@ impl Drop for Entry {
             block.connection_closed();
         }
         if self.thread.peers.borrow().is_empty() {
-            if let Some(done) = self.thread.leaving.borrow_mut().as_mut().and_then(Option::take) {
+            if let Some(done) = self.thread.gone.borrow_mut().take() {
                 self.thread.log.borrow_mut().flush();
                 let _ = done.send(());
             }
@@ -197,6 +207,7 @@ async fn run(thread: Rc<Thread>, mut inbox: mpsc::UnboundedReceiver<Message>) {
                     thread.tick();
                     let _ = done.send(());
                 }
+                Some(Message::LameDuck) => thread.lame.set(true),
                 Some(Message::Leave(done)) => thread.leave(done),
                 None => break,
             },

@@ -54,6 +54,9 @@ pub struct Choice {
 const DEPTH: usize = 64;
 const MEMBERS: usize = 50_000;
 
+/// The protocols of composites, in both spellings.
+const COMPOSITE: [&str; 2] = ["paste.composite_factory", "paste.composit_factory"];
+
 /// The composites that the front can stand in for.
 #[derive(Clone, Copy, PartialEq)]
 enum Known {
@@ -86,24 +89,30 @@ impl Expansion<'_, '_> {
         match &context.shape {
             Shape::Pipeline { filters, app } => {
                 let app = self.tree(Arc::clone(app))?;
-                Some(filters.iter().rev().fold(app, |tree, filter| wrap(filter, tree)))
+                Some(filters.iter().rev().fold(app, |tree, filter| self.wrap(filter, tree)))
             }
-            Shape::FilterApp { filter, next } => Some(wrap(filter, self.tree(Arc::clone(next))?)),
+            Shape::FilterApp { filter, next } => {
+                let tree = self.tree(Arc::clone(next))?;
+                Some(self.wrap(filter, tree))
+            }
             Shape::FilteredWith { filter, next } => {
+                // `_FilterWith.invoke` composes two filters wherever the inner object is not of the plain app type.
                 if !matches!(next.shape, Shape::App) {
                     let section = context.section.as_deref().unwrap_or_default();
+                    let fact = format!("PasteDeploy's `filter-with` breaks [{section}], which is no plain app");
                     self.report(
-                        Diagnostic::warning(
-                            context.place.clone(),
-                            format!("[{section}] has `filter-with` but is no plain app: PasteDeploy makes of that an app that fails at every request; here the filter is applied"),
-                        )
-                        .help("put the filter first in the pipeline"),
+                        Diagnostic::warning(context.place.clone(), format!("{fact}; here the filter is applied"))
+                            .help("put the filter first in the pipeline"),
                     );
                 }
-                Some(wrap(filter, self.tree(Arc::clone(next))?))
+                let tree = self.tree(Arc::clone(next))?;
+                Some(self.wrap(filter, tree))
             }
             Shape::App | Shape::Filter | Shape::Server => match known(&context) {
-                None => Some(Tree::App(context)),
+                None => {
+                    self.creatable(&context);
+                    Some(Tree::App(context))
+                }
                 Some(composite) => self.composite(composite, context),
             },
         }
@@ -119,7 +128,7 @@ impl Expansion<'_, '_> {
             let names: Vec<String> = names.map(|name| format!("[{name}]")).collect();
             let shown = names.get(names.len().saturating_sub(4)..).unwrap_or_default().join(" → ");
             self.report(
-                Diagnostic::error(context.place.clone(), format!("composites contain each other without end: {shown}"))
+                Diagnostic::error(context.place.clone(), format!("composites nest without end: {shown}"))
                     .original("RecursionError", "maximum recursion depth exceeded"),
             );
             return None;
@@ -201,7 +210,7 @@ impl Expansion<'_, '_> {
         let app = self.member(Kind::App, context, last, false, place);
         let tree = app.and_then(|app| self.tree(app));
         let filters: Option<Vec<_>> = filters.into_iter().collect();
-        Some(filters?.iter().rev().fold(tree?, |tree, filter| wrap(filter, tree)))
+        Some(filters?.iter().rev().fold(tree?, |tree, filter| self.wrap(filter, tree)))
     }
 
     /// The pipeline that the auth strategy picks.
@@ -260,19 +269,51 @@ impl Expansion<'_, '_> {
             .ok()
     }
 
+    /// The filter around the tree; a filter with a `filter-with` of its own is two.
+    fn wrap(&mut self, filter: &Arc<Context>, tree: Tree) -> Tree {
+        match &filter.shape {
+            Shape::FilteredWith { filter: outer, next: inner } => {
+                let inner = self.wrap(inner, tree);
+                self.wrap(outer, inner)
+            }
+            _ => {
+                self.creatable(filter);
+                Tree::Filtered { filter: Arc::clone(filter), next: Box::new(tree) }
+            }
+        }
+    }
+
+    /// Reports an object whose protocol nobody can tell: `call:` gets it from the section that uses it.
+    fn creatable(&mut self, context: &Context) {
+        let protocol = context.protocol.as_deref();
+        let fits = match (&context.shape, &context.object) {
+            (_, Some(Object::Egg { .. })) if protocol.is_none() => true,
+            (Shape::Filter, _) => matches!(protocol, Some("paste.filter_factory" | "paste.filter_app_factory")),
+            (Shape::App, _) => {
+                protocol == Some("paste.app_factory") || protocol.is_some_and(|protocol| COMPOSITE.contains(&protocol))
+            }
+            _ => true,
+        };
+        if !fits {
+            let shown =
+                protocol.map_or_else(|| "None".to_owned(), |protocol| self.loader.rules().dialect.repr(protocol));
+            let object = context.object.as_ref().map(Object::factory).unwrap_or_default();
+            self.report(
+                Diagnostic::error(
+                    context.place.clone(),
+                    format!("nothing says whether `{object}` makes an app or a filter"),
+                )
+                .help(format!("write `use = {object}` in a section [app:NAME] or [filter:NAME], and name that"))
+                .original("AssertionError", format!("Protocol {shown} unknown")),
+            );
+        }
+    }
+
     /// Once each: several mounts may run into the same fault.
     fn report(&mut self, found: Diagnostic) {
         if !self.diagnostics.contains(&found) {
             self.diagnostics.push(found);
         }
-    }
-}
-
-/// The filter around the tree; a filter with a `filter-with` of its own is two.
-fn wrap(filter: &Arc<Context>, tree: Tree) -> Tree {
-    match &filter.shape {
-        Shape::FilteredWith { filter: outer, next: inner } => wrap(outer, wrap(inner, tree)),
-        _ => Tree::Filtered { filter: Arc::clone(filter), next: Box::new(tree) },
     }
 }
 
@@ -286,7 +327,7 @@ fn known(context: &Context) -> Option<Known> {
         Object::Import(path) | Object::Call(path) => path,
     };
     // Under `paste.app_factory` the same function is called without a loader, and fails.
-    if !matches!(context.protocol.as_deref(), Some("paste.composite_factory" | "paste.composit_factory")) {
+    if !context.protocol.as_deref().is_some_and(|protocol| COMPOSITE.contains(&protocol)) {
         return None;
     }
     let (module, attribute) = path.split_once(':')?;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::Reading;
 use crate::config::paste::{Dialect, Library, Rules};
@@ -119,8 +121,9 @@ fn all_problems_of_all_members_are_found_at_once() {
 #[test]
 fn urlmaps_nest_and_know_what_answers_when_nothing_matches() {
     let text = format!(
-        "[composite:main]\nuse = call:nova.api.openstack.urlmap:urlmap_factory\nnot_found_app = a\n/ = pipe\n/in = inner\n\
-         [composite:inner]\nuse = egg:Paste#urlmap\n/ = a\n[pipeline:pipe]\npipeline = f g a\n{PARTS}"
+        "[composite:main]\nuse = call:nova.api.openstack.urlmap:urlmap_factory\nnot_found_app = a\n\
+         / = pipe\n/in = inner\n[composite:inner]\nuse = egg:Paste#urlmap\n/ = a\n\
+         [pipeline:pipe]\npipeline = f g a\n{PARTS}"
     );
     let (tree, warnings) = expanded(&text, &choice("keystone", Release::NEWEST));
     assert_eq!(shown(&tree.unwrap()), "{/ filter:f(filter:g(app:a)), /in {/ app:a}, else app:a}");
@@ -176,12 +179,48 @@ fn filters_of_filters_are_laid_out_from_outside_in() {
 }
 
 #[test]
+fn a_filter_on_a_whole_pipeline_is_applied_though_the_original_breaks_it() {
+    let text = format!("[pipeline:main]\npipeline = f a\nfilter-with = g\n{PARTS}");
+    let (tree, warnings) = expanded(&text, &choice("keystone", Release::NEWEST));
+    assert_eq!(shown(&tree.unwrap()), "filter:g(filter:f(app:a))");
+    assert_eq!(found(&warnings)[0].0, 1);
+}
+
+#[test]
+fn a_call_without_a_section_of_a_known_kind_cannot_be_created() {
+    for (text, protocol) in [
+        (format!("[pipeline:main]\npipeline = f call:m:a\n{PARTS}"), "None"),
+        (format!("[pipeline:main]\npipeline = call:m:f a\n{PARTS}"), "None"),
+        (format!("[filter-app:main]\nuse = call:m:f\nnext = a\n{PARTS}"), "'paste.filter-app_factory'"),
+    ] {
+        let (tree, errors) = expanded(&text, &choice("keystone", Release::NEWEST));
+        assert!(tree.is_none(), "{text}");
+        let original = errors[0].original.as_ref().unwrap();
+        assert_eq!(original.message, format!("Protocol {protocol} unknown"));
+        assert_eq!(original.class, "AssertionError");
+    }
+}
+
+#[test]
 fn composites_that_contain_each_other_are_reported() {
-    let text = "[composite:main]\nuse = egg:Paste#urlmap\n/ = b\n/x = main\n[composite:b]\nuse = egg:Paste#urlmap\n/ = main\n/y = b\n";
+    let text = "[composite:main]\nuse = egg:Paste#urlmap\n/ = b\n/x = main\n\
+                [composite:b]\nuse = egg:Paste#urlmap\n/ = main\n/y = b\n";
     let (tree, errors) = expanded(text, &choice("keystone", Release::NEWEST));
     assert!(tree.is_none());
-    assert!(errors.iter().all(|d| d.message.starts_with("composites contain each other without end")));
+    assert!(errors.iter().all(|d| d.message.starts_with("composites nest without end")));
     assert_eq!(errors[0].original.as_ref().unwrap().class, "RecursionError");
+}
+
+#[test]
+fn composites_may_nest_as_deep_as_they_like_without_harm() {
+    let mut text = String::from("[composite:main]\nuse = egg:Paste#urlmap\n/ = c0\n");
+    for n in 0..100 {
+        text += &format!("[composite:c{n}]\nuse = egg:Paste#urlmap\n/ = c{}\n/p = a0\n", n + 1);
+        text += &format!("[app:a{n}]\nuse = a{}\n", n + 1);
+    }
+    let (tree, errors) = expanded(&text, &choice("keystone", Release::NEWEST));
+    assert!(tree.is_none());
+    assert!(errors.iter().any(|d| d.message.starts_with("composites nest without end")));
 }
 
 #[test]
@@ -209,4 +248,29 @@ fn every_api_of_every_nova_release_expands() {
         }
     }
     assert!(trees > 60, "{trees}");
+}
+
+fn maplike() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        "\\[(composite|pipeline|filter-app|filter|app):(a|b|main)\\]\nuse = (a|b|f|egg:Paste#urlmap|call:m:f)",
+        "\\[composite:(a|b|main)\\]\nuse = call:nova.api.(auth:pipeline_factory|openstack.urlmap:urlmap_factory)",
+        "(/[a-z+/]{0,3}|domain x|port 1|not_found_app|keystone|pipeline|next|filter-with) = (a|b|f|main| ){0,4}",
+    ];
+    proptest::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_tree_makes_the_expansion_panic_or_hang(text in maplike()) {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("a.ini"), &text).unwrap();
+        let reading = Reading::new();
+        let loader = Loader::new(&reading, RULES);
+        if let Ok(root) = loader.load(Kind::App, "config:a.ini", None, Some(scratch.path()), None) {
+            let (tree, found) = expand(&loader, root, &choice("keystone", Release::NEWEST));
+            prop_assert_eq!(tree.is_none(), found.iter().any(Diagnostic::is_error));
+        }
+    }
 }

@@ -20,7 +20,8 @@ pub struct Context {
     pub object: Option<Object>,
     /// `paste.app_factory`, `paste.filter_factory`, …; `None` where the installed distribution decides (`egg:`).
     pub protocol: Option<String>,
-    /// The section's name as written in the file, e.g. `filter:authtoken`; `None` for a bare `egg:` or `call:` URI.
+    /// The section's name as written in the file, e.g. `filter:authtoken`: where `use` led from one section to
+    /// another, the one that was asked for. `None` for a bare `egg:` or `call:` URI.
     pub section: Option<String>,
     /// The section's header line, or the line of the reference for a bare URI.
     pub place: Place,

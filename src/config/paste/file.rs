@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::draft::Conf;
-use super::interpolate::{Fault, Names, interpolate};
+use super::interpolate::{Names, interpolate};
 use super::python::{absolute_path, parent_path};
 use super::{Dialect, Document, Error, Kind, Section};
 use crate::config::{Setting, Via};
@@ -21,7 +21,7 @@ pub(super) struct File {
     /// What the referring file passed on.
     pub inherited: Arc<Conf>,
     /// `here`, `__file__`, `[DEFAULT]` and what was inherited, not interpolated.
-    raw: Conf,
+    pub(super) raw: Conf,
     defaults: OnceCell<Result<Conf, Error>>,
 }
 
@@ -155,89 +155,19 @@ impl File {
 
     /// What to do about a name that no section has.
     fn advice(&self, kind: Kind, name: &str) -> Option<String> {
-        let line = |n: usize| {
-            self.document.sections.get_index(n).map_or((String::new(), 0), |(_, s)| (s.name.clone(), s.line))
-        };
-        for other in [Kind::App, Kind::Filter, Kind::Server] {
-            if let [n, ..] = self.document.index.find(other, name).as_slice() {
-                let (section, line) = line(*n);
-                return Some(format!(
-                    "[{section}] (line {line}) is no {}: the last name of a pipeline is its app, the others are filters",
-                    kind.noun()
-                ));
-            }
+        let section = |n: usize| self.document.sections.get_index(n).map(|(_, section)| section);
+        let others = [Kind::App, Kind::Filter, Kind::Server].into_iter().filter(|other| *other != kind);
+        if let Some(other) = others.flat_map(|other| self.document.index.find(other, name)).find_map(section) {
+            let (header, line, noun) = (&other.name, other.line, kind.noun());
+            let order = "the last name of a pipeline is its app, the others are filters";
+            return Some(format!("[{header}] (line {line}) is no {noun}: {order}"));
         }
         if let Some(clean) = name.strip_suffix(',') {
             return Some(format!("write `{clean}` without the comma: names are separated by blanks"));
         }
         let near = nearest(name, self.document.index.names(kind).map(|(name, _)| name))?;
-        let (_, n) = self.document.index.names(kind).find(|(known, _)| *known == near)?;
-        Some(format!("did you mean `{near}` (line {})?", line(n).1))
-    }
-
-    /// The exception that a value's interpolation ends in.
-    fn unresolved(&self, section: Option<&Section>, key: &str, raw: &Setting, fault: Fault) -> Error {
-        let dialect = self.document.dialect;
-        let name = section.map_or("DEFAULT", |section| section.name.as_str());
-        let entry = section.and_then(|s| s.entries.get(key)).or_else(|| self.document.defaults.get(key));
-        let at = |text: &str| match (entry, &raw.place) {
-            (Some(entry), Some(_)) => Some(self.document.place(entry.locate(text))),
-            _ => Some(raw.place.clone().unwrap_or_else(|| Place::file(&self.name))),
-        };
-        let value = &raw.value;
-        let error = |class, text: String, place, ours: String| {
-            Error::new(class, format!("Error in file {}: {text}", self.name), place, ours)
-        };
-        match fault {
-            Fault::Missing(missing) => {
-                let text = match dialect {
-                    Dialect::Py2 => format!(
-                        "Bad value substitution:\n\tsection: [{name}]\n\toption : {key}\n\tkey    : {missing}\n\trawval : {value}\n"
-                    ),
-                    Dialect::Py3 => format!(
-                        "Bad value substitution: option {} in section {} contains an interpolation key {} which is not a valid option name. Raw value: {}",
-                        dialect.repr(key),
-                        dialect.repr(name),
-                        dialect.repr(&missing),
-                        dialect.repr(value)
-                    ),
-                };
-                let place = at(&format!("%({missing})"));
-                let ours = format!("`{key}` refers to `{missing}`, which is neither in [{name}] nor in [DEFAULT]");
-                let known = section.into_iter().flat_map(|s| s.entries.keys()).chain(self.raw.keys());
-                let near = nearest(&missing, known.map(String::as_str));
-                error("InterpolationMissingOptionError", text, place, ours)
-                    .maybe_help(near.map(|near| format!("did you mean `%({near})s`?")))
-            }
-            Fault::Depth => {
-                let text = match dialect {
-                    Dialect::Py2 => format!(
-                        "Value interpolation too deeply recursive:\n\tsection: [{name}]\n\toption : {key}\n\trawval : {value}\n"
-                    ),
-                    Dialect::Py3 => format!(
-                        "Recursion limit exceeded in value substitution: option {} in section {} contains an interpolation key which cannot be substituted in 10 steps. Raw value: {}",
-                        dialect.repr(key),
-                        dialect.repr(name),
-                        dialect.repr(value)
-                    ),
-                };
-                let ours = format!("`{key}` refers to itself, or through more than ten other values");
-                error("InterpolationDepthError", text, at("%("), ours)
-            }
-            Fault::Syntax(text, rest) => {
-                let word = dialect.words(&rest).next().unwrap_or("%");
-                let ours = format!("`{key}` has a `%` that begins no `%(name)s`");
-                error("InterpolationSyntaxError", text, at(word), ours).help("write `%%` for a percent sign")
-            }
-            Fault::Operator(class, text) => {
-                let ours = format!("`{key}` is not a format that Python 2 can fill in: {text}");
-                error(class, text, at("%"), ours).help("write references as `%(name)s`, and `%%` for a percent sign")
-            }
-            Fault::TooLong => {
-                let ours = format!("`{key}` grows beyond all bounds when its references are replaced");
-                error("MemoryError", String::new(), at("%("), ours)
-            }
-        }
+        let line = section(*self.document.index.find(kind, near).first()?)?.line;
+        Some(format!("did you mean `{near}` (line {line})?"))
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Must not know what any factory does.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -12,42 +12,27 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::draft::{Conf, Draft, Form, Shared, shared};
-use super::file::{File, join};
+use super::draft::{Conf, Draft, Shared, shared};
+use super::file::File;
 use super::python::parent_path;
+use super::trail::Trail;
 use super::uri::{self, Uri};
-use super::{Context, Dialect, Document, Error, Kind, Library, Object, Rules, Section};
+use super::{Context, Dialect, Document, Error, Kind, Object, Rules};
 use crate::config::{Reading, Setting, Text, Via};
-use crate::message::{Place, nearest};
-
-/// How deep references may nest. Python's own stack ends at about 480 of them; nobody's file goes beyond ten, and
-/// a thread's stack must hold ours.
-const DEPTH: usize = 200;
-
-/// Sections that one load may resolve. References that fan out again and again would take the original years.
-const SECTIONS: usize = 100_000;
+use crate::message::Place;
 
 /// Loads contexts from one load's view of the disk.
 pub struct Loader<'r> {
     reading: &'r Reading,
-    rules: Rules,
+    pub(super) rules: Rules,
     documents: RefCell<HashMap<String, Result<Arc<Document>, Error>>>,
-    stack: RefCell<Vec<Step>>,
-    resolved: Cell<usize>,
-}
-
-/// A reference that is being followed.
-struct Step {
-    target: String,
-    file: String,
-    at: Option<Place>,
+    trail: Trail,
 }
 
 impl<'r> Loader<'r> {
     /// A loader that reads files through `reading`.
     pub fn new(reading: &'r Reading, rules: Rules) -> Self {
-        let (documents, stack) = (RefCell::default(), RefCell::default());
-        Self { reading, rules, documents, stack, resolved: Cell::new(0) }
+        Self { reading, rules, documents: RefCell::default(), trail: Trail::new(rules.dialect) }
     }
 
     /// Whose grammar and precedence it follows.
@@ -55,8 +40,8 @@ impl<'r> Loader<'r> {
         self.rules
     }
 
-    /// What `uri` names (`loadcontext`): its fragment, else `name`, else `main`. `relative_to` is the directory of
-    /// relative `config:` paths; `global_conf` what the caller passes on.
+    /// What `uri` leads to (`loadcontext`), under `name`, else the URI's fragment, else `main`. `relative_to` is the
+    /// directory of relative `config:` paths; `global_conf` what the caller passes on.
     ///
     /// # Errors
     /// The original's exception, and what else is wrong.
@@ -69,7 +54,7 @@ impl<'r> Loader<'r> {
         global_conf: Option<&IndexMap<String, Setting>>,
     ) -> Result<Arc<Context>, Error> {
         let base = relative_to.map(|path| path.to_string_lossy());
-        self.start();
+        self.trail.start();
         self.uri(kind, uri, name, base.as_deref(), global_conf.cloned().map(shared), None).map(Draft::freeze)
     }
 
@@ -108,7 +93,7 @@ impl<'r> Loader<'r> {
         global_conf: Option<&Conf>,
         at: &Place,
     ) -> Result<Arc<Context>, Error> {
-        self.start();
+        self.trail.start();
         let global = global_conf.cloned().map(shared);
         let draft = match &from.object {
             Some(Object::Egg { dist, .. }) if from.loader.as_os_str().is_empty() => {
@@ -187,11 +172,6 @@ impl<'r> Loader<'r> {
         self.documents.borrow().get(name)?.clone().ok()
     }
 
-    fn start(&self) {
-        self.resolved.set(0);
-        self.stack.borrow_mut().clear();
-    }
-
     fn uri(
         &self,
         kind: Kind,
@@ -230,7 +210,7 @@ impl<'r> Loader<'r> {
         at: Option<&Place>,
     ) -> Result<Draft, Error> {
         if uri::is_absolute(name) {
-            return self.step(dist, name, at, || self.uri(kind, name, None, None, global, at));
+            return self.trail.step(dist, name.to_owned(), at, || self.uri(kind, name, None, None, global, at));
         }
         let name = if name.is_empty() { "main" } else { name };
         let object = Object::Egg { dist: dist.to_owned(), name: name.to_owned() };
@@ -238,7 +218,7 @@ impl<'r> Loader<'r> {
     }
 
     /// What a name means inside a file: a URI, or one of its sections.
-    fn within(
+    pub(super) fn within(
         &self,
         file: &Rc<File>,
         kind: Kind,
@@ -248,288 +228,12 @@ impl<'r> Loader<'r> {
     ) -> Result<Draft, Error> {
         if uri::is_absolute(name) {
             let base = parent_path(&file.name);
-            return self.step(&file.name, name, at, || self.uri(kind, name, None, Some(base), global, at));
+            return self
+                .trail
+                .step(&file.name, name.to_owned(), at, || self.uri(kind, name, None, Some(base), global, at));
         }
         let section = file.find(kind, name, at)?;
-        self.step(&file.name, &section.name, at, || self.section(file, kind, section, global))
-    }
-
-    /// Resolves a section: its options first, then what it refers to.
-    fn section(&self, file: &Rc<File>, kind: Kind, section: &Section, passed: Option<Shared>) -> Result<Draft, Error> {
-        let Options { global, additions, mut local } = self.options(file, section, passed)?;
-        let filter_with = match kind {
-            Kind::Server => None,
-            Kind::App | Kind::Filter => local.shift_remove("filter-with"),
-        };
-        // Whether the distributions are installed is for the interpreter that runs the factories to say.
-        local.shift_remove("require");
-        let at = Within { file, section, kind };
-        let (global, local) = (shared(global), shared(local));
-        let draft = if section.name.starts_with("filter-app:") {
-            self.filter_app(&at, &global, &local, &additions)
-        } else if section.name.starts_with("pipeline:") {
-            self.pipeline(&at, &global, &local)
-        } else {
-            self.object(&at, &global, &local, &additions)
-        }?;
-        let Some(named) = filter_with else { return Ok(draft) };
-        let place = at.place(&named);
-        let filter = self.within(file, Kind::Filter, &named.value, Some(Rc::clone(&global)), Some(&place))?;
-        let form = Form::FilteredWith { filter: Box::new(filter), next: Box::new(draft) };
-        Ok(at.combination(form, global, local))
-    }
-
-    /// Splits a section's options into what goes to the factory's two dictionaries.
-    fn options(&self, file: &File, section: &Section, passed: Option<Shared>) -> Result<Options, Error> {
-        let defaults = file.defaults()?;
-        let passed = passed.map(|conf| conf.borrow().clone()).unwrap_or_default();
-        let mut global = match self.rules.library {
-            Library::One => {
-                let mut conf = passed;
-                conf.extend(defaults.iter().map(|(key, setting)| (key.clone(), setting.clone())));
-                conf
-            }
-            Library::Two => {
-                let mut conf = defaults.clone();
-                conf.extend(passed);
-                conf
-            }
-        };
-        let strip = |name| self.rules.dialect.strip(name).to_owned();
-        let (mut additions, mut local, mut gets) = (Conf::new(), Conf::new(), Conf::new());
-        let mut failed = None;
-        for key in file.options(section) {
-            let (set, get) = (key.strip_prefix("set "), key.strip_prefix("get "));
-            if set.is_none() && get.is_none() && defaults.contains_key(key) {
-                continue;
-            }
-            let setting = match file.get(Some(section), key) {
-                Ok(Some(setting)) => setting,
-                Ok(None) => continue,
-                Err(error) => {
-                    join(&mut failed, error);
-                    continue;
-                }
-            };
-            if let Some(name) = set.map(strip) {
-                let setting = Setting { via: Via::Set, ..setting };
-                global.insert(name.clone(), setting.clone());
-                additions.insert(name, setting);
-            } else if let Some(name) = get.map(strip) {
-                gets.insert(name, setting);
-            } else {
-                local.insert(key.to_owned(), setting);
-            }
-        }
-        if let Some(failed) = failed {
-            return Err(failed);
-        }
-        for (name, wanted) in gets {
-            let Some(value) = global.get(&wanted.value) else {
-                let ours = format!("`get {name}` asks for `{}`, which is neither set nor in [DEFAULT]", wanted.value);
-                let near = nearest(&wanted.value, global.keys().map(String::as_str));
-                return Err(Error::new("KeyError", self.rules.dialect.repr(&wanted.value), wanted.place, ours)
-                    .maybe_help(near.map(|near| format!("did you mean `{near}`?"))));
-            };
-            local.insert(name, Setting { via: Via::Get, ..value.clone() });
-        }
-        Ok(Options { global, additions, local })
-    }
-
-    /// A section that names one object, by `use` or by a protocol key.
-    fn object(&self, at: &Within<'_>, global: &Shared, local: &Shared, additions: &Conf) -> Result<Draft, Error> {
-        let named = local.borrow_mut().shift_remove("use");
-        match named {
-            Some(named) => self.used(at, &named, global, local, additions),
-            None => self.explicit(at, global, local),
-        }
-    }
-
-    /// What `use` names, with this section's options laid over it.
-    fn used(
-        &self,
-        at: &Within<'_>,
-        named: &Setting,
-        global: &Shared,
-        local: &Shared,
-        additions: &Conf,
-    ) -> Result<Draft, Error> {
-        let place = at.place(named);
-        let mut target = self.within(at.file, at.kind, &named.value, Some(Rc::clone(global)), Some(&place))?;
-        let own_file = global.borrow().get("__file__").cloned();
-        {
-            let mut theirs = target.global.borrow_mut();
-            theirs.extend(additions.iter().map(|(key, setting)| (key.clone(), setting.clone())));
-            theirs.extend(own_file.map(|setting| ("__file__".to_owned(), setting)));
-        }
-        {
-            let mut theirs = target.local.borrow_mut();
-            for setting in theirs.values_mut().filter(|setting| setting.via == Via::Local) {
-                setting.via = Via::Use;
-            }
-            theirs.extend(local.borrow().iter().map(|(key, setting)| (key.clone(), setting.clone())));
-        }
-        target.loader = Some(Rc::clone(at.file));
-        target.section = Some(at.section.name.clone());
-        target.place = at.file.document.place((at.section.line, 1));
-        // Of an egg, the installed distribution decides.
-        if target.protocol.is_none() && !matches!(target.object, Some(Object::Egg { .. })) {
-            target.protocol = Some(match at.section.name.split(':').next().unwrap_or_default() {
-                "app" | "application" => "paste.app_factory".to_owned(),
-                "composite" | "composit" => "paste.composit_factory".to_owned(),
-                prefix => format!("paste.{prefix}_factory"),
-            });
-        }
-        Ok(target)
-    }
-
-    /// The object of the section's own protocol key.
-    fn explicit(&self, at: &Within<'_>, global: &Shared, local: &Shared) -> Result<Draft, Error> {
-        let (section, dialect) = (&at.section.name, self.rules.dialect);
-        let mut possible = Vec::new();
-        for group in at.kind.protocols() {
-            let conf = local.borrow();
-            possible.extend(group.iter().find_map(|key| Some((*key, conf.get(*key)?.clone()))));
-        }
-        let place = at.file.document.place((at.section.line, 1));
-        let Some((protocol, found)) = possible.first() else {
-            let keys = at.kind.protocols().concat().join("`, `");
-            let message = format!("No loader given in section {}", dialect.repr(section));
-            return Err(Error::new("LookupError", message, place, format!("[{section}] names no factory"))
-                .help(format!("add `use`, or one of `{keys}`")));
-        };
-        if let Some((_, second)) = possible.get(1) {
-            let pairs: Vec<String> = possible
-                .iter()
-                .map(|(key, setting)| format!("({}, {})", dialect.repr(key), dialect.repr(&setting.value)))
-                .collect();
-            let section_repr = dialect.repr(section);
-            let message = format!("Multiple protocols given in section {section_repr}: [{}]", pairs.join(", "));
-            let ours = format!("[{section}] names more than one factory");
-            return Err(Error::new("LookupError", message, second.place.clone(), ours).help("keep one of them"));
-        }
-        local.borrow_mut().shift_remove(*protocol);
-        Ok(Draft {
-            form: Form::Plain(at.kind),
-            object: Some(Object::Import(found.value.clone())),
-            protocol: Some((*protocol).to_owned()),
-            section: Some(section.clone()),
-            place,
-            global: Rc::clone(global),
-            local: Rc::clone(local),
-            loader: Some(Rc::clone(at.file)),
-        })
-    }
-
-    fn filter_app(&self, at: &Within<'_>, global: &Shared, local: &Shared, additions: &Conf) -> Result<Draft, Error> {
-        let next = local.borrow_mut().shift_remove("next").ok_or_else(|| at.missing("next"))?;
-        let place = at.place(&next);
-        let next = self.within(at.file, Kind::App, &next.value, Some(Rc::clone(global)), Some(&place))?;
-        let filter = self.object(&Within { kind: Kind::Filter, ..*at }, global, local, additions)?;
-        let form = Form::FilterApp { filter: Box::new(filter), next: Box::new(next) };
-        Ok(at.combination(form, Rc::clone(global), Rc::clone(local)))
-    }
-
-    fn pipeline(&self, at: &Within<'_>, global: &Shared, local: &Shared) -> Result<Draft, Error> {
-        let setting = local.borrow_mut().shift_remove("pipeline").ok_or_else(|| at.missing("pipeline"))?;
-        self.no_extras(at, &local.borrow())?;
-        let words = at.file.document.words(&setting);
-        let Some((last, names)) = words.split_last() else {
-            let ours = format!("the pipeline of [{}] is empty", at.section.name);
-            return Err(Error::new("IndexError", "list index out of range", setting.place, ours)
-                .help("name its filters, and its app last"));
-        };
-        let resolve = |kind, (word, place): &(&str, Place)| {
-            self.within(at.file, kind, word, Some(Rc::clone(global)), Some(place))
-        };
-        let (mut failed, mut filters) = (None, Vec::with_capacity(names.len()));
-        let app = resolve(Kind::App, last).map_err(|error| join(&mut failed, error)).ok();
-        for word in names {
-            if failed.as_ref().is_some_and(Error::is_exhaustion) {
-                break;
-            }
-            match resolve(Kind::Filter, word) {
-                Ok(filter) => filters.push(filter),
-                Err(error) => join(&mut failed, error),
-            }
-        }
-        match (app, failed) {
-            (Some(app), None) => {
-                let form = Form::Pipeline { filters, app: Box::new(app) };
-                Ok(at.combination(form, Rc::clone(global), Rc::clone(local)))
-            }
-            (_, failed) => Err(failed.unwrap_or_else(|| at.missing("pipeline"))),
-        }
-    }
-
-    /// A pipeline section takes nothing but its pipeline.
-    fn no_extras(&self, at: &Within<'_>, local: &Conf) -> Result<(), Error> {
-        let Some((key, setting)) = local.first() else { return Ok(()) };
-        let extra = local.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let (section, file) = (&at.section.name, &at.file.name);
-        let (class, message) = match self.rules.library {
-            // The code that makes the message is itself broken there.
-            Library::One => ("TypeError", "not enough arguments for format string".to_owned()),
-            Library::Two => (
-                "LookupError",
-                format!("The [{section}] pipeline section in {file} has extra (disallowed) settings: {extra}"),
-            ),
-        };
-        Err(Error::new(
-            class,
-            message,
-            setting.place.clone(),
-            format!("[{section}] is a pipeline and takes no `{key}`"),
-        )
-        .help("give the option to the section of the filter or app that wants it"))
-    }
-
-    /// Follows a reference, unless it goes in circles.
-    fn step(
-        &self,
-        file: &str,
-        target: &str,
-        at: Option<&Place>,
-        follow: impl FnOnce() -> Result<Draft, Error>,
-    ) -> Result<Draft, Error> {
-        self.resolved.set(self.resolved.get() + 1);
-        let step = Step { target: target.to_owned(), file: file.to_owned(), at: at.cloned() };
-        self.stack.borrow_mut().push(step);
-        let result = if self.stack.borrow().len() > DEPTH {
-            Err(self.circle())
-        } else if self.resolved.get() > SECTIONS {
-            let ours = format!("more than {SECTIONS} sections are resolved for one name");
-            Err(Error::new("MemoryError", "", at.cloned(), ours).help("sections refer to each other again and again"))
-        } else {
-            follow()
-        };
-        self.stack.borrow_mut().pop();
-        result
-    }
-
-    /// The references nest without end.
-    fn circle(&self) -> Error {
-        let stack = self.stack.borrow();
-        let key = |step: &Step| (step.file.clone(), step.target.clone());
-        let mut seen = HashMap::new();
-        let circle = stack.iter().enumerate().find_map(|(n, step)| Some((seen.insert(key(step), n)?, n)));
-        let steps = circle.and_then(|(first, last)| stack.get(first..=last)).unwrap_or_default();
-        let one_file = steps.windows(2).all(|pair| matches!(pair, [a, b] if a.file == b.file));
-        let (class, message) = match (self.rules.dialect, steps.first().filter(|_| one_file)) {
-            (Dialect::Py2, Some(_)) => ("RuntimeError", "maximum recursion depth exceeded in cmp".to_owned()),
-            (Dialect::Py3, Some(step)) => {
-                ("RecursionError", format!("Error in file {}: maximum recursion depth exceeded", step.file))
-            }
-            (Dialect::Py2, None) => ("RuntimeError", DEEP.to_owned()),
-            (Dialect::Py3, None) => ("RecursionError", DEEP.to_owned()),
-        };
-        let place = steps.last().or(stack.first()).and_then(|step| step.at.clone());
-        if steps.is_empty() {
-            return Error::new(class, message, place, "sections refer to each other too deeply");
-        }
-        let route: Vec<String> = steps.iter().map(|step| format!("[{}]", step.target)).collect();
-        Error::new(class, message, place, format!("sections refer to each other in a circle: {}", route.join(" → ")))
-            .help("let one of them name a factory")
+        self.trail.step(&file.name, format!("[{}]", section.name), at, || self.section(file, kind, section, global))
     }
 
     fn open(&self, name: String, inherited: &Arc<Conf>, at: Option<&Place>) -> Result<Rc<File>, Error> {
@@ -562,55 +266,5 @@ impl<'r> Loader<'r> {
         let place = at.cloned().unwrap_or_else(|| Place::file(name));
         let message = format!("[Errno {number}] {text}: {}", self.rules.dialect.repr(name));
         Error::new(class, message, place, format!("cannot read `{name}`: {error}"))
-    }
-}
-
-const DEEP: &str = "maximum recursion depth exceeded while calling a Python object";
-
-/// A section's options, sorted by where they go.
-struct Options {
-    global: Conf,
-    additions: Conf,
-    local: Conf,
-}
-
-/// The section that is being resolved, and what is wanted of it.
-#[derive(Clone, Copy)]
-struct Within<'s> {
-    file: &'s Rc<File>,
-    section: &'s Section,
-    kind: Kind,
-}
-
-impl Within<'_> {
-    /// Where a reference stands.
-    fn place(&self, setting: &Setting) -> Place {
-        setting.place.clone().unwrap_or_else(|| self.file.document.place((self.section.line, 1)))
-    }
-
-    fn missing(&self, key: &str) -> Error {
-        let (section, file) = (&self.section.name, &self.file.name);
-        let message = format!("The [{section}] section in {file} is missing a '{key}' setting");
-        let place = self.file.document.place((self.section.line, 1));
-        let error = Error::new("LookupError", message, place, format!("[{section}] has no `{key}`"));
-        if self.file.document.defaults.contains_key(key) {
-            return error.help(format!("`{key}` in [DEFAULT] does not count: move it into the section"));
-        }
-        let near = nearest(key, self.section.entries.keys().map(String::as_str));
-        error.maybe_help(near.map(|near| format!("did you mean `{key}` by `{near}`?")))
-    }
-
-    /// A context that has no object of its own.
-    fn combination(&self, form: Form, global: Shared, local: Shared) -> Draft {
-        Draft {
-            form,
-            object: None,
-            protocol: None,
-            section: Some(self.section.name.clone()),
-            place: self.file.document.place((self.section.line, 1)),
-            global,
-            local,
-            loader: Some(Rc::clone(self.file)),
-        }
     }
 }

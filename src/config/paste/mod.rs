@@ -3,6 +3,7 @@
 //! Must not know what any factory does.
 
 mod context;
+mod document;
 mod draft;
 mod dump;
 mod error;
@@ -12,15 +13,18 @@ mod interpolate;
 mod loader;
 mod percent;
 mod python;
+mod resolve;
 mod section;
+mod trail;
+mod unresolved;
 mod uri;
 #[cfg(test)]
 mod vectors;
 
 pub use context::{Context, Object, Shape};
+pub use document::{Document, Entry, Section};
 pub use dump::{dump, outcome, whole};
 pub use error::Error;
-pub use ini::{Document, Entry, Section};
 pub use loader::Loader;
 pub use section::Kind;
 #[cfg(test)]

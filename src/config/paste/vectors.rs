@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -191,6 +191,24 @@ fn a_circle_is_named_instead_of_followed() {
 }
 
 #[test]
+fn every_way_to_go_in_circles_ends_before_the_stack_does() {
+    let app = "paste.app_factory = m:a";
+    for text in [
+        "[filter-app:main]\nuse = f\nnext = main\n[filter:f]\npaste.filter_factory = m:f\n".to_owned(),
+        "[pipeline:main]\npipeline = f main\n[filter:f]\nuse = f\n".to_owned(),
+        "[app:main]\nuse = config:a.ini\n".to_owned(),
+        "[filter-app:main]\nuse = f\nnext = config:a.ini\n[filter:f]\nfilter-with = f\n".to_owned(),
+        format!("[app:main]\n{app}\nfilter-with = f\n[filter:f]\npaste.filter_factory = m:f\nfilter-with = f\n"),
+        format!("[app:main]\nuse = {}\n", "egg:X#".repeat(5000)),
+    ] {
+        for rules in [PY2, PY3] {
+            let error = load(&text, rules).unwrap_err();
+            assert!(matches!(error.class, "RecursionError" | "RuntimeError"), "{text}: {error:?}");
+        }
+    }
+}
+
+#[test]
 fn references_that_fan_out_without_end_are_stopped() {
     let mut text = "[pipeline:main]\npipeline = f0 a\n[app:a]\npaste.app_factory = m:a\n".to_owned();
     for n in 0..40 {
@@ -220,7 +238,7 @@ fn a_value_knows_where_it_is_written_and_how_it_came_here() {
 }
 
 #[test]
-fn a_file_of_ten_thousand_sections_is_read_in_one_sweep() {
+fn a_file_of_ten_thousand_sections_resolves_whole() {
     let names: Vec<String> = (0..10_000).map(|n| format!("f{n}")).collect();
     let mut text = format!("[DEFAULT]\nx = 1\n[pipeline:main]\npipeline = {} a\n", names.join(" "));
     for name in &names {
@@ -229,11 +247,9 @@ fn a_file_of_ten_thousand_sections_is_read_in_one_sweep() {
     text += "[app:a]\npaste.app_factory = m:a\n";
     let begin = Instant::now();
     let context = load(&text, PY3).unwrap();
-    let took = begin.elapsed();
+    // For people to read: a quadratic scan shows at once, but time decides no test.
+    eprintln!("resolved in {:?}", begin.elapsed());
     assert!(matches!(&context.shape, Shape::Pipeline { filters, .. } if filters.len() == 10_000));
-    eprintln!("resolved in {took:?}");
-    // An unoptimised build on a busy machine; a quadratic scan takes a minute.
-    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]
@@ -243,7 +259,8 @@ fn a_composite_finds_its_members_in_the_file_that_it_was_used_from() {
     write("a.ini", "[DEFAULT]\np = A\n[app:main]\nuse = config:b.ini\n[app:member]\npaste.app_factory = a:m\n");
     write(
         "b.ini",
-        "[pipeline:main]\npipeline = inner\n[composite:inner]\nuse = egg:Paste#urlmap\n/ = member\n[app:member]\npaste.app_factory = b:%(p)s\n",
+        "[pipeline:main]\npipeline = inner\n[composite:inner]\nuse = egg:Paste#urlmap\n/ = member\n\
+         [app:member]\npaste.app_factory = b:%(p)s\n",
     );
     let reading = Reading::new();
     let loader = Loader::new(&reading, PY3);
@@ -259,7 +276,8 @@ fn a_composite_finds_its_members_in_the_file_that_it_was_used_from() {
 fn pastelike() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         "\\[(app|filter|pipeline|filter-app|composite|server|DEFAULT)(:(a|b|c|main))?\\]",
-        "(use|next|filter-with|get x|set y|pipeline) ?[=:] ?(a|b|c|main|egg:X#y|call:m:f|config:a.ini#(a|b|main)|%\\(y\\)s| ){0,3}",
+        "(use|next|filter-with|pipeline) ?[=:] ?(a|b|main|egg:X#y|call:m:f|config:a.ini#(a|b|main)|%\\(y\\)s| ){0,3}",
+        "(get x|set y) = (a|b|here|%\\(y\\)s)",
         "paste\\.(app|filter|composite|server)_factory = m:(a|b)",
         "(a|b|y) = [%()sab ;#]{0,8}",
         "[ \t]{0,3}\\PC{0,12}",
