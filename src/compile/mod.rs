@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 pub use split::{Reason, Step, Tree};
 
-use crate::config::settings::{ApiSettings, Chunked, Settings, WorkerKind};
+use crate::config::settings::{ApiSettings, Chunked, WorkerKind};
 use crate::config::{ApiConfig, ConfSource, Config};
 use crate::filter::identity::is_auth_factory;
 use crate::message::Diagnostic;
@@ -32,7 +32,7 @@ use crate::worker::manifest::{Manifest, Mount};
 const SPOOL_LIMIT: u64 = 1024 * 1024;
 
 /// A worker with fewer threads than this has none to spare for idle connections.
-const FEW_THREADS: usize = 100;
+const FEW_THREADS: usize = 8;
 
 /// A configuration, compiled: what a new generation would be.
 pub struct Plan {

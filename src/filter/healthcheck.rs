@@ -99,14 +99,12 @@ fn build(build: &mut Build<'_>, is_app: bool) -> Option<Box<dyn Filter>> {
     }
     let mut networks = Vec::new();
     for text in build.list(sources.clone(), &[]) {
-        match text
-            .parse::<Network>()
-            .ok()
-            .filter(|network| !network.has_host_bits())
-            .ok_or("it is not a network address")
-        {
-            Ok(network) => networks.push(network),
-            Err(error) => build.error(sources.as_ref(), error.to_string(), "write ADDRESS or ADDRESS/BITS"),
+        match text.parse::<Network>() {
+            Ok(network) if !network.has_host_bits() => networks.push(network),
+            _ => {
+                let fact = format!("`{text}` is not a network address");
+                build.error(sources.as_ref(), fact, "write ADDRESS or ADDRESS/BITS");
+            }
         }
     }
     Some(Box::new(Healthcheck {

@@ -19,7 +19,7 @@ pub mod wire;
 use std::io;
 
 pub use body::{Hold, body};
-pub use exchange::{Exchange, start};
+pub use exchange::start;
 
 /// Why a worker gave no usable answer.
 #[derive(Debug, thiserror::Error)]
