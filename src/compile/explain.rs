@@ -33,6 +33,7 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
         api: api.settings.name.clone(),
         release,
         remote_addr: RemoteAddr::Peer(std::net::Ipv4Addr::LOCALHOST.into()),
+        peer_text: "127.0.0.1".into(),
         trusted_peer: api.door.trusted.believes(std::net::Ipv4Addr::LOCALHOST.into()),
         scheme: if api.tls.is_some() { Scheme::Https } else { Scheme::Http },
         script_name: Vec::new(),

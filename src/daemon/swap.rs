@@ -27,6 +27,7 @@ impl Prepared {
                 host: listener.address.to_string(),
                 tls: api.tls.clone(),
                 root: api.tree.node(release),
+                mounts: u32::try_from(api.mounts.len()).unwrap_or(u32::MAX),
                 filter_names: api.filter_names.clone(),
                 door: api.door.clone(),
                 limits: api.limits,

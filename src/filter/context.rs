@@ -70,6 +70,8 @@ pub struct Context {
     pub release: Release,
     /// `REMOTE_ADDR`.
     pub remote_addr: RemoteAddr,
+    /// The other end of the connection as text.
+    pub peer_text: Rc<str>,
     /// Whether the peer is one of `trusted_proxies`; if not, forwarding headers are gone already.
     pub trusted_peer: bool,
     /// `wsgi.url_scheme`.

@@ -45,6 +45,7 @@ impl Case {
             api: "osapi_compute".into(),
             release: Release::NEWEST,
             remote_addr: RemoteAddr::Peer(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            peer_text: "127.0.0.1".into(),
             trusted_peer: true,
             scheme: Scheme::Http,
             script_name: Vec::new(),

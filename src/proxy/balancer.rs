@@ -16,7 +16,7 @@ use super::thread::Thread;
 use super::upstream::encode::{self, Framing};
 use super::upstream::wire::Wire;
 use super::upstream::{self, Hold, UpstreamError};
-use crate::filter::{Body, Context, Request, Response};
+use crate::filter::{Body, Context, RemoteAddr, Request, Response};
 use crate::metrics::{self, QueueRejection};
 use crate::worker::{Lease, QueueError, wire as names};
 
@@ -140,21 +140,23 @@ fn write_head(out: &mut Vec<u8>, api: &ApiView, mount: u32, cx: &Context, reques
 
     let rules = &api.api.wire;
     encode::head(out, request.method(), request.uri(), request.headers(), framing, &api.api.host);
-    // Writing to a Vec cannot fail.
-    drop(write!(out, "{}: {}\r\n{}: {mount}\r\n", names::REMOTE_ADDR, Clean(&cx.remote_addr), names::MOUNT));
-    out.extend_from_slice(api.generation_line.as_bytes());
+    address(out, names::REMOTE_ADDR.as_str(), cx);
+    let lines = usize::try_from(mount).ok().and_then(|mount| api.mount_lines.get(mount));
+    out.extend_from_slice(lines.map_or(&[], |lines| lines.as_bytes()));
     // Without them, the worker takes the decoded path for PATH_INFO.
     if !cx.script_name.is_empty() || cx.path_info != request.uri().path().as_bytes() {
         use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
         const KEEP: &percent_encoding::AsciiSet =
             &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
         let (script, path) = (percent_encode(&cx.script_name, KEEP), percent_encode(&cx.path_info, KEEP));
+        // Writing to a Vec cannot fail.
         drop(write!(out, "{}: {script}\r\n{}: {path}\r\n", names::SCRIPT_NAME, names::PATH_INFO));
     }
     environ(out, cx);
     if rules.forwarded {
-        let (remote, scheme) = (Clean(&cx.remote_addr), Clean(cx.scheme.as_str()));
-        drop(write!(out, "x-forwarded-for: {remote}\r\nx-forwarded-proto: {scheme}\r\n"));
+        address(out, "x-forwarded-for", cx);
+        encode::name(out, "x-forwarded-proto");
+        one_line(out, cx.scheme.as_str());
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -190,20 +192,19 @@ fn environ(out: &mut Vec<u8>, cx: &Context) {
     }
 }
 
-/// Prints without control characters: a header line must stay one line.
-struct Clean<T>(T);
-
-impl<T: std::fmt::Display> std::fmt::Display for Clean<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use std::fmt::Write;
-        struct Filter<'a, 'b>(&'a mut std::fmt::Formatter<'b>);
-        impl Write for Filter<'_, '_> {
-            fn write_str(&mut self, text: &str) -> std::fmt::Result {
-                text.split(|c: char| c.is_control()).try_for_each(|part| self.0.write_str(part))
-            }
-        }
-        write!(Filter(f), "{}", self.0)
+/// The client's address as a header line.
+fn address(out: &mut Vec<u8>, name: &str, cx: &Context) {
+    encode::name(out, name);
+    match &cx.remote_addr {
+        RemoteAddr::Peer(_) => one_line(out, &cx.peer_text),
+        RemoteAddr::Said(text) => one_line(out, text),
     }
+}
+
+/// The rest of a header line. Text of a client's stays one line, whatever is in it.
+fn one_line(out: &mut Vec<u8>, text: &str) {
+    out.extend(text.bytes().filter(|byte| !byte.is_ascii_control()));
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Reads a body of unknown length, up to a limit.

@@ -40,7 +40,7 @@ pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
     /// Its address as text, for the log.
-    pub ip_text: String,
+    pub ip_text: Rc<str>,
     /// The listener that took it.
     pub listener: u64,
     tls: bool,
@@ -74,7 +74,7 @@ impl Peer {
     fn new(address: SocketAddr, listener: u64, tls: bool, clock: Rc<Cell<Instant>>) -> Self {
         Self {
             address,
-            ip_text: address.ip().to_canonical().to_string(),
+            ip_text: address.ip().to_canonical().to_string().into(),
             listener,
             tls,
             request: Cell::new(None),
@@ -173,7 +173,7 @@ where
     })
     .await;
     if let Err(error) = ended {
-        tracing::debug!(target: "pasteway::proxy", client = peer.ip_text.as_str(), "connection ended: {error}");
+        tracing::debug!(target: "pasteway::proxy", client = &*peer.ip_text, "connection ended: {error}");
     }
 }
 
@@ -240,6 +240,7 @@ fn context(
         api: api.api.name.clone(),
         release: api.release,
         remote_addr: RemoteAddr::Peer(peer.address.ip().to_canonical()),
+        peer_text: Rc::clone(&peer.ip_text),
         trusted_peer,
         scheme: if peer.tls { Scheme::Https } else { Scheme::Http },
         script_name: Vec::new(),

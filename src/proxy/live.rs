@@ -15,7 +15,7 @@ use crate::filter::Health;
 use crate::id::Generation;
 use crate::metrics::{ApiBlock, FilterBlock, ThreadMetrics};
 use crate::release::Release;
-use crate::worker::Pool;
+use crate::worker::{Pool, wire as names};
 
 /// What serves now.
 pub type Live = Arc<ArcSwap<Snapshot>>;
@@ -41,8 +41,8 @@ pub struct ApiView {
     pub health: Rc<dyn Health>,
     /// The era whose answers hold.
     pub release: Release,
-    /// The header line that names the generation to workers.
-    pub generation_line: String,
+    /// The header lines that name the mount and the generation to workers, by the mount's index.
+    pub mount_lines: Vec<String>,
 }
 
 struct PoolHealth(Arc<Pool>);
@@ -62,7 +62,9 @@ impl View {
                 metrics: block,
                 release: snapshot.release,
                 health: Rc::new(PoolHealth(Arc::clone(&api.pool))),
-                generation_line: format!("{}: {}\r\n", crate::worker::wire::GENERATION, snapshot.generation),
+                mount_lines: (0..api.mounts)
+                    .map(|n| format!("{}: {n}\r\n{}: {}\r\n", names::MOUNT, names::GENERATION, snapshot.generation))
+                    .collect(),
                 api: Arc::clone(api),
             })
         });

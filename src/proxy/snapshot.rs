@@ -51,6 +51,8 @@ pub struct Api {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Where a request's way begins.
     pub root: Node,
+    /// How many mounts its workers host.
+    pub mounts: u32,
     /// The short names of its filters, by [`FilterNode::index`].
     pub filter_names: Vec<&'static str>,
     /// What is taken off every request.

@@ -8,7 +8,6 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
@@ -34,7 +33,7 @@ impl Hold {
     fn end(self, exchange: Exchange) {
         if self.keep && !self.lease.member().is_draining() {
             if let Some(wire) = exchange.finish() {
-                self.idle.borrow_mut().keep(wire, Instant::now());
+                self.idle.borrow_mut().keep(wire);
             }
         }
     }

@@ -47,9 +47,16 @@ impl Wire {
 }
 
 /// The idle connections of one data thread, by the life that they lead to. The newest is used first.
-#[derive(Default)]
 pub struct Idle {
     lives: HashMap<u64, Vec<(Wire, Instant)>>,
+    /// As of the last sweep: exact enough for idleness, and free.
+    now: Instant,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { lives: HashMap::new(), now: Instant::now() }
+    }
 }
 
 impl Idle {
@@ -65,12 +72,13 @@ impl Idle {
     }
 
     /// Keeps a connection on which both sides are at a message boundary.
-    pub fn keep(&mut self, wire: Wire, now: Instant) {
-        self.lives.entry(wire.life).or_default().push((wire, now));
+    pub fn keep(&mut self, wire: Wire) {
+        self.lives.entry(wire.life).or_default().push((wire, self.now));
     }
 
     /// Closes what leads to lives that take no more requests, and what was idle for long.
     pub fn sweep(&mut self, is_serving: impl Fn(u64) -> bool, now: Instant) {
+        self.now = now;
         self.lives.retain(|life, kept| {
             if !is_serving(*life) {
                 return false;
