@@ -11,6 +11,7 @@ use super::generation::{Current, PoolInUse, Record, Running, State, now};
 use super::prepare::Prepared;
 use super::{Daemon, HISTORY};
 use crate::command::{Change, Source};
+use crate::id::Generation;
 use crate::metrics::Phase;
 use crate::proxy::snapshot::{Api, Snapshot, Usage};
 use crate::proxy::thread::Message;
@@ -96,10 +97,10 @@ impl Daemon {
         if (before.watch, before.watch_settle) != (now.watch, now.watch_settle) {
             self.rewatch(now, &running.plan.config);
         }
-        if let Some(bound) = admin {
-            self.administer(bound, now);
+        match admin {
+            Some(bound) => self.administer(bound, now, token),
+            None => self.change_token(token),
         }
-        self.change_token(token);
         self.metrics.generation(record.number);
         self.pools.borrow_mut().extend(running.pools.iter().map(Rc::downgrade));
         self.remember(&record);
@@ -120,7 +121,8 @@ impl Daemon {
     fn remember(&self, record: &Arc<Record>) {
         let mut history = self.history();
         history.push_front(Arc::clone(record));
-        history.truncate(HISTORY);
+        let mut newer = 0..;
+        history.retain(|record| newer.next() < Some(HISTORY) || record.state() != State::Retired);
     }
 
     /// Drains a generation that was replaced, and ends what only it used.
@@ -148,8 +150,10 @@ impl Daemon {
         }
         self.metrics.phase(Phase::Drain, begun.elapsed());
         old.record.enter(State::Retired);
+        let mut read: Vec<Generation> = old.running.pools.iter().map(|pool| pool.born).collect();
+        read.push(old.record.number);
         drop(old.running);
-        self.forget_unused();
+        self.forget_unused(&read);
     }
 
     /// Has every data thread look at the live snapshot, so that no request begins with an older one any more.
@@ -162,13 +166,13 @@ impl Daemon {
         }
     }
 
-    /// Removes the frozen files of generations that nobody reads any more.
-    fn forget_unused(&self) {
+    /// Removes the frozen files of those generations whose workers are all gone.
+    fn forget_unused(&self, generations: &[Generation]) {
         let mut alive = self.pools.borrow_mut();
         alive.retain(|pool| pool.strong_count() > 0);
-        for record in self.history().iter().filter(|record| record.state() == State::Retired) {
-            if !alive.iter().filter_map(Weak::upgrade).any(|pool| pool.born == record.number) {
-                self.runtime_dir.forget(record.number);
+        for number in generations {
+            if !alive.iter().filter_map(Weak::upgrade).any(|pool| pool.born == *number) {
+                self.runtime_dir.forget(*number);
             }
         }
     }
