@@ -119,7 +119,7 @@ async fn start(
         }
     };
 
-    let snapshot = Arc::new(prepared.snapshot());
+    let snapshot = Arc::new(prepared.snapshot(None));
     let record = prepared.record(Arc::clone(&snapshot.usage), Source::Start, None, Vec::new());
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let threads = (0..front_threads)

@@ -11,20 +11,27 @@ use super::generation::{Current, PoolInUse, Record, Running, State, now};
 use super::prepare::Prepared;
 use super::{Daemon, HISTORY};
 use crate::command::{Change, Source};
-use crate::id::Generation;
+use crate::id::{ApiName, Generation};
 use crate::metrics::Phase;
 use crate::proxy::snapshot::{Api, Snapshot, Usage};
 use crate::proxy::thread::Message;
 
 impl Prepared {
-    /// What requests will see.
-    pub fn snapshot(&self) -> Snapshot {
+    /// What requests will see, after what they see now.
+    pub fn snapshot(&self, before: Option<&Snapshot>) -> Snapshot {
+        let now: Vec<u64> = self.listeners.iter().map(|listener| listener.id).collect();
+        let former = |name: &ApiName| {
+            let before = before.and_then(|before| before.apis.iter().find(|api| api.name == *name));
+            let all = before.map(|api| api.former.iter().chain([&api.listener]).copied());
+            all.into_iter().flatten().filter(|id| !now.contains(id)).collect()
+        };
         let release = self.plan.config.settings.release;
         let parts = self.plan.apis.iter().zip(&self.listeners).zip(&self.pools);
         let apis = parts.map(|((api, listener), pool)| {
             Arc::new(Api {
                 name: api.settings.name.clone(),
                 listener: listener.id,
+                former: former(&api.settings.name),
                 host: listener.address.to_string(),
                 tls: api.tls.clone(),
                 root: api.tree.node(release),
@@ -68,7 +75,7 @@ impl Daemon {
         peer: Option<String>,
         changes: Vec<Change>,
     ) {
-        let snapshot = Arc::new(prepared.snapshot());
+        let snapshot = Arc::new(prepared.snapshot(Some(&self.live.load())));
         let record = prepared.record(Arc::clone(&snapshot.usage), source, peer, changes);
         let log = prepared.log.take();
         let (admin, token) = (prepared.admin.take(), prepared.admin_token.take());
