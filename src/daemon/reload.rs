@@ -6,9 +6,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{Daemon, Phase as Stage};
 use super::changes::changes;
 use super::generation::now;
+use super::{Daemon, Phase as Stage};
 use crate::command::{Class, LastReload, Outcome, ReloadReport, Source};
 use crate::compile::{self, Plan};
 use crate::config;
@@ -120,7 +120,9 @@ impl Daemon {
     fn refuse_while_stopping(&self) -> Result<(), Vec<Diagnostic>> {
         match self.state.get() {
             Stage::Serving => Ok(()),
-            Stage::Draining => Err(vec![Diagnostic::error(None, "nothing is reloaded any more: the front is stopping")]),
+            Stage::Draining => {
+                Err(vec![Diagnostic::error(None, "the front is stopping: nothing is reloaded any more")])
+            }
         }
     }
 
