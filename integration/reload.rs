@@ -124,10 +124,12 @@ fn the_admin_api_and_sighup_reload_too() {
     let (status, verdict) = front.reload("?dry_run=true");
     assert_eq!((status, verdict["dry_run"].as_bool()), (200, Some(true)), "{verdict}");
     assert_eq!(front.get("/g1/x").status, 404, "a dry run changes nothing");
+    assert_eq!(front.metric("pasteway_config_file_differs", &[]), 1.0, "and tells that something would change");
     let (status, verdict) = front.reload("");
     assert_eq!((status, verdict["outcome"].as_str()), (200, Some("applied")), "{verdict}");
     assert_eq!((verdict["generation"].as_u64(), verdict["previous"].as_u64()), (Some(2), Some(1)));
     assert!(!verdict["changes"].as_array().expect("a list").is_empty());
+    assert_eq!(front.metric("pasteway_config_file_differs", &[]), 0.0);
     assert_eq!(front.get("/g1/x").status, 200);
     Save::Rename.save(&front.paste(), &with_mount(2));
     front.signal(Signal::HUP);
@@ -221,12 +223,19 @@ fn an_api_can_be_added_and_removed() {
 fn a_port_can_be_moved() {
     let front = Front::start(&Layout::bare());
     let old = front.address("osapi_compute");
+    let mut kept = front.client();
+    assert_eq!(kept.get("/v2/x", &[]).expect("an answer").status, 200);
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     front.edit_conf(|text| replace_line(&text, "osapi_compute_listen_port", &free.port().to_string()));
     eventually("the new port serves", || {
         Client::connect(free).ok().and_then(|mut client| client.get("/v2/x", &[]).ok()).filter(|a| a.status == 200)
     });
     refused(old);
+    // Who is connected already is served on, from one move to the next.
+    assert_eq!(kept.get("/v2/x", &[]).expect("an answer").status, 200);
+    front.edit(Save::Rename, |_| with_mount(1));
+    eventually("the next generation", || (front.generation() == 3).then_some(()));
+    assert_eq!(kept.get("/g1/x", &[]).expect("an answer").status, 200);
 }
 
 #[test]
@@ -240,6 +249,49 @@ fn a_port_that_is_taken_rejects_the_whole_reload() {
     assert_eq!((status, verdict["outcome"].as_str()), (422, Some("rejected")), "{verdict}");
     assert_eq!(front.get("/g1/x").status, 404, "nothing of the change is applied");
     assert_eq!(front.get("/v2/x").status, 200);
+}
+
+#[test]
+fn workers_that_a_rejected_reload_has_added_go_again() {
+    let layout = Layout::havana().apis(&["osapi_compute", "metadata"]).default("osapi_compute_workers = 1");
+    let front = Front::start(&layout.pasteway("watch = false").pasteway("worker_start_timeout = 3"));
+    let before = front.workers();
+    front.edit_conf(|text| {
+        let nobody = "worker_kind_metadata = external\nworker_sockets_metadata = /nonexistent/worker.sock\n";
+        replace_line(&text, "osapi_compute_workers", "3") + nobody
+    });
+    let (status, verdict) = front.reload("");
+    assert_eq!((status, verdict["outcome"].as_str()), (422, Some("rejected")), "{verdict}");
+    eventually("the workers from before", || (front.workers() == before).then_some(()));
+    assert_eq!(front.get("/v2/t1/servers").status, 200);
+}
+
+#[test]
+fn a_reload_of_the_front_does_not_wait_for_workers_that_it_does_not_touch() {
+    let layout = Layout::havana().apis(&["osapi_compute", "metadata"]).pasteway("watch = false");
+    let layout = layout.pasteway("worker_kind_metadata = external");
+    let front = Front::launch(&layout.pasteway("worker_sockets_metadata = /nonexistent/worker.sock"));
+    front.listening("metadata");
+    front.edit(Save::Rename, |text| text.replace("/v3: openstack_compute_api_v3", "/v9: openstack_compute_api_v3"));
+    let (status, verdict) = front.reload("");
+    assert_eq!((status, verdict["outcome"].as_str()), (200, Some("applied")), "{verdict}");
+}
+
+#[test]
+fn frozen_files_go_with_the_last_workers_that_read_them() {
+    let front = Front::start(&Layout::bare().pasteway("watch = false"));
+    let frozen = || {
+        let names = std::fs::read_dir(front.directory().join("run/generations")).expect("the directory");
+        names.map(|entry| entry.expect("an entry").file_name().into_string().expect("a number")).collect::<Vec<_>>()
+    };
+    for number in 1..25 {
+        Save::Rename.save(&front.paste(), &with_mount(number));
+        assert_eq!(front.reload("").0, 200);
+    }
+    assert!(frozen().contains(&"1".to_owned()), "the workers of generation 1 serve on: {:?}", frozen());
+    Save::Rename.save(&front.paste(), &(with_mount(25) + "new = option\n"));
+    assert_eq!(front.reload("").0, 200);
+    eventually("only the live generation is left", || (frozen() == ["26"]).then_some(()));
 }
 
 #[test]

@@ -46,6 +46,39 @@ fn an_idle_connection_does_not_hold_up_the_stop() {
 }
 
 #[test]
+fn a_silent_connection_does_not_hold_up_the_stop() {
+    let mut front = Front::start(&Layout::bare());
+    let mut silent = front.client();
+    eventually("the connection is taken", || (front.metric("pasteway_connections", &[]) >= 1.0).then_some(()));
+    let began = Instant::now();
+    front.signal(Signal::TERM);
+    assert_eq!(front.exit().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(silent.is_closed().expect("closed"));
+}
+
+#[test]
+fn a_front_that_stops_reloads_nothing_any_more() {
+    let front = Front::start(&Layout::bare().pasteway("lame_duck = 5").pasteway("watch = false"));
+    front.signal(Signal::TERM);
+    eventually("it is stopping", || (front.admin("/ready").status == 503).then_some(()));
+    front.edit_conf(|text| text + "front_threads = 2\n");
+    let (status, verdict) = front.reload("");
+    assert_eq!((status, verdict["outcome"].as_str()), (422, Some("rejected")), "{verdict}");
+    assert!(verdict.to_string().contains("stopping"), "{verdict}");
+}
+
+#[test]
+fn a_hang_up_during_the_start_does_not_end_the_front() {
+    let front = Front::launch(&Layout::bare());
+    let address = front.listening("osapi_compute");
+    front.signal(Signal::HUP);
+    front.logged("nothing to reload");
+    let answer = Client::connect(address).and_then(|mut client| client.get("/v2/x", &[]));
+    assert_eq!(answer.expect("an answer").status, 200);
+}
+
+#[test]
 fn sigint_stops_at_once() {
     let mut front = Front::start(&Layout::bare());
     let workers = front.workers();

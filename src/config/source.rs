@@ -3,12 +3,17 @@
 //! Must not know what the files mean.
 
 use std::cell::RefCell;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
+
+/// No configuration is larger; `/dev/zero` is.
+const MAX_SIZE: u64 = 64 * 1024 * 1024;
 
 /// A file as it was read.
 #[derive(Debug)]
@@ -41,7 +46,7 @@ impl Reading {
     /// The error of the first attempt to open or read it in this load.
     pub fn file(&self, path: &Path) -> io::Result<Arc<Source>> {
         if !self.files.borrow().contains_key(path) {
-            let read = std::fs::read(path)
+            let read = read(path)
                 .map(|bytes| {
                     let digest = Sha256::digest(&bytes).into();
                     Arc::new(Source { path: path.to_owned(), bytes, digest })
@@ -112,5 +117,34 @@ impl Reading {
             }
         }
         sum.finalize().into()
+    }
+}
+
+/// All of a file. Nobody waits for the writer of a FIFO, and no device fills the memory.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {MAX_SIZE} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifo_without_a_writer_and_an_endless_device_are_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("made");
+        let reading = Reading::new();
+        assert!(reading.file(&fifo).expect("empty").bytes.is_empty());
+        assert!(reading.file(Path::new("/dev/null")).expect("empty").bytes.is_empty());
+        let endless = reading.file(Path::new("/dev/zero")).map(drop);
+        assert_eq!(endless.map_err(|error| error.kind()), Err(io::ErrorKind::FileTooLarge));
     }
 }

@@ -44,8 +44,9 @@ impl Daemon {
     }
 
     /// Serves the admin API on a listener that is bound; an older one ends.
-    pub(super) fn administer(&self, bound: Bound, settings: &PastewaySettings) {
-        let (token, access) = watch::channel(None);
+    pub(super) fn administer(&self, bound: Bound, settings: &PastewaySettings, token: Option<Token>) {
+        // The token is there before the first request can be.
+        let (token, access) = watch::channel(token);
         let metrics = self.metrics.clone();
         let host_names = settings.admin_listen.iter().filter_map(|address| match address {
             AdminAddress::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => Some(host.clone()),

@@ -43,6 +43,7 @@ use crate::telemetry::Log;
 use crate::worker::Supervisor;
 use generation::{Current, PoolInUse, Record};
 use runtime_dir::RuntimeDir;
+use shutdown::Signals;
 
 /// Newest first; the metrics look at it from the admin thread.
 type History = Arc<Mutex<VecDeque<Arc<Record>>>>;
@@ -91,14 +92,7 @@ impl Daemon {
     }
 
     /// Takes commands until told to stop.
-    async fn run(self: &Rc<Self>, mut inbox: mpsc::Receiver<Command>) {
-        let mut signals = match shutdown::Signals::install() {
-            Ok(signals) => signals,
-            Err(error) => {
-                tracing::error!(target: "pasteway", "cannot install signal handlers: {error}");
-                return;
-            }
-        };
+    async fn run(self: &Rc<Self>, mut signals: Signals, mut inbox: mpsc::Receiver<Command>) {
         loop {
             tokio::select! {
                 Some(command) = inbox.recv() => self.take(command),

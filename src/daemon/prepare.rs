@@ -47,6 +47,14 @@ pub struct Workshop<'a> {
     pub number: Generation,
 }
 
+/// What a preparation has begun: a failure takes it back.
+#[derive(Default)]
+struct Begun {
+    started: Vec<StartedPool>,
+    /// Running pools that got more workers: how many they had, and how long those that go again may take.
+    grown: Vec<(StartedPool, u32, Duration)>,
+}
+
 impl Daemon {
     pub(super) async fn prepare(self: &Rc<Self>, plan: Plan) -> Result<Prepared, Vec<Diagnostic>> {
         let running = Rc::clone(&self.current.borrow().running);
@@ -60,18 +68,22 @@ impl Daemon {
 impl Workshop<'_> {
     /// Prepares the whole generation, or takes back what it began.
     pub async fn prepare(&self, plan: Plan) -> Result<Prepared, Vec<Diagnostic>> {
-        let mut started = Vec::new();
-        let result = self.build(plan, &mut started).await;
+        let mut begun = Begun::default();
+        let result = self.build(plan, &mut begun).await;
         if result.is_err() {
-            for pool in started {
+            for pool in begun.started {
                 self.supervisor.retire(&pool, Duration::ZERO);
+            }
+            for (pool, count, drain) in begun.grown {
+                // Fewer slots cannot fail to start.
+                let _ = self.supervisor.resize(&pool, count, drain).await;
             }
             self.runtime_dir.forget(self.number);
         }
         result
     }
 
-    async fn build(&self, plan: Plan, started: &mut Vec<StartedPool>) -> Result<Prepared, Vec<Diagnostic>> {
+    async fn build(&self, plan: Plan, begun: &mut Begun) -> Result<Prepared, Vec<Diagnostic>> {
         let config = &plan.config;
         let log = super::log::config(&config.settings, config.conf.program())
             .prepare()
@@ -88,7 +100,7 @@ impl Workshop<'_> {
         let (mut listeners, mut pools) = (Vec::new(), Vec::new());
         for api in &plan.apis {
             let listener = self.listener(api, config, &listeners)?;
-            pools.push(self.pool(api, config, &listener, started).await);
+            pools.push(self.pool(api, config, &listener, &mut begun.started).await);
             listeners.push(listener);
         }
         for (api, pool) in plan.apis.iter().zip(&pools) {
@@ -96,22 +108,33 @@ impl Workshop<'_> {
             if self.running.is_none() && matches!(api.settings.kind, WorkerKind::External(_)) {
                 continue;
             }
-            self.supervisor.ready(&pool.pool).await.map_err(|failed| {
-                let lines = failed.stderr.iter().map(|line| format!("\n  {line}")).collect::<String>();
-                vec![
-                    Diagnostic::error(api.settings.place.clone(), format!("{failed}{lines}"))
-                        .help("the running generation serves on; mend the cause and save again"),
-                ]
-            })?;
+            // A pool that runs already has proved itself, and is not to be ended if it has a bad moment now.
+            if pool.born == self.number {
+                self.ready(api, &pool.pool).await?;
+            }
             // More workers are added before the swap; fewer go after it.
-            if api.settings.slots() > pool.pool.wanted() {
+            let before = pool.pool.wanted();
+            if api.settings.slots() > before {
                 self.supervisor
                     .resize(&pool.pool, api.settings.slots(), Duration::ZERO)
                     .await
                     .map_err(|failed| one(failed.to_string()))?;
+                begun.grown.push((pool.pool.clone(), before, api.settings.drain_timeout));
             }
         }
         Ok(Prepared { number: self.number, listeners, pools, log, admin, admin_token, plan })
+    }
+
+    /// Waits until every worker of a new pool serves.
+    async fn ready(&self, api: &ApiPlan, pool: &StartedPool) -> Result<(), Vec<Diagnostic>> {
+        let ready = self.supervisor.ready(pool).await;
+        ready.map(drop).map_err(|failed| {
+            let lines = failed.stderr.iter().map(|line| format!("\n  {line}")).collect::<String>();
+            vec![
+                Diagnostic::error(api.settings.place.clone(), format!("{failed}{lines}"))
+                    .help("the running generation serves on; mend the cause and save again"),
+            ]
+        })
     }
 
     /// A listener that is there already, or a new one.

@@ -6,9 +6,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::Daemon;
 use super::changes::changes;
 use super::generation::now;
+use super::{Daemon, Phase as Stage};
 use crate::command::{Class, LastReload, Outcome, ReloadReport, Source};
 use crate::compile::{self, Plan};
 use crate::config;
@@ -25,6 +25,9 @@ impl Daemon {
             Err(diagnostics) => self.verdict(Outcome::Rejected, diagnostics),
         };
         let report = ReloadReport { took_ms: millis(begun.elapsed()), dry_run, ..report };
+        // To look is enough to know.
+        self.differs.set(report.outcome == Outcome::Rejected || (dry_run && report.outcome == Outcome::Applied));
+        self.metrics.config_file_differs(self.differs.get());
         if !dry_run {
             self.conclude(source, peer.as_deref(), &report);
         }
@@ -37,6 +40,7 @@ impl Daemon {
         peer: Option<String>,
         dry_run: bool,
     ) -> Result<ReloadReport, Vec<Diagnostic>> {
+        self.refuse_while_stopping()?;
         let config = config::load(&self.invocation, &|phase, took| {
             self.metrics.phase(
                 match phase {
@@ -64,6 +68,8 @@ impl Daemon {
         }
         let begun = Instant::now();
         let prepared = self.prepare(plan).await?;
+        // A stop that began meanwhile would not close the new listeners; it ends the new workers with all others.
+        self.refuse_while_stopping()?;
         self.metrics.phase(Phase::Prepare, begun.elapsed());
 
         let warnings = prepared.plan.config.warnings.clone();
@@ -74,8 +80,6 @@ impl Daemon {
 
     /// Remembers, counts and logs a verdict.
     fn conclude(&self, source: Source, peer: Option<&str>, report: &ReloadReport) {
-        self.differs.set(report.outcome == Outcome::Rejected);
-        self.metrics.config_file_differs(self.differs.get());
         self.metrics.reloaded(report.outcome, source);
         let peer = peer.unwrap_or("-");
         match report.outcome {
@@ -111,6 +115,15 @@ impl Daemon {
             took_ms: report.took_ms,
             diagnostics: report.diagnostics.clone(),
         });
+    }
+
+    fn refuse_while_stopping(&self) -> Result<(), Vec<Diagnostic>> {
+        match self.state.get() {
+            Stage::Serving => Ok(()),
+            Stage::Draining => {
+                Err(vec![Diagnostic::error(None, "the front is stopping: nothing is reloaded any more")])
+            }
+        }
     }
 
     /// Options that would need another process.

@@ -48,9 +48,12 @@ impl Signals {
         }
     }
 
-    /// The next one that ends the front at once.
-    async fn hurry(&mut self) {
-        while self.next().await == Signalled::HangUp {}
+    /// The next one that ends the front. A hang-up waits until it is asked for.
+    pub async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -82,7 +85,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 biased;
-                () = signals.hurry() => {
+                () = signals.end() => {
                     self.stop_now("caught a second signal, exiting at once").await;
                     break;
                 }
@@ -98,7 +101,6 @@ impl Daemon {
         let running = Rc::clone(&self.current.borrow().running);
         let settings = &running.plan.config.settings;
         announce::stopping(settings.release, running.plan.apis.len());
-        // A reload that is under way ends before the stop, or is given up with it.
         if !settings.pasteway.lame_duck.is_zero() {
             self.threads.iter().for_each(|thread| drop(thread.messages.send(Message::LameDuck)));
             tokio::time::sleep(settings.pasteway.lame_duck).await;

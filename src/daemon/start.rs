@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 use super::generation::Current;
 use super::prepare::Workshop;
 use super::runtime_dir::RuntimeDir;
+use super::shutdown::Signals;
 use super::{Daemon, Phase};
 use crate::command::{Commands, Source};
 use crate::compile::{self, Plan};
@@ -72,12 +73,20 @@ pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
         .map_err(machine("cannot make the control runtime"))?;
     let local = LocalSet::new();
     let result = local.block_on(&runtime, async {
+        // Before the first worker is: a SIGHUP during the start is a reload after it, and not the end.
+        let mut signals = Signals::install().map_err(machine("cannot install signal handlers"))?;
         let metrics = Metrics::new();
         let supervisor =
             Supervisor::new(runtime.handle().clone(), metrics.clone()).map_err(machine("cannot start the spawner"))?;
         let (commands, inbox) = mpsc::channel(INBOX);
-        let daemon = start(invocation, plan, runtime_dir, log.clone(), metrics, supervisor, commands).await?;
-        daemon.run(inbox).await;
+        let daemon = tokio::select! {
+            daemon = start(invocation, plan, runtime_dir, log.clone(), metrics, supervisor.clone(), commands) => daemon?,
+            () = signals.end() => {
+                supervisor.stop_now().await;
+                return Ok(());
+            }
+        };
+        daemon.run(signals, inbox).await;
         Ok(())
     });
     log.flush(FLUSH_TIME);
@@ -110,7 +119,7 @@ async fn start(
         }
     };
 
-    let snapshot = Arc::new(prepared.snapshot());
+    let snapshot = Arc::new(prepared.snapshot(None));
     let record = prepared.record(Arc::clone(&snapshot.usage), Source::Start, None, Vec::new());
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let threads = (0..front_threads)
@@ -151,9 +160,8 @@ async fn start(
     daemon.report_to_metrics();
     let pasteway = &running.plan.config.settings.pasteway;
     if let Some(bound) = bound {
-        daemon.administer(bound, pasteway);
+        daemon.administer(bound, pasteway, token);
     }
-    daemon.change_token(token);
     daemon.rewatch(pasteway, &running.plan.config);
     Ok(daemon)
 }

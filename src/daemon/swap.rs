@@ -11,19 +11,27 @@ use super::generation::{Current, PoolInUse, Record, Running, State, now};
 use super::prepare::Prepared;
 use super::{Daemon, HISTORY};
 use crate::command::{Change, Source};
+use crate::id::{ApiName, Generation};
 use crate::metrics::Phase;
 use crate::proxy::snapshot::{Api, Snapshot, Usage};
 use crate::proxy::thread::Message;
 
 impl Prepared {
-    /// What requests will see.
-    pub fn snapshot(&self) -> Snapshot {
+    /// What requests will see, after what they see now.
+    pub fn snapshot(&self, before: Option<&Snapshot>) -> Snapshot {
+        let now: Vec<u64> = self.listeners.iter().map(|listener| listener.id).collect();
+        let former = |name: &ApiName| {
+            let before = before.and_then(|before| before.apis.iter().find(|api| api.name == *name));
+            let all = before.map(|api| api.former.iter().chain([&api.listener]).copied());
+            all.into_iter().flatten().filter(|id| !now.contains(id)).collect()
+        };
         let release = self.plan.config.settings.release;
         let parts = self.plan.apis.iter().zip(&self.listeners).zip(&self.pools);
         let apis = parts.map(|((api, listener), pool)| {
             Arc::new(Api {
                 name: api.settings.name.clone(),
                 listener: listener.id,
+                former: former(&api.settings.name),
                 host: listener.address.to_string(),
                 tls: api.tls.clone(),
                 root: api.tree.node(release),
@@ -68,7 +76,7 @@ impl Daemon {
         peer: Option<String>,
         changes: Vec<Change>,
     ) {
-        let snapshot = Arc::new(prepared.snapshot());
+        let snapshot = Arc::new(prepared.snapshot(Some(&self.live.load())));
         let record = prepared.record(Arc::clone(&snapshot.usage), source, peer, changes);
         let log = prepared.log.take();
         let (admin, token) = (prepared.admin.take(), prepared.admin_token.take());
@@ -97,10 +105,10 @@ impl Daemon {
         if (before.watch, before.watch_settle) != (now.watch, now.watch_settle) {
             self.rewatch(now, &running.plan.config);
         }
-        if let Some(bound) = admin {
-            self.administer(bound, now);
+        match admin {
+            Some(bound) => self.administer(bound, now, token),
+            None => self.change_token(token),
         }
-        self.change_token(token);
         self.metrics.generation(record.number);
         self.pools.borrow_mut().extend(running.pools.iter().map(Rc::downgrade));
         self.remember(&record);
@@ -121,7 +129,8 @@ impl Daemon {
     fn remember(&self, record: &Arc<Record>) {
         let mut history = self.history();
         history.push_front(Arc::clone(record));
-        history.truncate(HISTORY);
+        let mut newer = 0..;
+        history.retain(|record| newer.next() < Some(HISTORY) || record.state() != State::Retired);
     }
 
     /// Drains a generation that was replaced, and ends what only it used.
@@ -149,8 +158,10 @@ impl Daemon {
         }
         self.metrics.phase(Phase::Drain, begun.elapsed());
         old.record.enter(State::Retired);
+        let mut read: Vec<Generation> = old.running.pools.iter().map(|pool| pool.born).collect();
+        read.push(old.record.number);
         drop(old.running);
-        self.forget_unused();
+        self.forget_unused(&read);
     }
 
     /// Has every data thread look at the live snapshot, so that no request begins with an older one any more.
@@ -163,13 +174,13 @@ impl Daemon {
         }
     }
 
-    /// Removes the frozen files of generations that nobody reads any more.
-    fn forget_unused(&self) {
+    /// Removes the frozen files of those generations whose workers are all gone.
+    fn forget_unused(&self, generations: &[Generation]) {
         let mut alive = self.pools.borrow_mut();
         alive.retain(|pool| pool.strong_count() > 0);
-        for record in self.history().iter().filter(|record| record.state() == State::Retired) {
-            if !alive.iter().filter_map(Weak::upgrade).any(|pool| pool.born == record.number) {
-                self.runtime_dir.forget(record.number);
+        for number in generations {
+            if !alive.iter().filter_map(Weak::upgrade).any(|pool| pool.born == *number) {
+                self.runtime_dir.forget(*number);
             }
         }
     }

@@ -4,7 +4,8 @@
 //! front's own `x-pasteway-*`, `Proxy` (httpoxy), forwarding fields from peers that are not trusted, and identity
 //! fields where an auth filter stands in the tree. Must not know what any filter does with the rest.
 
-use http::{HeaderMap, HeaderName, header};
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Method, header};
 use smallvec::SmallVec;
 
 use super::snapshot::{DoorRules, Limits};
@@ -20,6 +21,8 @@ pub enum Refusal {
     HeaderTooLong,
     /// It can be read in two ways.
     Ambiguous,
+    /// It asks for a tunnel.
+    Tunnel,
 }
 
 impl DoorRules {
@@ -28,6 +31,9 @@ impl DoorRules {
     /// # Errors
     /// What keeps it out.
     pub fn admit(&self, request: &mut Request, limits: &Limits, trusted: bool) -> Result<(), Refusal> {
+        if request.method() == Method::CONNECT {
+            return Err(Refusal::Tunnel);
+        }
         let uri = request.uri();
         let target = uri.path_and_query().map_or(0, |p| p.as_str().len());
         // Method, target, version, two blanks and the line end, as eventlet counts it.
@@ -47,11 +53,17 @@ impl DoorRules {
                 _ => {}
             }
         }
-        if hosts > 1 || framed_twice(request.headers()) {
+        // Content-Length and Transfer-Encoding never come together: hyper drops the first, reads chunks, and closes
+        // the connection behind the answer (RFC 9112 §6.1).
+        if hosts > 1 {
             return Err(Refusal::Ambiguous);
         }
         for name in gone {
             request.headers_mut().remove(name);
+        }
+        // An absolute target says which host is meant, whatever the Host field says (RFC 9112 §3.2.2).
+        if let Some(host) = request.uri().authority().and_then(host) {
+            request.headers_mut().insert(header::HOST, host);
         }
         Ok(())
     }
@@ -90,8 +102,10 @@ fn nominated(value: &[u8], gone: &mut SmallVec<[HeaderName; 4]>) {
     }
 }
 
-fn framed_twice(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH)
+/// Without the user that a URL may name.
+fn host(authority: &Authority) -> Option<HeaderValue> {
+    let host = authority.as_str().rsplit('@').next()?;
+    HeaderValue::from_str(host).ok()
 }
 
 #[cfg(test)]
@@ -141,14 +155,25 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_two_framings_and_long_lines_stay_out() {
+    fn two_hosts_and_long_lines_stay_out() {
         let rules = OPEN;
         for (sent, why) in [
             (vec![("host", "a"), ("host", "b")], Refusal::Ambiguous),
-            (vec![("content-length", "3"), ("transfer-encoding", "chunked")], Refusal::Ambiguous),
             (vec![("x-long", "012345678901234567890123456789012345678901234567890")], Refusal::HeaderTooLong),
         ] {
             assert_eq!(admitted(&sent, &rules, false), Err(why));
         }
+    }
+
+    #[test]
+    fn the_host_of_an_absolute_target_counts_and_a_tunnel_is_refused() {
+        let request = http::Request::builder().uri("http://user@real:8774/v2").header("host", "other");
+        let mut request = request.body(Body::Empty).expect("valid");
+        OPEN.admit(&mut request, &LIMITS, false).expect("admitted");
+        assert_eq!(request.headers()[header::HOST], "real:8774");
+
+        let request = http::Request::builder().method(Method::CONNECT).uri("real:443");
+        let mut request = request.body(Body::Empty).expect("valid");
+        assert_eq!(OPEN.admit(&mut request, &LIMITS, false), Err(Refusal::Tunnel));
     }
 }

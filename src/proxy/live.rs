@@ -71,9 +71,10 @@ impl View {
         Self { apis: apis.collect(), usage: snapshot.usage.enter(), snapshot }
     }
 
-    /// The API that a listener belongs to in this generation.
+    /// The API that a listener belongs to in this generation, or belonged to before the API moved elsewhere.
     pub fn api_of(&self, listener: u64) -> Option<&Rc<ApiView>> {
-        self.apis.iter().find(|view| view.api.listener == listener)
+        let now = self.apis.iter().find(|view| view.api.listener == listener);
+        now.or_else(|| self.apis.iter().find(|view| view.api.former.contains(&listener)))
     }
 }
 

@@ -62,6 +62,7 @@ pub fn refusal(refusal: Refusal) -> Response {
         Refusal::UriTooLong => (StatusCode::URI_TOO_LONG, "Request URI Too Long"),
         Refusal::HeaderTooLong => (StatusCode::BAD_REQUEST, "Header Line Too Long"),
         Refusal::Ambiguous => (StatusCode::BAD_REQUEST, "Bad Request"),
+        Refusal::Tunnel => (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
     };
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;

@@ -32,19 +32,14 @@ pub struct Snapshot {
     pub usage: Arc<Usage>,
 }
 
-impl Snapshot {
-    /// The API that a listener belongs to in this generation, and its index.
-    pub fn api_of(&self, listener: u64) -> Option<(usize, &Arc<Api>)> {
-        self.apis.iter().enumerate().find(|(_, api)| api.listener == listener)
-    }
-}
-
 /// One API.
 pub struct Api {
     /// Its name in `enabled_apis`.
     pub name: ApiName,
     /// The listener whose connections it serves.
     pub listener: u64,
+    /// Listeners that were the API's before it moved: the connections that they took are served on.
+    pub former: Vec<u64>,
     /// `Host` for workers where the client sent none, and SERVER_NAME and port.
     pub host: String,
     /// For listeners that speak TLS.

@@ -95,7 +95,8 @@ impl Member {
         }
         let taken = self
             .in_flight
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| (n < self.limit).then_some(n + 1))
+            // Also the look: who finds no room has said before that it waits, and must see any release after that.
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < self.limit).then_some(n + 1))
             .is_ok();
         // Drained in between: whoever waits for idleness may have looked before this lease.
         if taken && self.draining.load(Ordering::SeqCst) {
