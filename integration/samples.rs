@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use pasteway::command::Class;
 use pasteway::config::options::{self, Opt};
+use pasteway::filter::registry::FACTORIES;
 use pasteway::metrics::FAMILIES;
 use pasteway::release::Release;
 use regex::Regex;
@@ -158,14 +159,12 @@ fn words(line: &str) -> Vec<String> {
 fn the_commands_of_the_readme_exist_and_none_is_left_out() {
     let readme = read("README.md");
     let mut seen = BTreeSet::new();
-    let lines = readme.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line));
-    let lines = lines.filter_map(|line| match line.split_once(" --locked -- ") {
+    let lines = readme.lines().filter_map(|line| match line.split_once(" --locked -- ") {
         Some((_, arguments)) => Some(format!("pasteway {arguments}")),
-        None => line.starts_with("pasteway ").then(|| line.to_owned()),
+        None => line.strip_prefix("$ ").filter(|line| line.starts_with("pasteway ")).map(str::to_owned),
     });
     for line in lines {
-        let line = line.split(" | ").next().unwrap_or_default().trim_end_matches(" &");
-        let words = words(line);
+        let words = words(&line);
         pasteway::cli::parse(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
         for pair in words.windows(2).filter(|pair| pair[0] == "--config-file") {
             assert!(root().join(&pair[1]).is_file(), "{line}: no file {}", pair[1]);
@@ -179,6 +178,17 @@ fn the_commands_of_the_readme_exist_and_none_is_left_out() {
         commands.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
     assert!(commands.len() > 4, "{help}");
     assert_eq!(seen, commands);
+}
+
+#[test]
+fn the_readme_names_every_native_filter() {
+    let readme = read("README.md");
+    let (_, names) = readme.split_once("Native filters: ").expect("a list");
+    let (names, _) = names.split_once('.').expect("its end");
+    for factory in FACTORIES {
+        let listed = names.split([',', ' ', '\n']).any(|name| name == factory.name);
+        assert!(listed, "{} is not in the list of native filters", factory.name);
+    }
 }
 
 /// Names and labels of the metrics in an expression, against the table of all metrics.
