@@ -71,7 +71,8 @@ fn entry(opt: &Opt) -> String {
     let later = if later.is_empty() { String::new() } else { format!("# Later: {}.\n", later.join("; ")) };
     let default = match opt.default(ERA) {
         Some("") => String::new(),
-        Some(text) => format!(" {text}"),
+        // A reader of files drops blanks at the end anyway.
+        Some(text) => format!(" {}", text.trim_end()),
         None => format!(" {UNSET}"),
     };
     format!("#{} ({change})\n{later}#{} ={default}\n", opt.help, name_then(opt).1)
