@@ -7,6 +7,7 @@ mod http;
 mod layers;
 mod pipelines;
 mod reload;
+mod samples;
 mod start;
 mod stop;
 mod support;

@@ -1,4 +1,4 @@
-//! The only join of configuration with behaviour: a [`Config`](crate::config::Config) becomes a
+//! The only join of configuration with behaviour: a [`Config`] becomes a
 //! [`Plan`], from which the daemon makes the [`Snapshot`](crate::proxy::snapshot::Snapshot).
 //!
 //! ```text

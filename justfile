@@ -1,0 +1,41 @@
+# What .ci/run runs, one recipe each. `just` alone lists them.
+
+default:
+    @just --list --unsorted
+
+# Type-checks everything, tests and benches too.
+check:
+    cargo check --all-targets --locked
+
+# Formats; CI only looks.
+fmt:
+    cargo fmt
+
+# Lints, warnings denied.
+clippy:
+    cargo clippy --all-targets --locked -- -D warnings
+
+# Documentation, private items too, warnings denied: broken links are errors.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+
+# Unit and end-to-end tests; `just test reload` runs those with that word in their names.
+test *ARGS:
+    cargo test --locked --no-fail-fast -- {{ARGS}}
+
+# Licences, advisories, sources, banned crates (needs cargo-deny).
+deny:
+    cargo deny --locked check
+
+# Pasteway, nginx and HAProxy side by side (needs both, and two quiet processors); figures, no verdict.
+bench *ARGS:
+    cargo bench --locked --bench compare -- {{ARGS}}
+
+# The storm of reloads under load, with the optimised program, `n` times over.
+soak n="10":
+    cargo test --release --locked --test integration --no-run
+    for i in $(seq {{n}}); do cargo test --release --locked --test integration -- --nocapture storm || exit 1; done
+
+# All of what CI runs, as it runs it.
+ci:
+    .ci/run
