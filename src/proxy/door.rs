@@ -61,9 +61,12 @@ impl DoorRules {
         for name in gone {
             request.headers_mut().remove(name);
         }
-        // An absolute target says which host is meant, whatever the Host field says (RFC 9112 §3.2.2).
-        if let Some(host) = request.uri().authority().and_then(host) {
-            request.headers_mut().insert(header::HOST, host);
+        // The host of an absolute target counts only without a Host field: eventlet ignores it, and links in answers
+        // name the field's host. (RFC 9112 §3.2.2 wants the target's; here only one of the two is ever looked at.)
+        if hosts == 0 {
+            if let Some(host) = request.uri().authority().and_then(host) {
+                request.headers_mut().insert(header::HOST, host);
+            }
         }
         Ok(())
     }
@@ -166,11 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_an_absolute_target_counts_and_a_tunnel_is_refused() {
-        let request = http::Request::builder().uri("http://user@real:8774/v2").header("host", "other");
-        let mut request = request.body(Body::Empty).expect("valid");
-        OPEN.admit(&mut request, &LIMITS, false).expect("admitted");
-        assert_eq!(request.headers()[header::HOST], "real:8774");
+    fn the_host_of_an_absolute_target_stands_in_for_a_missing_one_and_a_tunnel_is_refused() {
+        for (sent, counts) in [(None, "real:8774"), (Some("other"), "other")] {
+            let mut request = http::Request::builder().uri("http://user@real:8774/v2");
+            if let Some(host) = sent {
+                request = request.header("host", host);
+            }
+            let mut request = request.body(Body::Empty).expect("valid");
+            OPEN.admit(&mut request, &LIMITS, false).expect("admitted");
+            assert_eq!(request.headers()[header::HOST], counts);
+        }
 
         let request = http::Request::builder().method(Method::CONNECT).uri("real:443");
         let mut request = request.body(Body::Empty).expect("valid");
