@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::split::{Step, Tree, factory_of};
 use super::{ApiPlan, show};
 use crate::config::paste;
-use crate::config::{Setting, Via};
+use crate::config::{Setting, Via, options};
 use crate::filter::urlmap::{Route, UrlMap};
 use crate::filter::{Body, Context, Flow, Health, RemoteAddr, Request, Scheme};
 use crate::release::Release;
@@ -120,11 +120,13 @@ fn enter(step: &Step, cx: &mut Context, request: &mut Request) -> (String, bool)
 }
 
 fn described(context: &paste::Context, step: String) -> Value {
-    let options: Vec<_> = context.local_conf.iter().map(|(name, setting)| origin(name, setting)).collect();
-    json!({ "step": step, "place": context.place.to_string(), "options": options })
+    let section = context.section.as_deref().unwrap_or_default();
+    let shown: Vec<_> = context.local_conf.iter().map(|(name, setting)| origin(section, name, setting)).collect();
+    json!({ "step": step, "place": context.place.to_string(), "options": shown })
 }
 
-fn origin(name: &str, setting: &Setting) -> Value {
+fn origin(section: &str, name: &str, setting: &Setting) -> Value {
+    let value = if options::is_secret(section, name) { "***" } else { &setting.value };
     let via = match setting.via {
         Via::Local => "the section itself",
         Via::Use => "the section that `use` names",
@@ -136,7 +138,7 @@ fn origin(name: &str, setting: &Setting) -> Value {
     };
     json!({
         "option": name,
-        "value": setting.value,
+        "value": value,
         "from": setting.place.as_ref().map(ToString::to_string),
         "via": via,
     })
