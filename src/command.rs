@@ -2,6 +2,7 @@
 //!
 //! Must not know who asks or how the answer travels; the reports are what `--format json` and the admin API show.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,17 @@ pub enum Source {
     Signal,
 }
 
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Watch => "watch",
+            Self::Admin => "admin",
+            Self::Signal => "signal",
+        })
+    }
+}
+
 /// How a reload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,6 +108,16 @@ pub enum Class {
     Rolling,
     /// A listener appears, moves or goes.
     Rebind,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Live => "live",
+            Self::Rolling => "rolling",
+            Self::Rebind => "rebind",
+        })
+    }
 }
 
 /// One difference between two generations.

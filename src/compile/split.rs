@@ -139,7 +139,8 @@ impl Cutter<'_> {
                         Err(reason) => return self.worker(tree, both, reason),
                     };
                     let mut both = both.to_vec();
-                    if factory.side == Side::Both {
+                    let native_alone = self.settings.pasteway.native_filters.contains(&factory_of(filter));
+                    if factory.side == Side::Both && !native_alone {
                         both.push(Arc::clone(filter));
                     }
                     let next = self.front(next, &both);
@@ -162,8 +163,12 @@ impl Cutter<'_> {
     fn native(&mut self, context: &Context, makes: Makes) -> Result<&'static Factory, Reason> {
         let name = factory_of(context);
         self.factories.push(name.clone());
-        if self.settings.pasteway.python_filters.contains(&name) {
+        let options = &self.settings.pasteway;
+        if options.python_filters.contains(&name) {
             return Err(Reason::Forced(name));
+        }
+        if options.native_filters.contains(&name) && registry::find(&name).is_none() {
+            self.refuse(context, &format!("`native_filters` names {name}, for which there is no native filter"));
         }
         registry::find_as(makes, &name).ok_or(Reason::Unknown(name))
     }
@@ -189,9 +194,20 @@ impl Cutter<'_> {
             self.found.extend(problems);
         }
         let index = self.filter_names.len();
-        let filter = filter.ok_or_else(|| Reason::Left(left.unwrap_or_else(|| "it could not be built".to_owned())))?;
+        let filter = filter.ok_or_else(|| {
+            let why = left.unwrap_or_else(|| "it could not be built".to_owned());
+            if self.settings.pasteway.native_filters.contains(&factory_of(context)) {
+                self.refuse(context, &format!("`native_filters` names {section}, but {why}"));
+            }
+            Reason::Left(why)
+        })?;
         self.filter_names.push(factory.name);
         Ok(Step { context: Arc::clone(context), factory, filter: Arc::from(filter), index })
+    }
+
+    fn refuse(&mut self, context: &Context, why: &str) {
+        let help = "take it out of native_filters in [pasteway]";
+        self.found.push(Diagnostic::error(context.place.clone(), why).help(help));
     }
 
     /// This part of the tree is the worker's.

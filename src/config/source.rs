@@ -30,9 +30,12 @@ pub struct Source {
 /// whatever has happened on the disk meanwhile.
 #[derive(Debug, Default)]
 pub struct Reading {
-    files: RefCell<IndexMap<PathBuf, Result<Arc<Source>, (io::ErrorKind, String)>>>,
-    dirs: RefCell<IndexMap<PathBuf, Result<Vec<PathBuf>, (io::ErrorKind, String)>>>,
+    files: RefCell<Seen<Arc<Source>>>,
+    dirs: RefCell<Seen<Vec<PathBuf>>>,
 }
+
+/// What each path gave at the first look, in the order of the looks.
+type Seen<T> = IndexMap<PathBuf, Result<T, (io::ErrorKind, String)>>;
 
 impl Reading {
     /// A view that has seen nothing yet.

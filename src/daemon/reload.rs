@@ -87,17 +87,17 @@ impl Daemon {
                 let class = report.changes.iter().map(|change| change.class).max().unwrap_or(Class::Live);
                 tracing::info!(
                     target: "pasteway::reload",
-                    "generation {} is live after {} ms: {} changes, {class:?} (asked by {source:?}, {peer})",
+                    "generation {} is live after {} ms: {} changes, {class} (asked by {source}, {peer})",
                     report.generation, report.took_ms, report.changes.len(),
                 );
             }
             Outcome::Unchanged => {
-                tracing::info!(target: "pasteway::reload", "nothing to reload: the files say what runs (asked by {source:?}, {peer})");
+                tracing::info!(target: "pasteway::reload", "nothing to reload: the files say what runs (asked by {source}, {peer})");
             }
             Outcome::Rejected => {
                 tracing::error!(
                     target: "pasteway::reload",
-                    "reload rejected, generation {} serves on (asked by {source:?}, {peer})", report.generation,
+                    "reload rejected, generation {} serves on (asked by {source}, {peer})", report.generation,
                 );
             }
         }

@@ -86,10 +86,10 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
 /// A worker, at once or through the queue.
 async fn lease(api: &ApiView, avoid: Option<u64>) -> Result<Lease, QueueError> {
     let pool = &api.api.pool;
-    if pool.waiting() == 0 {
-        if let Some(lease) = pool.try_lease(avoid) {
-            return Ok(lease);
-        }
+    if pool.waiting() == 0
+        && let Some(lease) = pool.try_lease(avoid)
+    {
+        return Ok(lease);
     }
     let begun = Instant::now();
     let result = pool.lease(avoid).await;

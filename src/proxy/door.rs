@@ -63,10 +63,10 @@ impl DoorRules {
         }
         // The host of an absolute target counts only without a Host field: eventlet ignores it, and links in answers
         // name the field's host. (RFC 9112 §3.2.2 wants the target's; here only one of the two is ever looked at.)
-        if hosts == 0 {
-            if let Some(host) = request.uri().authority().and_then(host) {
-                request.headers_mut().insert(header::HOST, host);
-            }
+        if hosts == 0
+            && let Some(host) = request.uri().authority().and_then(host)
+        {
+            request.headers_mut().insert(header::HOST, host);
         }
         Ok(())
     }
@@ -97,10 +97,10 @@ fn nominated(value: &[u8], gone: &mut SmallVec<[HeaderName; 4]>) {
         if token.eq_ignore_ascii_case(b"close") || token.eq_ignore_ascii_case(b"keep-alive") {
             continue;
         }
-        if let Ok(name) = HeaderName::from_bytes(token) {
-            if !matches!(name, header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION) {
-                gone.push(name);
-            }
+        if let Ok(name) = HeaderName::from_bytes(token)
+            && !matches!(name, header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION)
+        {
+            gone.push(name);
         }
     }
 }

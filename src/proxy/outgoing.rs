@@ -126,10 +126,11 @@ fn head_bytes(response: &Response, chunked: bool, bodiless: bool) -> u64 {
     }
     if chunked {
         bytes += "transfer-encoding: chunked\r\n".len();
-    } else if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
-        if let Some(length) = response.body().length() {
-            bytes += "content-length: \r\n".len() + digits(length, 10);
-        }
+    } else if !bodiless
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && let Some(length) = response.body().length()
+    {
+        bytes += "content-length: \r\n".len() + digits(length, 10);
     }
     bytes as u64
 }

@@ -185,11 +185,11 @@ impl Drop for Entry {
         if let Some(block) = &self.block {
             block.connection_closed();
         }
-        if self.thread.peers.borrow().is_empty() {
-            if let Some(done) = self.thread.gone.borrow_mut().take() {
-                self.thread.log.borrow_mut().flush();
-                let _ = done.send(());
-            }
+        if self.thread.peers.borrow().is_empty()
+            && let Some(done) = self.thread.gone.borrow_mut().take()
+        {
+            self.thread.log.borrow_mut().flush();
+            let _ = done.send(());
         }
     }
 }

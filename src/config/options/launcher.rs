@@ -84,7 +84,7 @@ options! {
         .defaults(&[(FIRST, "600")]);
     /// Requests that one process of Nova takes at once.
     DEFAULT_POOL_SIZE =
-        wsgi("default_pool_size", &[("DEFAULT", "wsgi_default_pool_size")], Kind::at_least(0), Live)
+        wsgi("default_pool_size", &[("DEFAULT", "wsgi_default_pool_size")], Kind::at_least(0), Rolling)
             .defaults(&[(FIRST, "1000")]);
     /// The longest line of a request's head, in bytes.
     MAX_HEADER_LINE = wsgi("max_header_line", &[("DEFAULT", "max_header_line")], Kind::at_least(0), Live)

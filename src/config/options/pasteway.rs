@@ -45,7 +45,7 @@ options! {
     /// The same for one API.
     WORKER_SOCKETS_API = ours("worker_sockets_<api>", Kind::LIST, Rolling);
     /// Requests that one worker takes at once; default_pool_size of group wsgi when unset.
-    WORKER_THREADS = ours("worker_threads", Kind::at_least(1), Live);
+    WORKER_THREADS = ours("worker_threads", Kind::at_least(1), Rolling);
     /// Workers that may be starting at the same time.
     WORKER_SURGE = ours("worker_surge", Kind::at_least(1), Live).defaults(&[(FIRST, "1")]);
     /// Seconds that a worker may take to become ready.

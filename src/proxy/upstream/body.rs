@@ -31,10 +31,11 @@ pub struct Hold {
 
 impl Hold {
     fn end(self, exchange: Exchange) {
-        if self.keep && !self.lease.member().is_draining() {
-            if let Some(wire) = exchange.finish() {
-                self.idle.borrow_mut().keep(wire);
-            }
+        if self.keep
+            && !self.lease.member().is_draining()
+            && let Some(wire) = exchange.finish()
+        {
+            self.idle.borrow_mut().keep(wire);
         }
     }
 }

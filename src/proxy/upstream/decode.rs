@@ -134,10 +134,10 @@ pub fn head(input: &Bytes, method: &Method) -> Result<Decoded, UpstreamError> {
     let mut response = http::Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    if let Some(reason) = parsed.reason.filter(|r| Some(*r) != status.canonical_reason()) {
-        if let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes()) {
-            response.extensions_mut().insert(reason);
-        }
+    if let Some(reason) = parsed.reason.filter(|r| Some(*r) != status.canonical_reason())
+        && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+    {
+        response.extensions_mut().insert(reason);
     }
     Ok(Decoded::Head(Box::new(Head { response, length, keep_alive: keep_alive && length != Length::UntilClose }), size))
 }
