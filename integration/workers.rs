@@ -1,11 +1,17 @@
 //! The lives of workers: killed under load, dying in the middle of a request, too busy, left behind.
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::support::traffic::{Style, Traffic};
-use crate::support::{Front, Layout, eventually, process};
+use crate::support::{Client, Front, Layout, eventually, process};
 
 const COMPUTE: &[(&str, &str)] = &[("api", "osapi_compute")];
 
@@ -158,4 +164,75 @@ fn workers_leave_when_the_front_is_killed() {
     let began = Instant::now();
     eventually("all workers gone", || workers.iter().all(|pid| !process::lives(*pid)).then_some(()));
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+/// A worker of somebody else's, which answers every request in turn with the next of these bytes; what comes behind a
+/// form feed is sent a moment later. Its connections can be closed.
+fn foreign(path: &Path, answers: &'static [&'static str]) -> Arc<Mutex<Vec<UnixStream>>> {
+    let listener = UnixListener::bind(path).expect("a socket");
+    let open: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
+    let kept = Arc::clone(&open);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            kept.lock().expect("no panic").push(stream.try_clone().expect("a descriptor"));
+            std::thread::spawn(move || serve_foreign(stream, answers));
+        }
+    });
+    open
+}
+
+fn serve_foreign(mut stream: UnixStream, answers: &[&str]) {
+    let mut answers = answers.iter().cycle();
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        seen.extend_from_slice(&buffer[..n]);
+        if !seen.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        seen.clear();
+        // Long enough for all of a handful of requests to be here at the same time.
+        std::thread::sleep(Duration::from_millis(100));
+        for part in answers.next().expect("it cycles").split('\x0c') {
+            let _ = stream.write_all(part.as_bytes());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn with_foreign(answers: &'static [&'static str]) -> (Front, Arc<Mutex<Vec<UnixStream>>>, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("w.sock");
+    let open = foreign(&socket, answers);
+    let layout = Layout::bare().pasteway("worker_kind = external").pasteway("worker_threads = 100");
+    let layout = layout.pasteway("front_threads = 1").pasteway(&format!("worker_sockets = {}", socket.display()));
+    (Front::start(&layout), open, directory)
+}
+
+#[test]
+fn connections_that_a_worker_has_closed_are_noticed_in_time() {
+    let (front, open, _directory) = with_foreign(&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
+    let address = front.address("osapi_compute");
+    for _ in 0..5 {
+        let get = move || Client::connect(address).and_then(|mut client| client.get("/v2/x", &[]));
+        let clients: Vec<_> = (0..8).map(|_| std::thread::spawn(get)).collect();
+        for client in clients {
+            assert_eq!(client.join().expect("no panic").expect("an answer").status, 200);
+        }
+        for stream in open.lock().expect("no panic").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        assert_eq!(front.get("/v2/x").status, 200);
+    }
+}
+
+#[test]
+fn what_a_worker_says_too_much_is_nobodys_answer() {
+    let (front, _open, _directory) = with_foreign(&[
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\x0cHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison",
+    ]);
+    for _ in 0..10 {
+        assert_eq!(front.get("/v2/x").text(), "ok");
+        std::thread::sleep(Duration::from_millis(40));
+    }
 }

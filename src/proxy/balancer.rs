@@ -54,7 +54,7 @@ pub async fn forward(
         let lease = lease(api, failed_life).await?;
         let life = lease.member().life;
         let begun = Instant::now();
-        match exchange(thread, api, mount, cx, request, framing, &mut body, lease, safe).await {
+        match exchange(thread, api, mount, cx, request, framing, &mut body, lease, safe && attempt == 1).await {
             Ok(response) => {
                 api.metrics.upstream(begun.elapsed());
                 return Ok(response);
@@ -112,10 +112,10 @@ async fn exchange(
     framing: Framing,
     body: &mut Body,
     lease: Lease,
-    safe: bool,
+    may_be_stale: bool,
 ) -> Result<Response, UpstreamError> {
     let member = lease.member();
-    let kept = thread.idle.borrow_mut().take(member.life, !safe);
+    let kept = thread.idle.borrow_mut().take(member.life, !may_be_stale);
     let mut wire = match kept {
         Some(wire) => wire,
         None => Wire::connect(&member.socket, member.life).await.map_err(UpstreamError::Connect)?,

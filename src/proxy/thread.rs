@@ -76,8 +76,8 @@ pub struct Thread {
     clock: Rc<Cell<Instant>>,
     /// Every answer says that its connection ends with it.
     lame: Cell<bool>,
-    /// Idle connections are closed, and so is every other after its answer.
-    leaving: Cell<bool>,
+    /// Since when idle connections are closed, and so is every other after its answer.
+    leaving: Cell<Option<Instant>>,
     /// Told when the last connection is gone.
     gone: RefCell<Option<oneshot::Sender<()>>>,
     load: Arc<AtomicUsize>,
@@ -94,7 +94,7 @@ impl Thread {
             next_peer: Cell::new(0),
             clock: Rc::new(Cell::new(Instant::now())),
             lame: Cell::new(false),
-            leaving: Cell::new(false),
+            leaving: Cell::new(None),
             gone: RefCell::new(None),
             load,
         }
@@ -123,9 +123,6 @@ impl Thread {
         if let Some(block) = &api {
             block.connection_opened();
         }
-        if self.leaving.get() {
-            peer.finish();
-        }
         Entry { thread: Rc::clone(self), key, block: api }
     }
 
@@ -134,16 +131,17 @@ impl Thread {
         self.clock.set(now);
         self.log.borrow_mut().flush();
         let view = self.view();
+        // A connection that was taken just before has a tick's time to send its first request.
+        let leaving = self.leaving.get().is_some_and(|since| now.saturating_duration_since(since) >= TICK);
         let mut oldest: HashMap<Generation, Instant> = HashMap::new();
         for peer in self.peers.borrow().values() {
             if let Some((began, generation)) = peer.request() {
                 let first = oldest.entry(generation).or_insert(began);
                 *first = began.min(*first);
             }
-            if let Some(api) = view.api_of(peer.listener) {
-                peer.overdue(now, &api.api.limits);
-            } else {
-                peer.finish();
+            match view.api_of(peer.listener) {
+                Some(api) if !leaving => peer.overdue(now, &api.api.limits),
+                _ => peer.finish(),
             }
         }
         self.current.tell_oldest(|generation| {
@@ -159,14 +157,24 @@ impl Thread {
 
     fn leave(&self, done: oneshot::Sender<()>) {
         self.lame.set(true);
-        self.leaving.set(true);
-        if self.peers.borrow().is_empty() {
-            let _ = done.send(());
-            return;
-        }
+        self.leaving.set(Some(Instant::now()));
         *self.gone.borrow_mut() = Some(done);
-        for peer in self.peers.borrow().values() {
-            peer.finish();
+        self.tell_if_gone();
+    }
+
+    /// A connection is gone, or did not come about.
+    fn left(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.tell_if_gone();
+    }
+
+    /// The load counts connections from the moment when the acceptor gives them, also those that nobody has opened yet.
+    fn tell_if_gone(&self) {
+        if self.load.load(Ordering::Relaxed) == 0
+            && let Some(done) = self.gone.borrow_mut().take()
+        {
+            self.log.borrow_mut().flush();
+            let _ = done.send(());
         }
     }
 }
@@ -181,16 +189,10 @@ pub struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.thread.peers.borrow_mut().remove(&self.key);
-        self.thread.load.fetch_sub(1, Ordering::Relaxed);
         if let Some(block) = &self.block {
             block.connection_closed();
         }
-        if self.thread.peers.borrow().is_empty()
-            && let Some(done) = self.thread.gone.borrow_mut().take()
-        {
-            self.thread.log.borrow_mut().flush();
-            let _ = done.send(());
-        }
+        self.thread.left();
     }
 }
 
@@ -224,7 +226,7 @@ async fn open(thread: Rc<Thread>, stream: TcpStream, address: SocketAddr, listen
     // The view is for requests; a connection must not hold a generation.
     drop(view);
     let (Some(api), Ok(stream)) = (api, tokio::net::TcpStream::from_std(stream)) else {
-        thread.load.fetch_sub(1, Ordering::Relaxed);
+        thread.left();
         return;
     };
     let keep_alive = api.limits.keep_alive;
@@ -236,7 +238,7 @@ async fn open(thread: Rc<Thread>, stream: TcpStream, address: SocketAddr, listen
     match tokio::time::timeout(HANDSHAKE_TIME, TlsAcceptor::from(tls).accept(stream)).await {
         Ok(Ok(stream)) => connection::serve(thread, stream, address, listener, true, keep_alive).await,
         failed => {
-            thread.load.fetch_sub(1, Ordering::Relaxed);
+            thread.left();
             if let Ok(Err(error)) = failed {
                 tracing::debug!(target: "pasteway::proxy", client = %address, "TLS handshake failed: {error}");
             }

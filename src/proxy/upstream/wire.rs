@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -37,8 +38,14 @@ impl Wire {
         Ok(Self { stream, input: BytesMut::new(), output: Vec::new(), life })
     }
 
+    /// Whether the poller has seen anything come since the last response: its end, or what nobody asked for and would
+    /// be taken for the next answer. No system call; what the poller has not seen yet is missed.
+    fn is_noisy(&self) -> bool {
+        self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
     /// Whether the worker has closed it (or said something unasked) since the last response. A system call: only
-    /// for requests that may not be sent twice.
+    /// for requests that may not be sent twice, and where there is reason to ask.
     fn is_stale(&self) -> bool {
         use rustix::net::{RecvFlags, recv};
         let mut byte = [0_u8; 1];
@@ -64,7 +71,8 @@ impl Idle {
     pub fn take(&mut self, life: u64, sure: bool) -> Option<Wire> {
         let kept = self.lives.get_mut(&life)?;
         while let Some((wire, _)) = kept.pop() {
-            if !sure || !wire.is_stale() {
+            let suspect = sure || wire.is_noisy();
+            if !suspect || !wire.is_stale() {
                 return Some(wire);
             }
         }
