@@ -181,7 +181,16 @@ fn identity(settings: &ApiSettings, config: &Config, mounts: &[Mount]) -> [u8; 3
     let mut sum = Sha256::new();
     // A manifest is strings, numbers and maps with string keys: it always has a JSON form.
     sum.update(serde_json::to_vec(&told).unwrap_or_default());
-    sum.update(format!("{:?} {}", settings.kind, settings.worker_threads));
+    // Options that a pool is made with for its life.
+    let made_with = &config.settings.pasteway;
+    sum.update(format!(
+        "{:?} {} {:?} {:?} {:?}",
+        settings.kind,
+        settings.worker_threads,
+        made_with.worker_start_timeout,
+        made_with.worker_stop_timeout,
+        made_with.worker_ready_request,
+    ));
     sum.finalize().into()
 }
 

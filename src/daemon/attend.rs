@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::Daemon;
 use crate::admin::{Access, Bound, Instance, Token};
@@ -43,38 +43,39 @@ impl Daemon {
         }
     }
 
-    /// Serves the admin API on a listener that is bound; an older one ends.
-    pub(super) fn administer(&self, bound: Bound, settings: &PastewaySettings, token: Option<Token>) {
-        // The token is there before the first request can be.
-        let (token, access) = watch::channel(token);
-        let metrics = self.metrics.clone();
-        let host_names = settings.admin_listen.iter().filter_map(|address| match address {
-            AdminAddress::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => Some(host.clone()),
-            _ => None,
-        });
-        let host_names = host_names.collect();
-        let handle = bound.serve(
-            self.commands.clone(),
-            Arc::new(move || metrics.render()),
-            Access { token: access, host_names },
-        );
-        for address in handle.addresses() {
-            tracing::info!(target: "pasteway::admin", "administration on {address}");
-        }
-        let instance = Instance { pid: std::process::id(), admin: handle.addresses().to_vec() };
-        if let Err(error) = instance.write(&self.runtime_dir.instance_file()) {
-            tracing::warn!(target: "pasteway::admin", "cannot write the instance file: {error}");
-        }
-        *self.admin_token.borrow_mut() = Some(token);
-        if let Some(old) = self.admin.borrow_mut().replace(handle) {
+    /// Serves the admin API on the listeners that are new, and ends those that are wanted no more.
+    pub(super) fn administer(
+        &self,
+        new: Vec<(AdminAddress, Bound)>,
+        settings: &PastewaySettings,
+        token: Option<Token>,
+    ) {
+        // The token holds before the first request can be.
+        self.admin_token.send_replace(token);
+        let wanted = &settings.admin_listen;
+        let mut serving = self.admin.borrow_mut();
+        for (_, old) in serving.extract_if(.., |(address, _)| !wanted.contains(address)) {
             tokio::task::spawn_local(old.stop(ADMIN_GRACE));
         }
-    }
-
-    /// Lets the admin API ask for this token from now on.
-    pub(super) fn change_token(&self, token: Option<Token>) {
-        if let Some(current) = &*self.admin_token.borrow() {
-            current.send_replace(token);
+        for (address, bound) in new {
+            let metrics = self.metrics.clone();
+            let host_names = match &address {
+                AdminAddress::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => vec![host.clone()],
+                _ => Vec::new(),
+            };
+            let access = Access { token: self.admin_token.subscribe(), host_names };
+            let handle = bound.serve(self.commands.clone(), Arc::new(move || metrics.render()), access);
+            handle
+                .addresses()
+                .iter()
+                .for_each(|real| tracing::info!(target: "pasteway::admin", "administration on {real}"));
+            serving.push((address, handle));
+        }
+        serving.sort_by_key(|(address, _)| wanted.iter().position(|other| other == address));
+        let admin = serving.iter().flat_map(|(_, handle)| handle.addresses().to_vec()).collect();
+        let instance = Instance { pid: std::process::id(), admin };
+        if let Err(error) = instance.write(&self.runtime_dir.instance_file()) {
+            tracing::warn!(target: "pasteway::admin", "cannot write the instance file: {error}");
         }
     }
 }

@@ -34,6 +34,7 @@ pub use start::{StartFailure, serve};
 use crate::admin::{self, Token};
 use crate::command::{Command, Commands, LastReload};
 use crate::config::Invocation;
+use crate::config::settings::AdminAddress;
 use crate::config::watch::Watcher;
 use crate::metrics::Metrics;
 use crate::proxy::listener::Acceptor;
@@ -68,8 +69,9 @@ pub struct Daemon {
     pools: RefCell<Vec<Weak<PoolInUse>>>,
     /// Newest first.
     history: History,
-    admin_token: RefCell<Option<watch::Sender<Option<Token>>>>,
-    admin: RefCell<Option<admin::Handle>>,
+    admin_token: watch::Sender<Option<Token>>,
+    /// By the address that was asked for.
+    admin: RefCell<Vec<(AdminAddress, admin::Handle)>>,
     watcher: RefCell<Option<Watcher>>,
     last_reload: RefCell<Option<LastReload>>,
     /// The files on disk are not what runs.

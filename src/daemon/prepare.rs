@@ -31,8 +31,8 @@ pub struct Prepared {
     pub pools: Vec<Rc<PoolInUse>>,
     /// The log as the new generation wants it.
     pub log: Option<PreparedLog>,
-    /// Where the new generation wants its admin listener, if elsewhere.
-    pub admin: Option<admin::Bound>,
+    /// Admin listeners that the new generation wants and the running one has not.
+    pub admin: Vec<(AdminAddress, admin::Bound)>,
     /// The token of `admin_token_file`.
     pub admin_token: Option<Token>,
 }
@@ -213,22 +213,20 @@ impl Workshop<'_> {
         Rc::new(PoolInUse { pool, digest: api.digest, born: self.number })
     }
 
-    /// The admin listener, if it is new or moves.
-    fn admin(&self, config: &Config) -> Result<Option<admin::Bound>, Vec<Diagnostic>> {
-        let wanted = &config.settings.pasteway.admin_listen;
-        let kept = self.running.as_ref().is_some_and(|running| {
-            let old = &running.plan.config.settings.pasteway;
-            old.admin_listen == *wanted
-        });
-        if kept {
-            return Ok(None);
-        }
-        let addresses = wanted.iter().map(resolve_admin).collect::<std::io::Result<Vec<_>>>();
-        let addresses = addresses.map_err(|error| one(format!("admin_listen: {error}")))?;
-        admin::bind(&addresses).map(Some).map_err(|error| {
-            let place = config.conf.place("pasteway", "admin_listen");
-            vec![Diagnostic::error(place, format!("cannot listen for administration: {error}"))]
-        })
+    /// The admin listeners that are not there yet.
+    fn admin(&self, config: &Config) -> Result<Vec<(AdminAddress, admin::Bound)>, Vec<Diagnostic>> {
+        let old = self.running.as_ref().map(|running| &running.plan.config.settings.pasteway.admin_listen);
+        let wanted = config.settings.pasteway.admin_listen.iter();
+        wanted
+            .filter(|address| !old.is_some_and(|old| old.contains(address)))
+            .map(|address| {
+                let bound = resolve_admin(address).and_then(|listen| admin::bind(&[listen]));
+                bound.map(|bound| (address.clone(), bound)).map_err(|error| {
+                    let place = config.conf.place("pasteway", "admin_listen");
+                    vec![Diagnostic::error(place, format!("cannot listen for administration: {error}"))]
+                })
+            })
+            .collect()
     }
 }
 

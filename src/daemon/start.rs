@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::generation::Current;
@@ -130,7 +130,7 @@ async fn start(
     let acceptor = Acceptor::start(Arc::clone(&threads))
         .map_err(|error| StartFailure::Machine(format!("cannot start the acceptor: {error}")))?;
 
-    let (bound, token) = (prepared.admin.take(), prepared.admin_token.take());
+    let (bound, token) = (std::mem::take(&mut prepared.admin), prepared.admin_token.take());
     let running = prepared.running();
     let daemon = Rc::new(Daemon {
         invocation,
@@ -145,9 +145,9 @@ async fn start(
         started: Instant::now(),
         pools: RefCell::new(running.pools.iter().map(Rc::downgrade).collect()),
         history: Arc::new(Mutex::new([Arc::clone(&record)].into())),
-        admin_token: RefCell::new(None),
+        admin_token: watch::channel(None).0,
         current: RefCell::new(Current { record, running: Rc::clone(&running) }),
-        admin: RefCell::new(None),
+        admin: RefCell::default(),
         watcher: RefCell::new(None),
         last_reload: RefCell::new(None),
         differs: Cell::new(false),
@@ -159,9 +159,7 @@ async fn start(
     }
     daemon.report_to_metrics();
     let pasteway = &running.plan.config.settings.pasteway;
-    if let Some(bound) = bound {
-        daemon.administer(bound, pasteway, token);
-    }
+    daemon.administer(bound, pasteway, token);
     daemon.rewatch(pasteway, &running.plan.config);
     Ok(daemon)
 }

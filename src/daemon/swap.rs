@@ -79,7 +79,7 @@ impl Daemon {
         let snapshot = Arc::new(prepared.snapshot(Some(&self.live.load())));
         let record = prepared.record(Arc::clone(&snapshot.usage), source, peer, changes);
         let log = prepared.log.take();
-        let (admin, token) = (prepared.admin.take(), prepared.admin_token.take());
+        let (admin, token) = (std::mem::take(&mut prepared.admin), prepared.admin_token.take());
         let old = self.current.borrow().clone();
 
         // From here on new requests see the new generation.
@@ -105,10 +105,7 @@ impl Daemon {
         if (before.watch, before.watch_settle) != (now.watch, now.watch_settle) {
             self.rewatch(now, &running.plan.config);
         }
-        match admin {
-            Some(bound) => self.administer(bound, now, token),
-            None => self.change_token(token),
-        }
+        self.administer(admin, now, token);
         self.metrics.generation(record.number);
         self.pools.borrow_mut().extend(running.pools.iter().map(Rc::downgrade));
         self.remember(&record);

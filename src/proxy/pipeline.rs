@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::balancer;
 use super::live::ApiView;
-use super::respond;
+use super::respond::{self, Failure};
 use super::snapshot::{FilterNode, Node};
 use super::thread::Thread;
 use crate::filter::urlmap::Route;
@@ -56,11 +56,7 @@ pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request:
             Node::Mount(mount) => {
                 let answer = balancer::forward(thread, api, *mount, cx, request).await;
                 break answer.unwrap_or_else(|failure| {
-                    tracing::warn!(
-                        target: "pasteway::proxy",
-                        api = api.api.name.as_str(),
-                        "{} {}: {failure}", request.method(), request.uri().path(),
-                    );
+                    log(&failure, api, request);
                     respond::failure(&failure, cx, request)
                 });
             }
@@ -76,6 +72,15 @@ pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request:
         }
     }
     response
+}
+
+fn log(failure: &Failure, api: &ApiView, request: &Request) {
+    let (api, method, path) = (api.api.name.as_str(), request.method(), request.uri().path());
+    if failure.is_the_clients() {
+        tracing::debug!(target: "pasteway::proxy", api, "{method} {path}: {failure}");
+    } else {
+        tracing::warn!(target: "pasteway::proxy", api, "{method} {path}: {failure}");
+    }
 }
 
 async fn enter(node: &FilterNode, cx: &mut Context, request: &mut Request) -> Flow {

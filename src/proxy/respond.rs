@@ -36,6 +36,13 @@ pub enum Failure {
     TooLarge,
 }
 
+impl Failure {
+    /// Whether the client brought it about: no reason to fill the log.
+    pub fn is_the_clients(&self) -> bool {
+        matches!(self, Self::Upstream(UpstreamError::Client(_)) | Self::LengthRequired | Self::TooLarge)
+    }
+}
+
 /// The response to a request that no worker answered.
 pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
     let (status, text, retry) = match failure {

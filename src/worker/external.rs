@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::worker::member::Member;
 use crate::worker::place::Place;
-use crate::worker::pool::Member;
 use crate::worker::standing::Proof;
 use crate::worker::state::{Order, Reason};
 

@@ -12,6 +12,7 @@ pub mod announce;
 pub mod builtin;
 mod external;
 pub mod manifest;
+mod member;
 mod notify;
 mod output;
 mod place;
@@ -25,7 +26,8 @@ mod state;
 mod supervisor;
 pub mod wire;
 
-pub use pool::{Lease, Member, Pool, QueueError};
+pub use member::Member;
+pub use pool::{Lease, Pool, QueueError};
 pub use spec::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartError};
 pub use standing::STATES;
 pub use state::Reason;

@@ -2,120 +2,16 @@
 //!
 //! Must not know how workers are started or how requests are spoken to them.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 
-use crate::id::{ApiName, SlotId};
-
-/// One life of a worker, as the balancer sees it.
-#[derive(Debug)]
-pub struct Member {
-    /// The slot that it lives in.
-    pub slot: SlotId,
-    /// Unique in this front: keys the kept connections to it.
-    pub life: u64,
-    /// Process id; 0 for a worker that something else runs.
-    pub pid: u32,
-    /// The Unix socket that it serves.
-    pub socket: PathBuf,
-    limit: usize,
-    in_flight: AtomicUsize,
-    requests: AtomicU64,
-    heartbeat: AtomicU64,
-    draining: AtomicBool,
-    idle: Notify,
-}
-
-impl Member {
-    /// A member that takes `limit` requests at a time.
-    pub fn new(slot: SlotId, life: u64, pid: u32, socket: PathBuf, limit: usize) -> Self {
-        Self {
-            slot,
-            life,
-            pid,
-            socket,
-            limit,
-            in_flight: AtomicUsize::new(0),
-            requests: AtomicU64::new(0),
-            heartbeat: AtomicU64::new(0),
-            draining: AtomicBool::new(false),
-            idle: Notify::new(),
-        }
-    }
-
-    /// Requests that hold a lease now.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Leases granted since it was born.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    /// Notes that the worker said that it lives (`now` on the clock of [`Pool::now`]).
-    pub fn beat(&self, now: Duration) {
-        self.heartbeat.store(now.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// When it last said that it lives.
-    pub fn last_beat(&self) -> Duration {
-        Duration::from_millis(self.heartbeat.load(Ordering::Relaxed))
-    }
-
-    /// Whether it takes no new requests and its kept connections are to be closed.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// Takes no new requests from now on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-    }
-
-    /// Returns when no lease is left. Meaningful after [`drain`](Self::drain).
-    pub async fn idle(&self) {
-        loop {
-            let notified = self.idle.notified();
-            if self.in_flight.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            notified.await;
-        }
-    }
-
-    fn try_acquire(&self) -> bool {
-        if self.is_draining() {
-            return false;
-        }
-        let taken = self
-            .in_flight
-            // Also the look: who finds no room has said before that it waits, and must see any release after that.
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < self.limit).then_some(n + 1))
-            .is_ok();
-        // Drained in between: whoever waits for idleness may have looked before this lease.
-        if taken && self.draining.load(Ordering::SeqCst) {
-            self.release();
-            return false;
-        }
-        if taken {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-        }
-        taken
-    }
-
-    fn release(&self) {
-        let left = self.in_flight.fetch_sub(1, Ordering::SeqCst) - 1;
-        if left == 0 && self.draining.load(Ordering::SeqCst) {
-            self.idle.notify_waiters();
-        }
-    }
-}
+use super::member::Member;
+use crate::id::ApiName;
 
 /// Why no worker could be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,7 +33,8 @@ pub struct Pool {
     queue_size: AtomicUsize,
     queue_timeout_ms: AtomicU64,
     waiting: AtomicUsize,
-    freed: Notify,
+    /// Those who wait, the longest first; some may have gone.
+    queue: Mutex<VecDeque<oneshot::Sender<Lease>>>,
     epoch: Instant,
     /// How old a heartbeat may be before the worker counts as not answering.
     heartbeat_limit: Duration,
@@ -152,7 +49,7 @@ impl Pool {
             queue_size: AtomicUsize::new(0),
             queue_timeout_ms: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
-            freed: Notify::new(),
+            queue: Mutex::default(),
             epoch: Instant::now(),
             heartbeat_limit,
         };
@@ -177,7 +74,7 @@ impl Pool {
     }
 
     /// Adds a worker that is ready, and lets waiting requests try it.
-    pub fn admit(&self, member: Arc<Member>) {
+    pub fn admit(self: &Arc<Self>, member: Arc<Member>) {
         member.beat(self.now());
         self.members.rcu(|old| {
             let mut new = Vec::clone(old);
@@ -185,9 +82,7 @@ impl Pool {
             new.sort_by(|a, b| a.slot.cmp(&b.slot));
             new
         });
-        for _ in 0..self.waiting.load(Ordering::SeqCst) {
-            self.freed.notify_one();
-        }
+        self.hand_over();
     }
 
     /// Takes a worker out: it gets no new requests. Its leases go on.
@@ -221,43 +116,30 @@ impl Pool {
 
     /// The serving worker with the fewest requests, if one has room.
     ///
-    /// `avoid` is the life that just failed this request: it is taken only when no other has room.
+    /// `avoid` is the life that just failed this request: it is taken only when there is no other.
     pub fn try_lease(self: &Arc<Self>, avoid: Option<u64>) -> Option<Lease> {
         let members = self.members.load();
-        // Starting anywhere spreads equal loads; a lost race for the last permit just tries the next best.
+        let avoid = avoid.filter(|life| members.iter().any(|member| member.life != *life));
+        // Starting anywhere spreads equal loads. Who loses the race for a permit looks again: somebody else has won it.
         let start = if members.len() > 1 { fastrand::usize(..members.len()) } else { 0 };
-        let mut tried = 0_u64;
-        loop {
-            let mut best: Option<(usize, bool, usize)> = None;
-            for step in 0..members.len() {
-                let index = (start + step) % members.len();
-                let Some(member) = members.get(index) else { continue };
-                if index < 64 && tried & (1 << index) != 0 {
-                    continue;
-                }
-                let key = (avoid == Some(member.life), member.in_flight());
-                if best.is_none_or(|(_, avoided, load)| key < (avoided, load)) {
-                    best = Some((index, key.0, key.1));
-                }
+        for _ in 0..=members.len() {
+            let all = members.iter().cycle().skip(start).take(members.len());
+            let best =
+                all.filter(|member| avoid != Some(member.life) && member.has_room()).min_by_key(|m| m.in_flight())?;
+            if best.try_acquire() {
+                return Some(Lease { member: Arc::clone(best), pool: Arc::clone(self) });
             }
-            let (index, ..) = best?;
-            let member = members.get(index)?;
-            if member.try_acquire() {
-                return Some(Lease { member: Arc::clone(member), pool: Arc::clone(self) });
-            }
-            if index >= 64 {
-                return None;
-            }
-            tried |= 1 << index;
         }
+        None
     }
 
-    /// A worker for a request: at once when one has room and nobody waits, else after waiting in the queue.
+    /// A worker for a request: at once when one has room and nobody waits, else after waiting in the queue, which is
+    /// served in its order.
     ///
     /// # Errors
     /// [`QueueError::Full`] at once, [`QueueError::Timeout`] after the queue's time.
     pub async fn lease(self: &Arc<Self>, avoid: Option<u64>) -> Result<Lease, QueueError> {
-        if self.waiting.load(Ordering::Relaxed) == 0
+        if self.waiting() == 0
             && let Some(lease) = self.try_lease(avoid)
         {
             return Ok(lease);
@@ -266,29 +148,52 @@ impl Pool {
         if self.waiting.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| (n < limit).then_some(n + 1)).is_err() {
             return Err(QueueError::Full);
         }
-        let _place = Waiting(self);
+        let place = Place(self);
+        let (sender, mut receiver) = oneshot::channel();
+        self.queue().push_back(sender);
+        // A lease that ended before the line above has told nobody.
+        self.hand_over();
         let timeout = Duration::from_millis(self.queue_timeout_ms.load(Ordering::Relaxed));
-        let wait = async {
+        let result = tokio::time::timeout(timeout, &mut receiver).await;
+        // Closed before the place is given up: the next in the queue gets what comes now.
+        receiver.close();
+        drop(place);
+        match (result, receiver.try_recv()) {
+            (Ok(Ok(lease)), _) | (_, Ok(lease)) => Ok(lease),
+            _ => Err(QueueError::Timeout),
+        }
+    }
+
+    /// Gives free permits to those who wait, the longest wait first.
+    fn hand_over(self: &Arc<Self>) {
+        while self.waiting.load(Ordering::SeqCst) > 0 {
+            let Some(mut lease) = self.try_lease(None) else { return };
+            // A lease must not be dropped while the queue is locked: its end locks it again.
             loop {
-                // Registered before the last look, so that a release in between is not lost.
-                let mut notified = std::pin::pin!(self.freed.notified());
-                notified.as_mut().enable();
-                if let Some(lease) = self.try_lease(avoid) {
-                    return lease;
+                let next = self.queue().pop_front();
+                match next.map(|sender| sender.send(lease)) {
+                    Some(Ok(())) => break,
+                    // Who waited there has gone.
+                    Some(Err(back)) => lease = back,
+                    // Nobody waits any more; the lease ends here, and its end finds nobody either.
+                    None => return,
                 }
-                notified.await;
             }
-        };
-        tokio::time::timeout(timeout, wait).await.map_err(|_| QueueError::Timeout)
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<Lease>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A request's place in the queue.
-struct Waiting<'a>(&'a Pool);
+struct Place<'a>(&'a Pool);
 
-impl Drop for Waiting<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.0.queue().retain(|sender| !sender.is_closed());
     }
 }
 
@@ -311,7 +216,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.member.release();
         if self.pool.waiting.load(Ordering::SeqCst) > 0 {
-            self.pool.freed.notify_one();
+            self.pool.hand_over();
         }
     }
 }
@@ -319,15 +224,16 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::SlotId;
 
     fn pool(limits: &[usize]) -> Arc<Pool> {
         let api = ApiName::from("osapi_compute");
-        let pool = Pool::new(api.clone(), 1, Duration::from_secs(5), Duration::from_secs(3));
+        let pool = Arc::new(Pool::new(api.clone(), 1, Duration::from_secs(5), Duration::from_secs(3)));
         for (n, limit) in (0..).zip(limits) {
             let slot = SlotId { api: api.clone(), index: n };
             pool.admit(Arc::new(Member::new(slot, u64::from(n), 1, "/w.sock".into(), *limit)));
         }
-        Arc::new(pool)
+        pool
     }
 
     #[test]
@@ -341,11 +247,49 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_failed_the_request_is_taken_only_when_no_other_has_room() {
-        let pool = pool(&[1, 1]);
-        let other = pool.try_lease(Some(0)).expect("room");
+    fn a_worker_that_failed_the_request_is_taken_only_when_there_is_no_other() {
+        let two = pool(&[1, 1]);
+        let other = two.try_lease(Some(0)).expect("room");
         assert_eq!(other.member().life, 1);
-        assert_eq!(pool.try_lease(Some(0)).map(|l| l.member().life), Some(0));
+        assert!(two.try_lease(Some(0)).is_none());
+        assert_eq!(pool(&[1]).try_lease(Some(0)).map(|l| l.member().life), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_queue_is_served_in_its_order_and_leaves_out_who_has_gone() {
+        let pool = pool(&[1]);
+        pool.set_queue(3, Duration::from_secs(5));
+        let lease = pool.lease(None).await.expect("room");
+        let served = Arc::new(Mutex::new(Vec::new()));
+        let mut waiters: Vec<_> = (0..3)
+            .map(|n| {
+                let (pool, served) = (Arc::clone(&pool), Arc::clone(&served));
+                tokio::spawn(async move {
+                    let lease = pool.lease(None).await;
+                    served.lock().expect("no panic").push(n);
+                    tokio::task::yield_now().await;
+                    drop(lease);
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        waiters.remove(1).abort();
+        tokio::task::yield_now().await;
+        drop(lease);
+        // A newcomer does not go before those who wait.
+        let newcomer = pool.lease(None).await.expect("a turn");
+        assert_eq!(*served.lock().expect("no panic"), [0, 2]);
+        drop(newcomer);
+        assert_eq!((pool.waiting(), pool.queue().len()), (0, 0));
+        assert!(pool.try_lease(None).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_is_told_and_leaves_no_trace() {
+        let pool = pool(&[1]);
+        let _lease = pool.lease(None).await.expect("room");
+        assert_eq!(pool.lease(None).await.map(drop), Err(QueueError::Timeout));
+        assert_eq!((pool.waiting(), pool.queue().len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::worker::announce;
+use crate::worker::member::Member;
 use crate::worker::notify::{Note, NotifySocket};
 use crate::worker::output::relay;
 use crate::worker::place::Place;
-use crate::worker::pool::Member;
 use crate::worker::socket::{SocketError, WorkerSocket, path_of};
 use crate::worker::spawn::{Birth, Child};
 use crate::worker::standing::describe;

@@ -10,8 +10,8 @@ use std::os::unix::process::ExitStatusExt;
 use tokio::time::Instant;
 
 use crate::command::SlotReport;
+use crate::worker::member::Member;
 use crate::worker::output::Tail;
-use crate::worker::pool::Member;
 use crate::worker::spec::{PoolSpec, StartError};
 use crate::worker::state::Reason;
 

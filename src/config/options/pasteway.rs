@@ -49,11 +49,11 @@ options! {
     /// Workers that may be starting at the same time.
     WORKER_SURGE = ours("worker_surge", Kind::at_least(1), Live).defaults(&[(FIRST, "1")]);
     /// Seconds that a worker may take to become ready.
-    WORKER_START_TIMEOUT = ours("worker_start_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "60")]);
+    WORKER_START_TIMEOUT = ours("worker_start_timeout", Kind::Seconds, Rolling).defaults(&[(FIRST, "60")]);
     /// Seconds that a worker may take to end; graceful_shutdown_timeout when unset.
-    WORKER_STOP_TIMEOUT = ours("worker_stop_timeout", Kind::Seconds, Live);
+    WORKER_STOP_TIMEOUT = ours("worker_stop_timeout", Kind::Seconds, Rolling);
     /// Method and path of the probe that an external worker must answer before it serves.
-    WORKER_READY_REQUEST = ours("worker_ready_request", Kind::Text, Live).defaults(&[(FIRST, "GET /")]);
+    WORKER_READY_REQUEST = ours("worker_ready_request", Kind::Text, Rolling).defaults(&[(FIRST, "GET /")]);
     /// What becomes of chunked request bodies: passed on, spooled into one with a length, or refused.
     WORKER_CHUNKED = ours("worker_chunked", Kind::Choice(&["pass", "spool", "refuse"]), Live);
     /// How a worker is chosen.
