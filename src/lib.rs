@@ -25,6 +25,19 @@
 //! cli                                                             the command line
 //! ```
 
+// Nothing that a client or a file says may panic.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod command;
 pub mod id;
 pub mod message;
