@@ -99,7 +99,7 @@ impl Workshop<'_> {
         // As the original starts: one API after the other, its listener first, then its workers.
         let (mut listeners, mut pools) = (Vec::new(), Vec::new());
         for api in &plan.apis {
-            let listener = self.listener(api, config, &listeners)?;
+            let listener = self.listener(api, &plan)?;
             pools.push(self.pool(api, config, &listener, &mut begun.started).await);
             listeners.push(listener);
         }
@@ -138,32 +138,24 @@ impl Workshop<'_> {
     }
 
     /// A listener that is there already, or a new one.
-    fn listener(
-        &self,
-        api: &ApiPlan,
-        config: &Config,
-        new: &[Arc<Listener>],
-    ) -> Result<Arc<Listener>, Vec<Diagnostic>> {
+    fn listener(&self, api: &ApiPlan, plan: &Plan) -> Result<Arc<Listener>, Vec<Diagnostic>> {
         let settings = &api.settings;
-        let key = ListenKey {
-            host: settings.listen.clone(),
-            port: settings.port,
-            api: (settings.port == 0).then(|| settings.name.clone()),
-        };
+        let key = listen_key(api);
         let old = self.running.as_ref().map(|running| running.listeners.as_slice()).unwrap_or_default();
-        if let Some(kept) = old.iter().find(|listener| listener.key == key) {
+        if let Some(kept) = old.iter().find(|listener| listener.serves(&key)) {
             return Ok(Arc::clone(kept));
         }
-        let ours: Vec<_> = old.iter().chain(new).cloned().collect();
-        let listener = Listener::bind(key, config.settings.tcp_keepidle, &ours).map_err(|error| {
+        let stays = |listener: &Arc<Listener>| plan.apis.iter().any(|api| listener.serves(&listen_key(api)));
+        let leaving: Vec<_> = old.iter().filter(|listener| !stays(listener)).cloned().collect();
+        let listener = Listener::bind(key, plan.config.settings.tcp_keepidle, &leaving).map_err(|error| {
             let text = format!("{} cannot listen on {}:{}: {error}", settings.name, settings.listen, settings.port);
             vec![
-                Diagnostic::error(settings.place.clone(), text)
+                Diagnostic::error(settings.listen_place.clone().or_else(|| settings.place.clone()), text)
                     .help("is another program using the port?")
                     .original("error", format!("[Errno {}] {}", error.raw_os_error().unwrap_or(0), plain(&error))),
             ]
         })?;
-        announce::listening(config.settings.release, &settings.name, listener.address);
+        announce::listening(plan.config.settings.release, &settings.name, listener.address);
         Ok(Arc::new(listener))
     }
 
@@ -227,6 +219,15 @@ impl Workshop<'_> {
                 })
             })
             .collect()
+    }
+}
+
+fn listen_key(api: &ApiPlan) -> ListenKey {
+    let settings = &api.settings;
+    ListenKey {
+        host: settings.listen.clone(),
+        port: settings.port,
+        api: (settings.port == 0).then(|| settings.name.clone()),
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! Must not know what the files mean.
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -112,8 +113,7 @@ impl RuntimeDir {
         let dir = self.generation(number);
         let write = || -> io::Result<()> {
             for source in sources {
-                let below: PathBuf =
-                    source.path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+                let below: PathBuf = source.path.components().filter_map(inside).collect();
                 let path = dir.join("files").join(below);
                 if let Some(parent) = path.parent() {
                     DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
@@ -155,6 +155,15 @@ impl Drop for RuntimeDir {
     fn drop(&mut self) {
         self.sweep();
         let _ = std::fs::remove_file(self.path.join(INSTANCE_FILE));
+    }
+}
+
+/// A part of a path as a part of a path below a directory, so that two paths never become one.
+fn inside(part: Component<'_>) -> Option<&OsStr> {
+    match part {
+        Component::Normal(name) => Some(name),
+        Component::ParentDir => Some(OsStr::new("..parent")),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
     }
 }
 

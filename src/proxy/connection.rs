@@ -50,6 +50,8 @@ pub struct Peer {
     active: Cell<Instant>,
     /// The first byte of a head that is not whole yet.
     head_began: Cell<Option<Instant>>,
+    /// Bytes of the request's body that have come.
+    received: Cell<u64>,
     /// The client does not take what is to be written.
     write_blocked: Cell<bool>,
     /// The client does not send the body that somebody waits for.
@@ -80,6 +82,7 @@ impl Peer {
             request: Cell::new(None),
             active: Cell::new(clock.get()),
             head_began: Cell::new(None),
+            received: Cell::new(0),
             write_blocked: Cell::new(false),
             body_awaited: Cell::new(false),
             clock,
@@ -92,6 +95,12 @@ impl Peer {
     pub fn begin(&self, now: Instant, generation: Generation) {
         self.request.set(Some((now, generation)));
         self.head_began.set(None);
+        self.received.set(0);
+    }
+
+    /// Bytes of the request's body that have come so far.
+    pub fn received(&self) -> u64 {
+        self.received.get()
     }
 
     /// Its response has been written, or given up.
@@ -194,15 +203,7 @@ async fn serve_request(
     } else {
         Body::Stream(Box::pin(ClientBody { incoming, peer: Rc::clone(&peer) }))
     };
-    let mut trace = Trace::begin(
-        Rc::clone(&thread),
-        view,
-        Rc::clone(&api),
-        Rc::clone(&peer),
-        &parts,
-        body.length().unwrap_or(0),
-        started,
-    );
+    let mut trace = Trace::begin(Rc::clone(&thread), view, Rc::clone(&api), Rc::clone(&peer), &parts, started);
     let mut request = http::Request::from_parts(parts, body);
 
     let trusted = api.api.door.trusted.believes(peer.address.ip());
@@ -266,6 +267,10 @@ impl hyper::body::Body for ClientBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         self.peer.body_awaited.set(polled.is_pending());
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.peer.received.set(self.peer.received.get() + bytes);
+        }
         polled.map_err(Into::into)
     }
 

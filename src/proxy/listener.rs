@@ -46,12 +46,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds and listens; nothing is accepted yet. `others` are our own listeners: one of them on the same port is
-    /// no obstacle when the kernel can tell the two apart (0.0.0.0 and 127.0.0.1).
+    /// Binds and listens; nothing is accepted yet. `leaving` are our own listeners that are to go when this one serves:
+    /// one of them on the same port is no obstacle when the kernel can tell the two apart (0.0.0.0 and 127.0.0.1).
     ///
     /// # Errors
     /// What the resolver or the kernel says.
-    pub fn bind(key: ListenKey, keepidle: Duration, others: &[Arc<Listener>]) -> io::Result<Self> {
+    pub fn bind(key: ListenKey, keepidle: Duration, leaving: &[Arc<Listener>]) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let address = resolve(&key)?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -62,24 +62,33 @@ impl Listener {
         socket.set_tcp_nodelay(true)?;
         match socket.bind(&address.into()) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let ours: Vec<_> = others.iter().filter(|other| other.address.port() == address.port()).collect();
-                if ours.is_empty() || ours.iter().any(|other| other.address == address) {
+                let shared: Vec<_> = leaving.iter().filter(|other| other.address.port() == address.port()).collect();
+                if shared.is_empty() || shared.iter().any(|other| other.address == address) {
                     return Err(error);
                 }
-                for other in ours {
-                    if let Some(socket) = &*other.socket() {
-                        SockRef::from(socket).set_reuse_port(true)?;
-                    }
-                }
-                socket.set_reuse_port(true)?;
-                socket.bind(&address.into())?;
+                let share = |on| {
+                    socket.set_reuse_port(on)?;
+                    shared.iter().try_for_each(|other| match &*other.socket() {
+                        Some(other) => SockRef::from(other).set_reuse_port(on),
+                        None => Ok(()),
+                    })
+                };
+                share(true)?;
+                let listening = socket.bind(&address.into()).and_then(|()| socket.listen(BACKLOG));
+                // Nobody else is to share the port, neither now nor after a failure.
+                share(false)?;
+                listening?;
             }
-            bound => bound?,
+            bound => bound.and_then(|()| socket.listen(BACKLOG))?,
         }
-        socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
         let address = socket.local_addr()?;
         Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), key, address, socket: Mutex::new(Some(socket)) })
+    }
+
+    /// Whether this is what was asked for, by name or by address.
+    pub fn serves(&self, key: &ListenKey) -> bool {
+        self.key == *key || (key.port != 0 && resolve(key).is_ok_and(|address| address == self.address))
     }
 
     fn socket(&self) -> MutexGuard<'_, Option<TcpListener>> {

@@ -46,7 +46,6 @@ pub struct Trace {
     uri: Uri,
     version: Version,
     started: Instant,
-    request_bytes: u64,
     status: u16,
     /// The request's id, where a filter gave it one.
     request_id: Option<String>,
@@ -60,14 +59,12 @@ pub struct Trace {
 
 impl Trace {
     /// A request begins.
-    #[allow(clippy::too_many_arguments)]
     pub fn begin(
         thread: Rc<Thread>,
         view: Rc<View>,
         api: Rc<ApiView>,
         peer: Rc<Peer>,
         request: &http::request::Parts,
-        request_bytes: u64,
         started: Instant,
     ) -> Self {
         view.usage.begin();
@@ -82,7 +79,6 @@ impl Trace {
             uri: request.uri.clone(),
             version: request.version,
             started,
-            request_bytes,
             status: CLIENT_CLOSED_REQUEST,
             request_id: None,
             head: 0,
@@ -142,7 +138,7 @@ fn digits(n: u64, base: u64) -> usize {
 impl Drop for Trace {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.api.metrics.finished(&self.method, self.status, took, self.request_bytes, self.sent);
+        self.api.metrics.finished(&self.method, self.status, took, self.peer.received(), self.sent);
         self.view.usage.end();
         self.peer.end();
         if let Some(style) = &self.api.api.access {
