@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 /// What may go wrong while a body streams; the connection that carries it cannot be used any further.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A streaming body that a filter or the upstream made.
+/// A streaming body that somebody else made.
 pub type BodyStream = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>;
 
 /// A body; bytes that are there already cost no allocation.
@@ -23,9 +23,7 @@ pub enum Body {
     Empty,
     /// All of its bytes.
     Full(Bytes),
-    /// From the client, as it arrives.
-    Incoming(hyper::body::Incoming),
-    /// From a worker, or wrapped by a filter.
+    /// As it arrives, from a client or a worker, or wrapped by a filter.
     Stream(BodyStream),
 }
 
@@ -58,7 +56,6 @@ impl fmt::Debug for Body {
         match self {
             Self::Empty => f.write_str("Empty"),
             Self::Full(bytes) => write!(f, "Full({} B)", bytes.len()),
-            Self::Incoming(_) => f.write_str("Incoming"),
             Self::Stream(_) => f.write_str("Stream"),
         }
     }
@@ -77,7 +74,6 @@ impl http_body::Body for Body {
                 *this = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Self::Stream(stream) => stream.as_mut().poll_frame(cx),
         }
     }
@@ -86,7 +82,6 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Incoming(incoming) => incoming.is_end_stream(),
             Self::Stream(stream) => stream.is_end_stream(),
         }
     }
@@ -95,7 +90,6 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Incoming(incoming) => incoming.size_hint(),
             Self::Stream(stream) => stream.size_hint(),
         }
     }
