@@ -3,12 +3,17 @@
 mod admin;
 mod cli;
 mod dashboards;
+mod external;
+mod faults;
+mod health;
 mod http;
 mod layers;
+mod listen;
 mod pipelines;
 mod reload;
 mod samples;
 mod start;
 mod stop;
 mod support;
+mod tls;
 mod workers;

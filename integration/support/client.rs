@@ -79,6 +79,11 @@ impl Client {
         Ok(Self { stream: Box::new(stream), ahead: Vec::new() })
     }
 
+    /// Speaks on a stream that is there already.
+    pub fn over(stream: impl Read + Write + Send + 'static) -> Self {
+        Self { stream: Box::new(stream), ahead: Vec::new() }
+    }
+
     /// Sends bytes.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())

@@ -3,6 +3,8 @@
 //!
 //! Deadlines everywhere, retries nowhere: a wait is for a state that must come, never for a second chance.
 
+pub mod app;
+pub mod certificates;
 pub mod client;
 pub mod front;
 pub mod layout;
@@ -13,6 +15,7 @@ pub mod traffic;
 
 use std::time::{Duration, Instant};
 
+pub use app::{App, Asked};
 pub use client::{Answer, Client};
 pub use front::Front;
 pub use layout::Layout;

@@ -23,8 +23,8 @@ impl Daemon {
             |((api, listener), pool_in_use)| {
                 let pool = pool_in_use.pool.pool();
                 let serving = pool.members().len();
-                if serving == 0 {
-                    not_ready.push(format!("{}: no worker is serving", api.settings.name));
+                if let Err(reason) = pool.health() {
+                    not_ready.push(reason);
                 }
                 ApiReport {
                     name: api.settings.name.clone(),

@@ -4,7 +4,7 @@
 //! count. When the last request of a thread lets an old view go, the generation learns that this thread has left it.
 //! Must not know how a snapshot is made.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -45,23 +45,30 @@ pub struct ApiView {
     pub mount_lines: Vec<String>,
 }
 
-struct PoolHealth(Arc<Pool>);
+struct PoolHealth {
+    pool: Arc<Pool>,
+    /// See [`CurrentView::new`].
+    lame: Rc<Cell<bool>>,
+}
 
 impl Health for PoolHealth {
     fn health(&self) -> Result<(), String> {
-        self.0.health()
+        if self.lame.get() {
+            return Err("the front is stopping".to_owned());
+        }
+        self.pool.health()
     }
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, metrics: &ThreadMetrics) -> Self {
+    fn new(snapshot: Arc<Snapshot>, metrics: &ThreadMetrics, lame: &Rc<Cell<bool>>) -> Self {
         let apis = snapshot.apis.iter().map(|api| {
             let block = metrics.api(&api.name);
             Rc::new(ApiView {
                 filters: api.filter_names.iter().map(|name| block.filter(name)).collect(),
                 metrics: block,
                 release: snapshot.release,
-                health: Rc::new(PoolHealth(Arc::clone(&api.pool))),
+                health: Rc::new(PoolHealth { pool: Arc::clone(&api.pool), lame: Rc::clone(lame) }),
                 mount_lines: (0..api.mounts)
                     .map(|n| format!("{}: {n}\r\n{}: {}\r\n", names::MOUNT, names::GENERATION, snapshot.generation))
                     .collect(),
@@ -89,14 +96,15 @@ pub struct CurrentView {
     cache: RefCell<Cache<Live, Arc<Snapshot>>>,
     view: RefCell<Rc<View>>,
     older: RefCell<Vec<Weak<View>>>,
+    lame: Rc<Cell<bool>>,
 }
 
 impl CurrentView {
-    /// A view of what serves now.
-    pub fn new(live: Live, metrics: &ThreadMetrics) -> Self {
+    /// A view of what serves now. `lame`: the front is about to go, and what answers for its health says so.
+    pub fn new(live: Live, metrics: &ThreadMetrics, lame: Rc<Cell<bool>>) -> Self {
         let mut cache = Cache::new(live);
-        let view = View::new(Arc::clone(cache.load()), metrics);
-        Self { cache: RefCell::new(cache), view: RefCell::new(Rc::new(view)), older: RefCell::default() }
+        let view = View::new(Arc::clone(cache.load()), metrics, &lame);
+        Self { cache: RefCell::new(cache), view: RefCell::new(Rc::new(view)), older: RefCell::default(), lame }
     }
 
     /// The view of what serves now, for one request.
@@ -105,7 +113,7 @@ impl CurrentView {
         let now = cache.load();
         let mut view = self.view.borrow_mut();
         if !Arc::ptr_eq(now, &view.snapshot) {
-            let new = Rc::new(View::new(Arc::clone(now), metrics));
+            let new = Rc::new(View::new(Arc::clone(now), metrics, &self.lame));
             let old = std::mem::replace(&mut *view, new);
             self.older.borrow_mut().push(Rc::downgrade(&old));
         }

@@ -75,7 +75,7 @@ pub struct Thread {
     next_peer: Cell<u64>,
     clock: Rc<Cell<Instant>>,
     /// Every answer says that its connection ends with it.
-    lame: Cell<bool>,
+    lame: Rc<Cell<bool>>,
     /// Since when idle connections are closed, and so is every other after its answer.
     leaving: Cell<Option<Instant>>,
     /// Told when the last connection is gone.
@@ -85,15 +85,16 @@ pub struct Thread {
 
 impl Thread {
     fn new(live: Live, metrics: ThreadMetrics, log: AccessLog, load: Arc<AtomicUsize>) -> Self {
+        let lame = Rc::new(Cell::new(false));
         Self {
-            current: CurrentView::new(live, &metrics),
+            current: CurrentView::new(live, &metrics, Rc::clone(&lame)),
             metrics,
             idle: Rc::default(),
             log: RefCell::new(log),
             peers: RefCell::default(),
             next_peer: Cell::new(0),
             clock: Rc::new(Cell::new(Instant::now())),
-            lame: Cell::new(false),
+            lame,
             leaving: Cell::new(None),
             gone: RefCell::new(None),
             load,
