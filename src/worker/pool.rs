@@ -127,7 +127,7 @@ impl Pool {
             let best =
                 all.filter(|member| avoid != Some(member.life) && member.has_room()).min_by_key(|m| m.in_flight())?;
             if best.try_acquire() {
-                return Some(Lease { member: Arc::clone(best), pool: Arc::clone(self) });
+                return Some(Lease { member: Arc::clone(best), pool: Some(Arc::clone(self)) });
             }
         }
         None
@@ -166,18 +166,17 @@ impl Pool {
 
     /// Gives free permits to those who wait, the longest wait first.
     fn hand_over(self: &Arc<Self>) {
-        while self.waiting.load(Ordering::SeqCst) > 0 {
-            let Some(mut lease) = self.try_lease(None) else { return };
-            // A lease must not be dropped while the queue is locked: its end locks it again.
-            loop {
-                let next = self.queue().pop_front();
-                match next.map(|sender| sender.send(lease)) {
-                    Some(Ok(())) => break,
-                    // Who waited there has gone.
-                    Some(Err(back)) => lease = back,
-                    // Nobody waits any more; the lease ends here, and its end finds nobody either.
-                    None => return,
-                }
+        // Asked again after each lease that nobody took: who came meanwhile has not found its permit.
+        while !self.queue().is_empty() {
+            let Some(lease) = self.try_lease(None) else { return };
+            let next = self.queue().pop_front();
+            let unwanted = match next {
+                // Who waited there may have gone.
+                Some(sender) => sender.send(lease).err(),
+                None => Some(lease),
+            };
+            if let Some(lease) = unwanted {
+                lease.end_quietly();
             }
         }
     }
@@ -202,7 +201,8 @@ impl Drop for Place<'_> {
 #[derive(Debug)]
 pub struct Lease {
     member: Arc<Member>,
-    pool: Arc<Pool>,
+    /// Where the permit is handed over when it ends; `None` = nowhere.
+    pool: Option<Arc<Pool>>,
 }
 
 impl Lease {
@@ -210,13 +210,20 @@ impl Lease {
     pub fn member(&self) -> &Arc<Member> {
         &self.member
     }
+
+    /// Ends without handing the permit over: who does that already must not begin it again.
+    fn end_quietly(mut self) {
+        self.pool = None;
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.member.release();
-        if self.pool.waiting.load(Ordering::SeqCst) > 0 {
-            self.pool.hand_over();
+        if let Some(pool) = &self.pool
+            && pool.waiting.load(Ordering::SeqCst) > 0
+        {
+            pool.hand_over();
         }
     }
 }
@@ -282,6 +289,23 @@ mod tests {
         drop(newcomer);
         assert_eq!((pool.waiting(), pool.queue().len()), (0, 0));
         assert!(pool.try_lease(None).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_nobody_takes_stays_free_while_somebody_is_about_to_go() {
+        let pool = pool(&[2]);
+        pool.set_queue(3, Duration::from_secs(5));
+        let (first, second) = (pool.lease(None).await.expect("room"), pool.lease(None).await.expect("room"));
+        let waiter = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move { pool.lease(None).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        // The first goes to the waiter, which has not run yet and still counts; the second goes to nobody.
+        drop((first, second));
+        assert_eq!(pool.waiting(), 1);
+        assert_eq!(waiter.await.expect("no panic"), Ok(()));
+        assert_eq!(pool.try_lease(None).map(|lease| lease.member().in_flight()), Some(1));
     }
 
     #[tokio::test(start_paused = true)]
