@@ -9,6 +9,7 @@
 //! in the daemon.
 
 pub mod explain;
+pub mod origins;
 pub mod show;
 mod split;
 mod tls;

@@ -16,7 +16,7 @@ use crate::config::oslo::Conf;
 use crate::config::paste::Context;
 use crate::config::settings::Settings;
 use crate::filter::urlmap::UrlMap;
-use crate::filter::{Build, Factory, Filter, Makes, Side, registry};
+use crate::filter::{Build, Factory, Filter, Makes, Side, Taken, registry};
 use crate::message::Diagnostic;
 use crate::proxy::snapshot::{FilterNode, Node};
 use crate::release::Release;
@@ -61,6 +61,8 @@ pub struct Step {
     pub filter: Arc<dyn Filter>,
     /// Counts the steps of an API.
     pub index: usize,
+    /// Where its options came from.
+    pub taken: Vec<Taken>,
 }
 
 /// Why the native part of a pipeline ends.
@@ -184,6 +186,7 @@ impl Cutter<'_> {
         );
         let filter = (factory.build)(&mut build);
         let left = build.left.take();
+        let taken = build.taken();
         let problems = build.finish(factory.options);
         if self.built.insert((context.section.clone(), context.place.line), ()).is_none() {
             self.found.extend(problems);
@@ -191,7 +194,7 @@ impl Cutter<'_> {
         let index = self.filter_names.len();
         let filter = filter.ok_or_else(|| Reason::Left(left.unwrap_or_else(|| "it could not be built".to_owned())))?;
         self.filter_names.push(factory.name);
-        Ok(Step { context: Arc::clone(context), factory, filter: Arc::from(filter), index })
+        Ok(Step { context: Arc::clone(context), factory, filter: Arc::from(filter), index, taken })
     }
 
     /// This part of the tree is the worker's.

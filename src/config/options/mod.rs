@@ -151,6 +151,20 @@ pub fn find_any(group: &str, name: &str) -> Option<&'static Opt> {
     find(group, name).or_else(|| all().find(|opt| opt.deprecated.contains(&(group, name))))
 }
 
+/// The options that a load knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// The option of a group and a name of any time.
+    pub find: fn(&str, &str) -> Option<&'static Opt>,
+    /// Whether an option stands in this group.
+    pub is_group: fn(&str) -> bool,
+}
+
+impl Table {
+    /// Those that Pasteway reads.
+    pub const OWN: Self = Self { find: find_any, is_group: |group| all().any(|opt| opt.group == group) };
+}
+
 /// What a change of an option takes. One that is not in the table is the worker side's.
 pub fn change(group: &str, name: &str) -> Class {
     find_any(group, name).map_or(Class::Rolling, |opt| opt.change)

@@ -2,6 +2,8 @@
 //!
 //! Must not know types or substitution.
 
+use std::fmt;
+
 use super::Library;
 use super::parser::Document;
 use crate::message::Place;
@@ -26,17 +28,33 @@ pub(super) struct Found {
 }
 
 /// Where a text comes from.
-#[derive(Clone, Debug)]
-pub(super) enum Origin {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a file.
     File(Place),
+    /// An environment variable.
     Environment(String),
+    /// An argument.
     CommandLine,
+    /// Nobody set it.
     Default,
+}
+
+/// `nova.conf:3:9`, `OS_DEFAULT__DEBUG`, `the command line`, `the default`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(place) => place.fmt(f),
+            Self::Environment(name) => f.write_str(name),
+            Self::CommandLine => f.write_str("the command line"),
+            Self::Default => f.write_str("the default"),
+        }
+    }
 }
 
 impl Origin {
     /// As `LocationInfo` prints in error texts.
-    pub fn original(&self) -> String {
+    pub(super) fn original(&self) -> String {
         let (location, detail) = match self {
             Self::File(place) => ("user: (4, True)", place.file.display().to_string()),
             Self::CommandLine => ("command_line: (5, True)", String::new()),
@@ -46,6 +64,7 @@ impl Origin {
         format!("LocationInfo(location=<Locations.{location}>, detail='{detail}')")
     }
 
+    /// The line, where it is one.
     pub fn place(&self) -> Option<&Place> {
         if let Self::File(place) = self { Some(place) } else { None }
     }

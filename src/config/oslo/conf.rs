@@ -12,7 +12,7 @@ use super::files::{self, Environment, Plan, Step};
 use super::parser::{self, normalize};
 use super::read::{Fault, Trail};
 use super::{Arguments, FromValue, Library, Value};
-use crate::config::options::{self, Kind, Opt};
+use crate::config::options::{Kind, Opt, Table};
 use crate::config::{ConfSource, Reading, Setting, Text, Via};
 use crate::message::{Diagnostic, Place};
 use crate::release::Release;
@@ -22,7 +22,7 @@ use crate::release::Release;
 pub struct Conf {
     pub(super) library: Library,
     pub(super) layers: Vec<Layer>,
-    pub(super) find: fn(&str, &str) -> Option<&'static Opt>,
+    pub(super) table: Table,
     program: String,
     release: Cell<Option<Release>>,
     env: Environment,
@@ -44,16 +44,19 @@ impl Conf {
         env: &Environment,
         library: Library,
     ) -> Result<Self, Vec<Diagnostic>> {
-        Self::load_with(options::find_any, reading, arguments, env, library)
+        let (conf, problems) = Self::read_all(Table::OWN, reading, arguments, env, library);
+        if problems.is_empty() { Ok(conf) } else { Err(problems) }
     }
 
-    pub(super) fn load_with(
-        find: fn(&str, &str) -> Option<&'static Opt>,
+    /// The same for any options, going on after a problem: what can be read, and what keeps the original from
+    /// starting.
+    pub fn read_all(
+        table: Table,
         reading: &Reading,
         arguments: &Arguments,
         env: &Environment,
         library: Library,
-    ) -> Result<Self, Vec<Diagnostic>> {
+    ) -> (Self, Vec<Diagnostic>) {
         let Plan { steps, dirs, paste, mut problems } = files::plan(reading, arguments, env, library);
         let mut layers = Vec::new();
         let mut missing = Vec::new();
@@ -71,13 +74,10 @@ impl Conf {
             }
         }
         problems.extend(files::unreadable(&missing, library));
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Self {
+        let conf = Self {
             library,
             layers,
-            find,
+            table,
             program: arguments.program.clone(),
             release: Cell::new(None),
             env: env.clone(),
@@ -85,7 +85,8 @@ impl Conf {
             paste,
             stale: RefCell::default(),
             faults: RefCell::default(),
-        })
+        };
+        (conf, problems)
     }
 
     /// Says whose defaults and names hold. Until then the newest release's defaults do, and every name.
@@ -149,7 +150,11 @@ impl Conf {
         self.get_named(opt.group, &opt.name.replace("<api>", api))
     }
 
-    fn get_named<T: FromValue>(&self, group: &str, name: &str) -> Result<T, Diagnostic> {
+    /// The value of an option by its group and name, which the table need not know.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_named<T: FromValue>(&self, group: &str, name: &str) -> Result<T, Diagnostic> {
         let value = self.value(group, name).map_err(|fault| self.diagnostic(group, name, fault))?;
         let unset = matches!(value, Value::None);
         T::from_value(value).ok_or_else(|| {
@@ -179,8 +184,13 @@ impl Conf {
     fn diagnostic(&self, group: &str, name: &str, fault: Fault) -> Diagnostic {
         let message = format!("{}: {}", shown(group, name), fault.fact);
         let mut found = Diagnostic::error(self.place(group, name), message).original(fault.class, fault.text);
-        found.help = fault.help.or_else(|| (self.find)(group, name).map(|opt| format!("it is:{}", opt.help)));
+        found.help = fault.help.or_else(|| (self.table.find)(group, name).map(|opt| format!("it is:{}", opt.help)));
         found
+    }
+
+    /// Where the text of an option comes from.
+    pub fn origin(&self, group: &str, name: &str) -> Origin {
+        self.choose(group, name).map_or(Origin::Default, |found| found.origin)
     }
 
     /// The line that sets an option; `None` when no file does.
@@ -229,7 +239,7 @@ impl Conf {
 
     /// The text that counts for an option, its default included.
     pub(super) fn choose(&self, group: &str, name: &str) -> Option<Found> {
-        let opt = (self.find)(group, name);
+        let opt = (self.table.find)(group, name);
         // An option that was asked for by an old name is the option.
         let pattern = opt.is_some_and(|opt| opt.name.contains('<'));
         let (group, name) = opt.filter(|_| !pattern).map_or((group, name), |opt| (opt.group, opt.name));
@@ -268,7 +278,13 @@ impl Conf {
             }
             (Some(old), None) if known => {
                 let text = format!("{} is a deprecated name", shown(&old.0, &old.1));
-                (old.clone(), Diagnostic::warning(place, text).help(format!("write {}", shown(group, name))))
+                let found = Diagnostic::warning(place, text).help(format!("write {}", shown(group, name)));
+                // oslo.config 1.2.1 said nothing.
+                let found = match self.library {
+                    Library::Old => found,
+                    Library::New => found.original("WARNING", deprecated(old, group, name)),
+                };
+                (old.clone(), found)
             }
             _ => return false,
         };
@@ -282,14 +298,22 @@ impl Conf {
             Layer::File(document) => document.keys().any(|(group, ..)| group == name),
             Layer::Argument { .. } => false,
         };
-        name != "DEFAULT" && (options::all().any(|opt| opt.group == name) || self.layers.iter().any(written))
+        name != "DEFAULT" && ((self.table.is_group)(name) || self.layers.iter().any(written))
     }
 
     /// Options of a group that a file or the environment sets and the table does not know.
     pub fn unknown(&self, group: &str) -> Vec<(String, Place)> {
-        let unknown = self.assigned().into_iter().filter(|((g, name), _)| g == group && (self.find)(g, name).is_none());
+        let unknown =
+            self.assigned().into_iter().filter(|((g, name), _)| g == group && (self.table.find)(g, name).is_none());
         unknown.map(|((_, name), place)| (name, Place { column: 1, ..place })).collect()
     }
+}
+
+/// What the original logs of an old name.
+fn deprecated((old_group, old_name): &(String, String), group: &str, name: &str) -> String {
+    format!(
+        "Option \"{old_name}\" from group \"{old_group}\" is deprecated. Use option \"{name}\" from group \"{group}\"."
+    )
 }
 
 /// An option as people write it.

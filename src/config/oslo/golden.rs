@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Argument, Arguments, Conf, Environment, Library, Value};
 use crate::command::Class;
 use crate::config::Reading;
-use crate::config::options::{Item, Kind, Opt};
+use crate::config::options::{Item, Kind, Opt, Table as Options};
 use crate::release::Release;
 
 #[derive(Deserialize)]
@@ -119,12 +119,13 @@ fn run(case: &Case, library: Library) -> Map<String, Json> {
         my_ip: String::new(),
     };
     let shown = root.path().display().to_string();
-    match Conf::load_with(find, &Reading::new(), &arguments, &env, library) {
-        Err(problems) => {
+    let table = Options { find, is_group: |group| TABLE.iter().any(|opt| opt.group == group) };
+    match Conf::read_all(table, &Reading::new(), &arguments, &env, library) {
+        (_, problems) if !problems.is_empty() => {
             let original = problems.first().and_then(|p| p.original.clone()).expect("an original error");
             Map::from_iter([("_parse".to_owned(), error(&original.class, &original.message, &shown))])
         }
-        Ok(conf) => {
+        (conf, _) => {
             let read = |name: &str| {
                 let (group, option) = name.split_once('.').unwrap_or(("DEFAULT", name));
                 match conf.value(group, option) {

@@ -100,7 +100,7 @@ impl Conf {
     }
 
     fn kind(&self, group: &str, name: &str) -> Kind {
-        (self.find)(group, name).map_or(Kind::Text, |opt| opt.kind(self.release().unwrap_or(Release::NEWEST)))
+        (self.table.find)(group, name).map_or(Kind::Text, |opt| opt.kind(self.release().unwrap_or(Release::NEWEST)))
     }
 
     fn substituted_then_converted(
@@ -199,7 +199,7 @@ impl Conf {
 
     /// In the table, or set somewhere. Nova has many more options than the table; one that is set is one of those.
     fn is_known(&self, group: &str, name: &str) -> bool {
-        (self.find)(group, name).is_some() || self.choose(group, name).is_some()
+        (self.table.find)(group, name).is_some() || self.choose(group, name).is_some()
     }
 }
 
