@@ -156,7 +156,12 @@ fn build(
     let (settings, said) = settings::draft(&conf, release, invocation.cpus);
     let usable = whole && !said.iter().any(Diagnostic::is_error);
     // Of files that could not be read to their end, what is missing from them is no finding.
-    found.extend(said.into_iter().filter(|one| whole || one.place.as_ref().is_some_and(|place| place.line > 0)));
+    for one in said {
+        let told = found.iter().any(|other| other.place == one.place && other.message == one.message);
+        if !told && (whole || one.place.as_ref().is_some_and(|place| place.line > 0)) {
+            found.push(one);
+        }
+    }
     read_named_files(&settings, reading);
     let loader = Loader::new(reading, rules(&settings));
     let mut apis = Vec::new();

@@ -156,13 +156,13 @@ pub fn find_any(group: &str, name: &str) -> Option<&'static Opt> {
 pub struct Table {
     /// The option of a group and a name of any time.
     pub find: fn(&str, &str) -> Option<&'static Opt>,
-    /// Whether an option stands in this group.
-    pub is_group: fn(&str) -> bool,
+    /// All of them.
+    pub all: fn() -> Vec<&'static Opt>,
 }
 
 impl Table {
     /// Those that Pasteway reads.
-    pub const OWN: Self = Self { find: find_any, is_group: |group| all().any(|opt| opt.group == group) };
+    pub const OWN: Self = Self { find: find_any, all: || all().collect() };
 }
 
 /// What a change of an option takes. One that is not in the table is the worker side's.

@@ -11,7 +11,7 @@ use super::choose::{Found, Layer, Origin, Wanted};
 use super::files::{self, Environment, Plan, Step};
 use super::parser::{self, normalize};
 use super::read::{Fault, Trail};
-use super::{Arguments, FromValue, Library, Value};
+use super::{Arguments, FromValue, Library, Value, arguments};
 use crate::config::options::{Kind, Opt, Table};
 use crate::config::{ConfSource, Reading, Setting, Text, Via};
 use crate::message::{Diagnostic, Place};
@@ -57,23 +57,27 @@ impl Conf {
         env: &Environment,
         library: Library,
     ) -> (Self, Vec<Diagnostic>) {
-        let Plan { steps, dirs, paste, mut problems } = files::plan(reading, arguments, env, library);
+        let Plan { steps, dirs, paste } = files::plan(reading, arguments, env, library);
+        let mut problems = Vec::new();
         let mut layers = Vec::new();
         let mut missing = Vec::new();
         for step in steps {
             match step {
                 Step::Option { name, value } => layers.push(Layer::Argument { name, value }),
+                Step::Problem(problem) => problems.push(problem),
                 Step::File(path) => match reading.file(&env.cwd.join(&path)) {
                     Ok(source) => {
                         let (document, found) = parser::parse(&path, &source.bytes, library);
                         problems.extend(found);
+                        if library == Library::Old {
+                            problems.extend(arguments::in_file(&document, &(table.all)()));
+                        }
                         layers.push(Layer::File(document));
                     }
                     Err(error) => missing.push((path, error)),
                 },
             }
         }
-        problems.extend(files::unreadable(&missing, library));
         let conf = Self {
             library,
             layers,
@@ -86,7 +90,32 @@ impl Conf {
             stale: RefCell::default(),
             faults: RefCell::default(),
         };
+        // With half of the files, the values are nobody's.
+        if problems.is_empty() && library == Library::New {
+            problems = conf.in_arguments();
+        }
+        problems.extend(files::unreadable(&missing, library));
         (conf, problems)
+    }
+
+    /// What `_validate_cli_options` ends the program for: options of the command line that a file or an argument
+    /// sets to what they cannot be.
+    fn in_arguments(&self) -> Vec<Diagnostic> {
+        let mut options = (self.table.all)();
+        options.retain(|opt| opt.cli);
+        options.sort_by_key(|opt| opt.name);
+        let fault = |opt: &&'static Opt| {
+            // The environment has no say in it.
+            let found = self.wanted(opt.group, opt.name).choose(&self.layers, self.library, |_| None)?;
+            let fault = self.substituted_then_converted(opt.group, opt.name, &found, &mut Trail::default()).err()?;
+            let value = fault.is_value_error();
+            let mut found = self.diagnostic(opt.group, opt.name, fault);
+            if value {
+                found = found.original("SystemExit", "1");
+            }
+            Some(found)
+        };
+        options.iter().filter_map(fault).collect()
     }
 
     /// Says whose defaults and names hold. Until then the newest release's defaults do, and every name.
@@ -239,19 +268,9 @@ impl Conf {
 
     /// The text that counts for an option, its default included.
     pub(super) fn choose(&self, group: &str, name: &str) -> Option<Found> {
-        let opt = (self.table.find)(group, name);
-        // An option that was asked for by an old name is the option.
-        let pattern = opt.is_some_and(|opt| opt.name.contains('<'));
-        let (group, name) = opt.filter(|_| !pattern).map_or((group, name), |opt| (opt.group, opt.name));
-        let release = self.release.get();
-        let wanted = Wanted {
-            group,
-            name,
-            deprecated: opt.map_or(&[], |opt| opt.deprecated),
-            current: opt.is_none_or(|opt| release.is_none_or(|release| release >= opt.since)),
-            cli: opt.is_some_and(|opt| opt.cli),
-            multi: opt.is_some_and(|opt| opt.kind == Kind::Multi),
-        };
+        let (opt, release) = ((self.table.find)(group, name), self.release.get());
+        let wanted = self.wanted(group, name);
+        let (group, name) = (wanted.group, wanted.name);
         let found = wanted.choose(&self.layers, self.library, |name| self.env.vars.get(name));
         let found = found.filter(|found| !self.is_stale(opt, (group, name), found));
         found.or_else(|| {
@@ -260,8 +279,39 @@ impl Conf {
                 ("DEFAULT", "my_ip") => self.env.my_ip.as_str(),
                 _ => opt?.default(release.unwrap_or(Release::NEWEST))?,
             };
-            Some(Found { texts: vec![text.to_owned()], origin: Origin::Default, old_name: None })
+            Some(Found::plain(text, Origin::Default))
         })
+    }
+
+    /// How an option is looked for; one that was asked for by an old name is the option.
+    fn wanted<'a>(&self, group: &'a str, name: &'a str) -> Wanted<'a> {
+        let (opt, release) = ((self.table.find)(group, name), self.release.get());
+        let pattern = opt.is_some_and(|opt| opt.name.contains('<'));
+        let (group, name) = opt.filter(|_| !pattern).map_or((group, name), |opt| (opt.group, opt.name));
+        Wanted {
+            group,
+            name,
+            deprecated: opt.map_or(&[], |opt| opt.deprecated),
+            current: opt.is_none_or(|opt| release.is_none_or(|release| release >= opt.since)),
+            cli: opt.is_some_and(|opt| opt.cli),
+            multi: opt.is_some_and(|opt| opt.kind == Kind::Multi),
+        }
+    }
+
+    /// Notes that a value refers to an option by an old name.
+    pub(super) fn note_old_reference(&self, group: &str, name: &str) {
+        let Some(opt) = (self.table.find)(group, name).filter(|opt| opt.deprecated.contains(&(group, name))) else {
+            return;
+        };
+        let shown_group = if group == "DEFAULT" { "None" } else { group };
+        let text = format!(
+            "Config option {shown_group}.{name}  is deprecated. Use option {}.{} instead.",
+            opt.group, opt.name
+        );
+        let found = Diagnostic::warning(None, format!("a value refers to `${name}`, which is a deprecated name"))
+            .help(format!("write ${}", opt.name))
+            .original("WARNING", text);
+        self.stale.borrow_mut().entry((format!("${group}"), name.to_owned())).or_insert(found);
     }
 
     /// Whether a text has no effect because its option is gone. Notes a warning for that, and for an old name.
@@ -298,7 +348,7 @@ impl Conf {
             Layer::File(document) => document.keys().any(|(group, ..)| group == name),
             Layer::Argument { .. } => false,
         };
-        name != "DEFAULT" && ((self.table.is_group)(name) || self.layers.iter().any(written))
+        name != "DEFAULT" && ((self.table.all)().iter().any(|opt| opt.group == name) || self.layers.iter().any(written))
     }
 
     /// Options of a group that a file or the environment sets and the table does not know.

@@ -2,7 +2,7 @@
 //!
 //! Must not know what is in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -73,9 +73,11 @@ pub(super) enum Step {
     File(PathBuf),
     /// An option of `[DEFAULT]` is set.
     Option { name: String, value: String },
+    /// Here the original stops.
+    Problem(Diagnostic),
 }
 
-/// The steps of a load, and what was found wrong on the way.
+/// The steps of a load.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub steps: Vec<Step>,
@@ -83,7 +85,6 @@ pub(super) struct Plan {
     pub dirs: Vec<PathBuf>,
     /// The paste file, where Nova's WSGI variables name it.
     pub paste: Option<PathBuf>,
-    pub problems: Vec<Diagnostic>,
 }
 
 /// Spells the command line out.
@@ -140,12 +141,12 @@ impl Plan {
         };
         match reading.dir(&env.cwd.join(&dir)) {
             Ok(files) => self.all_of(files),
-            Err(_) if library == Library::Old => {}
+            Err(_) if library == Library::Old || reading.exists(&env.cwd.join(&dir)) => {}
             Err(error) => {
                 let text = format!("Failed to read config file directory: {}", dir.display());
                 let found = Diagnostic::error(None, format!("directory `{}` cannot be read: {error}", dir.display()));
                 let found = found.help("correct --config-dir").original("ConfigDirNotFoundError", text);
-                self.problems.push(found);
+                self.steps.push(Step::Problem(found));
             }
         }
         self.dirs.push(dir);
@@ -166,8 +167,8 @@ pub(super) fn unreadable(missing: &[(PathBuf, io::Error)], library: Library) -> 
     let mut found = Vec::new();
     for kind in [false, true] {
         let of_kind: Vec<_> = missing.iter().filter(|(_, error)| denied(error) == kind).collect();
-        let names: BTreeSet<_> = of_kind.iter().map(|(path, _)| path.display().to_string()).collect();
-        let names = names.into_iter().collect::<Vec<_>>().join(",");
+        let names: Vec<_> = of_kind.iter().map(|(path, _)| path.display().to_string()).collect();
+        let names = names.join(",");
         let (class, text) = match (library, kind) {
             (Library::Old, _) => ("ConfigFilesNotFoundError", format!("Failed to read some config files: {names}")),
             (_, false) => ("ConfigFilesNotFoundError", format!("Failed to find some config files: {names}")),
@@ -204,6 +205,7 @@ mod tests {
         let shown = |step: &Step| match step {
             Step::File(path) => path.strip_prefix(root).unwrap_or(path).display().to_string(),
             Step::Option { name, .. } => format!("--{name}"),
+            Step::Problem(problem) => problem.to_string(),
         };
         plan(&Reading::new(), &arguments, env, library).steps.iter().map(shown).collect()
     }

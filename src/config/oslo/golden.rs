@@ -119,7 +119,7 @@ fn run(case: &Case, library: Library) -> Map<String, Json> {
         my_ip: String::new(),
     };
     let shown = root.path().display().to_string();
-    let table = Options { find, is_group: |group| TABLE.iter().any(|opt| opt.group == group) };
+    let table = Options { find, all: || TABLE.iter().collect() };
     match Conf::read_all(table, &Reading::new(), &arguments, &env, library) {
         (_, problems) if !problems.is_empty() => {
             let original = problems.first().and_then(|p| p.original.clone()).expect("an original error");
