@@ -198,6 +198,10 @@ fn grown(rng: &mut Rng, library: Library) -> Case {
             _ => ("--config-file", pick(rng, &["f0.conf", "f1.conf"]).to_owned()),
         });
     }
+    if library == Library::Old {
+        // It has no dictionaries: their name would be a foreign one.
+        files.values_mut().for_each(|text: &mut String| *text = text.replace("$d", "$f"));
+    }
     let mut env = BTreeMap::new();
     if library == Library::New && once_in(rng, 3) {
         for _ in 0..rng.usize(1..4) {

@@ -100,8 +100,9 @@ pub fn split(tree: &composite::Tree, settings: &Settings, conf: &Conf, found: &m
         factories: Vec::new(),
         filter_names: Vec::new(),
         built: IndexMap::new(),
+        both: Vec::new(),
     };
-    let tree = cutter.front(tree, &[]);
+    let tree = cutter.front(tree);
     let Cutter { mounts, factories, filter_names, .. } = cutter;
     Split { tree, mounts, factories, filter_names }
 }
@@ -115,11 +116,34 @@ struct Cutter<'a> {
     filter_names: Vec<&'static str>,
     /// Problems of a section that several pipelines use are told once.
     built: IndexMap<(Option<String>, u32), ()>,
+    /// The filters of both sides above the part that is being cut: the worker gets them too.
+    both: Vec<Arc<Context>>,
 }
 
 impl Cutter<'_> {
-    /// A part of the tree whose surroundings all run in the front; `both` are those that the worker gets too.
-    fn front(&mut self, tree: &composite::Tree, both: &[Arc<Context>]) -> Tree {
+    /// A part of the tree whose surroundings all run in the front. A pipeline is followed without recursion, for it
+    /// may be long.
+    fn front(&mut self, tree: &composite::Tree) -> Tree {
+        let (above, mut steps, mut rest) = (self.both.len(), Vec::new(), tree);
+        let end = loop {
+            let composite::Tree::Filtered { filter, next } = rest else { break self.end(rest) };
+            match self.native(filter, Makes::Filter).and_then(|factory| self.step(filter, factory)) {
+                Ok(step) => {
+                    if step.factory.side == Side::Both {
+                        self.both.push(Arc::clone(filter));
+                    }
+                    steps.push(step);
+                    rest = next;
+                }
+                Err(reason) => break self.worker(rest, reason),
+            }
+        };
+        self.both.truncate(above);
+        steps.into_iter().rev().fold(end, |next, step| Tree::Filtered(step, Box::new(next)))
+    }
+
+    /// What stands at the end of a pipeline.
+    fn end(&mut self, tree: &composite::Tree) -> Tree {
         match tree {
             composite::Tree::Map { kind, context, entries, not_found } => {
                 let mut parsed = Vec::new();
@@ -130,32 +154,18 @@ impl Cutter<'_> {
                     }
                 }
                 composite::order(&mut parsed);
-                let entries = parsed.into_iter().map(|(key, target)| (key, self.front(target, both))).collect();
-                let not_found = not_found.as_ref().map(|target| Box::new(self.front(target, both)));
+                let entries = parsed.into_iter().map(|(key, target)| (key, self.front(target))).collect();
+                let not_found = not_found.as_ref().map(|target| Box::new(self.front(target)));
                 Tree::Map { context: Arc::clone(context), kind: *kind, entries, not_found }
             }
-            composite::Tree::Filtered { filter, next } => match self.native(filter, Makes::Filter) {
-                Ok(factory) => {
-                    let step = match self.step(filter, factory) {
-                        Ok(step) => step,
-                        Err(reason) => return self.worker(tree, both, reason),
-                    };
-                    let mut both = both.to_vec();
-                    if factory.side == Side::Both {
-                        both.push(Arc::clone(filter));
-                    }
-                    let next = self.front(next, &both);
-                    Tree::Filtered(step, Box::new(next))
-                }
-                Err(reason) => self.worker(tree, both, reason),
-            },
+            composite::Tree::Filtered { .. } => self.front(tree),
             composite::Tree::App(context) => match self.native(context, Makes::App) {
                 Ok(factory) => match self.step(context, factory) {
                     Ok(step) => Tree::App(step),
-                    Err(reason) => self.worker(tree, both, reason),
+                    Err(reason) => self.worker(tree, reason),
                 },
-                Err(Reason::Forced(factory)) => self.worker(tree, both, Reason::Forced(factory)),
-                Err(_) => self.worker(tree, both, Reason::App),
+                Err(Reason::Forced(factory)) => self.worker(tree, Reason::Forced(factory)),
+                Err(_) => self.worker(tree, Reason::App),
             },
         }
     }
@@ -198,8 +208,8 @@ impl Cutter<'_> {
     }
 
     /// This part of the tree is the worker's.
-    fn worker(&mut self, tree: &composite::Tree, both: &[Arc<Context>], reason: Reason) -> Tree {
-        let mut contexts = both.to_vec();
+    fn worker(&mut self, tree: &composite::Tree, reason: Reason) -> Tree {
+        let mut contexts = self.both.clone();
         let mut rest = tree;
         loop {
             match rest {

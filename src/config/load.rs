@@ -8,13 +8,14 @@
 //! All problems of all files are told at once. Must not know what any filter or worker does with it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::composite::{self, Choice, Tree};
 use super::layout;
 use super::options::Table;
 use super::oslo::{self, Arguments, Conf, Environment};
-use super::paste::{Dialect, Kind, Library, Loader, Rules, file_uri};
+use super::paste::{Dialect, Document, Kind, Library, Loader, Rules, file_uri};
 use super::settings::{self, ApiSettings, PasteLibrary, Settings};
 use super::{Reading, Text, unreached};
 use crate::message::Diagnostic;
@@ -47,7 +48,7 @@ pub struct Config {
     pub warnings: Vec<Diagnostic>,
     /// When the reading began.
     pub read_at: SystemTime,
-    texts: Vec<Text>,
+    documents: Vec<Arc<Document>>,
 }
 
 /// One API of a [`Config`].
@@ -88,8 +89,10 @@ impl Config {
     }
 
     /// Every text of the files, for comparing two configurations.
-    pub fn texts(&self) -> &[Text] {
-        &self.texts
+    pub fn texts(&self) -> Vec<Text> {
+        let mut texts = self.conf.texts();
+        texts.extend(self.documents.iter().flat_map(|document| document.texts()));
+        texts
     }
 }
 
@@ -98,7 +101,7 @@ impl Config {
 /// # Errors
 /// All problems at once.
 pub fn load(invocation: &Invocation, timed: &dyn Fn(Phase, Duration)) -> Result<Config, Failed> {
-    run(invocation, timed, false)
+    run(invocation, Reading::new(), timed, false)
 }
 
 /// The same, and warns of what is wrong in the parts of the paste file that nothing leads to.
@@ -106,15 +109,28 @@ pub fn load(invocation: &Invocation, timed: &dyn Fn(Phase, Duration)) -> Result<
 /// # Errors
 /// All problems at once.
 pub fn load_thoroughly(invocation: &Invocation) -> Result<Config, Failed> {
-    run(invocation, &|_, _| {}, true)
+    load_from(invocation, Reading::new())
 }
 
-fn run(invocation: &Invocation, timed: &dyn Fn(Phase, Duration), thorough: bool) -> Result<Config, Failed> {
-    let (reading, read_at) = (Reading::new(), SystemTime::now());
+/// The same, from files that are there already.
+///
+/// # Errors
+/// All problems at once.
+pub fn load_from(invocation: &Invocation, reading: Reading) -> Result<Config, Failed> {
+    run(invocation, reading, &|_, _| {}, true)
+}
+
+fn run(
+    invocation: &Invocation,
+    reading: Reading,
+    timed: &dyn Fn(Phase, Duration),
+    thorough: bool,
+) -> Result<Config, Failed> {
+    let read_at = SystemTime::now();
     match build(invocation, &reading, timed, thorough) {
         Ok(parts) => {
-            let Parts { conf, settings, apis, paste_file, warnings, texts } = parts;
-            Ok(Config { reading, conf, settings, apis, paste_file, warnings, read_at, texts })
+            let Parts { conf, settings, apis, paste_file, warnings, documents } = parts;
+            Ok(Config { reading, conf, settings, apis, paste_file, warnings, read_at, documents })
         }
         Err(Broken { diagnostics, settings }) => Err(Failed {
             diagnostics,
@@ -137,7 +153,7 @@ struct Parts {
     apis: Vec<ApiConfig>,
     paste_file: PathBuf,
     warnings: Vec<Diagnostic>,
-    texts: Vec<Text>,
+    documents: Vec<Arc<Document>>,
 }
 
 fn build(
@@ -185,9 +201,7 @@ fn build(
     if found.iter().any(Diagnostic::is_error) {
         return Err(Broken { diagnostics: found, settings: Some(settings).filter(|_| usable) });
     }
-    let mut texts = conf.texts();
-    texts.extend(loader.texts());
-    Ok(Parts { conf, settings, apis, paste_file, warnings: found, texts })
+    Ok(Parts { conf, settings, apis, paste_file, warnings: found, documents: loader.documents() })
 }
 
 /// nova.conf, and the release whose defaults hold. The release decides how nova.conf is read, and nova.conf may name

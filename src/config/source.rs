@@ -3,7 +3,8 @@
 //! Must not know what the files mean.
 
 use std::cell::RefCell;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,18 +22,45 @@ pub struct Source {
     pub digest: [u8; 32],
 }
 
+impl Source {
+    fn new(path: PathBuf, bytes: Vec<u8>) -> Self {
+        let digest = Sha256::digest(&bytes).into();
+        Self { path, bytes, digest }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
+    }
+    Ok(bytes)
+}
+
 /// What one load has read and looked for. A second request for the same path gets the same answer,
 /// whatever has happened on the disk meanwhile.
 #[derive(Debug, Default)]
 pub struct Reading {
     files: RefCell<IndexMap<PathBuf, Result<Arc<Source>, (io::ErrorKind, String)>>>,
     dirs: RefCell<IndexMap<PathBuf, Result<Vec<PathBuf>, (io::ErrorKind, String)>>>,
+    /// There is nothing but what was put in.
+    closed: bool,
 }
+
+/// A configuration file is smaller than this; a device may be without end.
+const LARGEST: u64 = 64 << 20;
 
 impl Reading {
     /// A view that has seen nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A view of these files and nothing else: the disk is not looked at.
+    pub fn of(files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) -> Self {
+        let file = |(path, bytes): (PathBuf, Vec<u8>)| (path.clone(), Ok(Arc::new(Source::new(path, bytes))));
+        Self { files: RefCell::new(files.into_iter().map(file).collect()), closed: true, ..Self::default() }
     }
 
     /// The file's bytes.
@@ -41,12 +69,12 @@ impl Reading {
     /// The error of the first attempt to open or read it in this load.
     pub fn file(&self, path: &Path) -> io::Result<Arc<Source>> {
         if !self.files.borrow().contains_key(path) {
-            let read = std::fs::read(path)
-                .map(|bytes| {
-                    let digest = Sha256::digest(&bytes).into();
-                    Arc::new(Source { path: path.to_owned(), bytes, digest })
-                })
-                .map_err(|e| (e.kind(), e.to_string()));
+            let read = match self.closed {
+                true => Err(io::ErrorKind::NotFound.into()),
+                false => read(path),
+            };
+            let read =
+                read.map(|bytes| Arc::new(Source::new(path.to_owned(), bytes))).map_err(|e| (e.kind(), e.to_string()));
             self.files.borrow_mut().insert(path.to_owned(), read);
         }
         match self.files.borrow().get(path) {
@@ -67,7 +95,11 @@ impl Reading {
     /// The error of the first attempt to list it in this load.
     pub fn dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         if !self.dirs.borrow().contains_key(path) {
-            let list = std::fs::read_dir(path)
+            let entries = match self.closed {
+                true => Err(io::ErrorKind::NotFound.into()),
+                false => std::fs::read_dir(path),
+            };
+            let list = entries
                 .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>())
                 .map(|mut paths| {
                     paths.sort();

@@ -11,7 +11,7 @@ use super::choose::{Found, Layer, Origin, Wanted};
 use super::files::{self, Environment, Plan, Step};
 use super::parser::{self, normalize};
 use super::read::{Fault, Trail};
-use super::{Arguments, FromValue, Library, Value, arguments};
+use super::{Arguments, FromValue, Library, Value, arguments, convert};
 use crate::config::options::{Kind, Opt, Table};
 use crate::config::{ConfSource, Reading, Setting, Text, Via};
 use crate::message::{Diagnostic, Place};
@@ -107,13 +107,16 @@ impl Conf {
         let fault = |opt: &&'static Opt| {
             // The environment has no say in it.
             let found = self.wanted(opt.group, opt.name).choose(&self.layers, self.library, |_| None)?;
-            let fault = self.substituted_then_converted(opt.group, opt.name, &found, &mut Trail::default()).err()?;
-            let value = fault.is_value_error();
-            let mut found = self.diagnostic(opt.group, opt.name, fault);
-            if value {
-                found = found.original("SystemExit", "1");
-            }
-            Some(found)
+            let problem = |text: &String| match self.substituted(text, opt.group, &mut Trail::default()) {
+                Err(fault) => Some(self.diagnostic(opt.group, opt.name, fault)),
+                Ok(text) => {
+                    let invalid = convert(opt.kind, &text, self.library).err()?;
+                    let text = format!("{}: {}", shown(opt.group, opt.name), invalid.fact);
+                    let help = format!("it is:{}", opt.help);
+                    Some(Diagnostic::error(found.origin.place().cloned(), text).help(help).original("SystemExit", "1"))
+                }
+            };
+            found.texts.iter().find_map(problem)
         };
         options.iter().filter_map(fault).collect()
     }

@@ -102,7 +102,7 @@ impl Conf {
         (self.table.find)(group, name).map_or(Kind::Text, |opt| opt.kind(self.release().unwrap_or(Release::NEWEST)))
     }
 
-    pub(super) fn substituted_then_converted(
+    fn substituted_then_converted(
         &self,
         group: &str,
         name: &str,
@@ -166,7 +166,7 @@ impl Conf {
         Fault { class: value_error_class(found), text, ..fault }
     }
 
-    fn substituted(&self, text: &str, group: &str, trail: &mut Trail) -> Result<String, Fault> {
+    pub(super) fn substituted(&self, text: &str, group: &str, trail: &mut Trail) -> Result<String, Fault> {
         substitute(text, self.library, |name| {
             let value = match self.library {
                 Library::Old => self.named_formerly(name, trail)?,
