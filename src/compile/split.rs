@@ -6,6 +6,8 @@
 //! only where nothing above it went to the worker.
 //! Must not know listeners or workers.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -97,6 +99,7 @@ pub fn split(tree: &composite::Tree, settings: &Settings, conf: &Conf, found: &m
         conf,
         found,
         mounts: Vec::new(),
+        alike: HashMap::new(),
         factories: Vec::new(),
         filter_names: Vec::new(),
         built: IndexMap::new(),
@@ -112,6 +115,8 @@ struct Cutter<'a> {
     conf: &'a Conf,
     found: &'a mut Vec<Diagnostic>,
     mounts: Vec<Mount>,
+    /// Their numbers by a hash of their sections' places.
+    alike: HashMap<u64, Vec<usize>>,
     factories: Vec<String>,
     filter_names: Vec<&'static str>,
     /// Problems of a section that several pipelines use are told once.
@@ -228,7 +233,13 @@ impl Cutter<'_> {
         let mount = Mount {
             contexts: contexts.iter().enumerate().map(|(n, context)| mount_context(context, n == last)).collect(),
         };
-        let index = self.mounts.iter().position(|known| *known == mount).unwrap_or_else(|| {
+        // Equal mounts have equal places; a file may have many, so that they are not compared one by one.
+        let mut places = DefaultHasher::new();
+        mount.contexts.iter().for_each(|context| (&context.section, &context.file, context.line).hash(&mut places));
+        let alike = self.alike.entry(places.finish()).or_default();
+        let known = alike.iter().copied().find(|index| self.mounts.get(*index) == Some(&mount));
+        let index = known.unwrap_or_else(|| {
+            alike.push(self.mounts.len());
             self.mounts.push(mount);
             self.mounts.len() - 1
         });

@@ -96,8 +96,8 @@ pub(super) fn plan(reading: &Reading, arguments: &Arguments, env: &Environment, 
     if library == Library::New && !arguments.items.iter().any(|item| matches!(item, Argument::Dir(_))) {
         for name in ["nova".to_owned(), arguments.program.clone()] {
             let dirs = env.search().into_iter().map(|dir| dir.join(format!("{name}.conf.d")));
-            if let Some(files) = dirs.into_iter().find_map(|dir| reading.dir(&dir).ok()) {
-                plan.all_of(files);
+            if let Some((files, dir)) = dirs.into_iter().find_map(|dir| Some((reading.dir(&dir).ok()?, dir))) {
+                plan.all_of(&dir, &files);
             }
         }
     }
@@ -140,7 +140,7 @@ impl Plan {
             _ => dir.to_owned(),
         };
         match reading.dir(&env.cwd.join(&dir)) {
-            Ok(files) => self.all_of(files),
+            Ok(files) => self.all_of(&dir, &files),
             Err(_) if library == Library::Old || reading.exists(&env.cwd.join(&dir)) => {}
             Err(error) => {
                 let text = format!("Failed to read config file directory: {}", dir.display());
@@ -152,12 +152,11 @@ impl Plan {
         self.dirs.push(dir);
     }
 
-    /// `*.conf`, as a shell matches it: no hidden files.
-    fn all_of(&mut self, files: Vec<PathBuf>) {
-        let fits = |path: &PathBuf| {
-            path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.ends_with(".conf") && !n.starts_with('.'))
-        };
-        self.steps.extend(files.into_iter().filter(fits).map(Step::File));
+    /// `*.conf`, as a shell matches it: no hidden files. They are named as the directory was.
+    fn all_of(&mut self, dir: &Path, files: &[PathBuf]) {
+        let names = files.iter().filter_map(|path| path.file_name()?.to_str());
+        let fitting = names.filter(|name| name.ends_with(".conf") && !name.starts_with('.'));
+        self.steps.extend(fitting.map(|name| Step::File(dir.join(name))));
     }
 }
 

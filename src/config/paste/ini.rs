@@ -88,8 +88,8 @@ struct Reader<'p> {
     sections: IndexMap<String, Section>,
     defaults: IndexMap<String, Entry>,
     here: Here,
-    /// The key that a continuation line adds to.
-    open: Option<String>,
+    /// The option of this section that a continuation line adds to.
+    open: Option<usize>,
     /// Python 3: how deep the last header or option stood.
     indent: usize,
     /// Lines that are neither header nor option: number and `repr`.
@@ -218,11 +218,9 @@ impl Reader<'_> {
     fn option(&mut self, key: &str, value: &str, at: (u32, u32), column: u32) {
         let pieces = smallvec![Piece { line: at.0, column, start: 0 }];
         let entry = Entry { value: value.to_owned(), key: at, pieces };
+        let n = self.entries().map(|entries| entries.insert_full(key.to_owned(), entry).0);
         // Python takes an empty key for none: nothing continues it.
-        self.open = (!key.is_empty()).then(|| key.to_owned());
-        if let Some(entries) = self.entries() {
-            entries.insert(key.to_owned(), entry);
-        }
+        self.open = n.filter(|_| !key.is_empty());
     }
 
     fn continues(&mut self, text: &str, stripped: &str, line: u32) {
@@ -243,8 +241,8 @@ impl Reader<'_> {
     }
 
     fn open_entry(&mut self) -> Option<&mut Entry> {
-        let key = self.open.clone()?;
-        self.entries()?.get_mut(&key)
+        let n = self.open?;
+        self.entries()?.get_index_mut(n).map(|(_, entry)| entry)
     }
 
     fn finish(mut self) -> Result<Document, Error> {
