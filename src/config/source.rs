@@ -146,3 +146,34 @@ impl Reading {
         sum.finalize().into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_of_given_files_never_looks_at_the_disk() {
+        let reading = Reading::of([("/etc/hostname".into(), b"given".to_vec())]);
+        assert_eq!(reading.file(Path::new("/etc/hostname")).expect("there").bytes, b"given");
+        assert!(reading.file(Path::new("/proc/self/stat")).is_err() && reading.dir(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn what_was_looked_for_is_watched_found_or_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (file, missing) = (directory.path().join("a"), directory.path().join("b"));
+        std::fs::write(&file, "x").expect("written");
+        let reading = Reading::new();
+        assert!(reading.exists(&file) && !reading.exists(&missing));
+        let _ = reading.dir(&directory.path().join("c"));
+        assert_eq!(reading.watched(), [file, missing, directory.path().join("c")]);
+    }
+
+    #[test]
+    fn a_file_without_end_is_no_configuration() {
+        assert_eq!(
+            Reading::new().file(Path::new("/dev/zero")).expect_err("endless").kind(),
+            io::ErrorKind::FileTooLarge
+        );
+    }
+}

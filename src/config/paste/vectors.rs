@@ -180,6 +180,15 @@ fn every_percent_sign_that_python_3_refuses_is_reported_at_its_column() {
 }
 
 #[test]
+fn everything_that_a_parse_stumbles_over_is_told_at_once() {
+    let text = "x = 1\n[app:main]\na = 1\na = 2\nnonsense\n[app:main]\nb = 1\n[filter:f]\nb = 1\nb = 2\n";
+    let lines = |rules| findings(text, rules).iter().map(|found| found.0).collect::<Vec<_>>();
+    assert_eq!(lines(PY3), [1, 4, 6, 10, 5]);
+    assert_eq!(lines(PY2), [1, 5]);
+    assert_eq!(load(text, PY3).unwrap_err().class, "MissingSectionHeaderError");
+}
+
+#[test]
 fn a_circle_is_named_instead_of_followed() {
     let text = "[app:main]\nuse = b\n[app:b]\nuse = main\n";
     let found = findings(text, PY3);
