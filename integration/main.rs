@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod config;
 mod dashboards;
 mod external;
 mod faults;

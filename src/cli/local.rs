@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::terminal::{complain, print};
-use super::{Client, Command, EX_CONFIG, Explain, Format, TreeFormat, diagnostic};
+use super::{Client, Command, EX_CONFIG, Explain, Format, TreeFormat, conf, diagnostic, man, paste};
 use crate::compile::explain::explain;
 use crate::compile::{self, Plan, show};
 use crate::config::oslo::{Arguments, Ask, Environment};
@@ -59,6 +59,9 @@ pub fn main() -> ExitCode {
         Command::Check { format } => check(&invocation, format),
         Command::Tree { format } => tree(&invocation, format),
         Command::Explain(asked) => explained(&invocation, &asked),
+        Command::Paste(asked) => paste::paste(&asked),
+        Command::Conf(asked) => conf::conf(&invocation, &asked),
+        Command::Man => printed(&man::page()),
         Command::Client(command) => client(&invocation, &command),
     }
 }
@@ -80,7 +83,8 @@ fn serve(invocation: Invocation, nova: bool) -> ExitCode {
 }
 
 fn check(invocation: &Invocation, format: Format) -> ExitCode {
-    let (found, fine) = match planned(invocation) {
+    let config = config::load_thoroughly(invocation).map_err(|failed| failed.diagnostics);
+    let (found, fine) = match config.and_then(compile::compile) {
         Ok(plan) => (plan.config.warnings, true),
         Err(found) => (found, false),
     };
@@ -148,7 +152,11 @@ fn step_text(step: &Value) -> String {
     }
     for option in step.get("options").and_then(Value::as_array).into_iter().flatten() {
         let part = |key: &str| option.get(key).and_then(Value::as_str).unwrap_or_default();
-        out += &format!("    {} = {}  ({} {})\n", part("option"), part("value"), part("via"), part("from"));
+        let (group, from) = (part("group"), part("from"));
+        let group = if group.is_empty() { String::new() } else { format!(" [{group}]") };
+        let from = if from.is_empty() { String::new() } else { format!(", {from}") };
+        let unused = if option.get("unused").is_some() { "; no such option" } else { "" };
+        out += &format!("    {} = {}  ({}{group}{from}{unused})\n", part("option"), part("value"), part("via"));
     }
     out
 }
@@ -169,28 +177,28 @@ fn client(invocation: &Invocation, command: &Client) -> ExitCode {
     super::client(command, &instance, settings.pasteway.admin_token_file.as_deref())
 }
 
-fn planned(invocation: &Invocation) -> Result<Plan, Vec<Diagnostic>> {
+pub(super) fn planned(invocation: &Invocation) -> Result<Plan, Vec<Diagnostic>> {
     let config = config::load(invocation, &|_, _| {}).map_err(|failed| failed.diagnostics)?;
     compile::compile(config)
 }
 
-fn rejected(found: &[Diagnostic]) -> ExitCode {
+pub(super) fn rejected(found: &[Diagnostic]) -> ExitCode {
     diagnostic::print(found, &text_of);
     ExitCode::from(EX_CONFIG)
 }
 
-fn text_of(path: &Path) -> Option<String> {
+pub(super) fn text_of(path: &Path) -> Option<String> {
     std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn printed(text: &str) -> ExitCode {
+pub(super) fn printed(text: &str) -> ExitCode {
     match print(text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn usage(text: &str) -> ExitCode {
+pub(super) fn usage(text: &str) -> ExitCode {
     complain(&format!("{text}\n"));
     ExitCode::from(USAGE)
 }

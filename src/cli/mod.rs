@@ -3,9 +3,12 @@
 //! The only module above the daemon.
 
 mod client;
+mod conf;
 pub mod diagnostic;
 mod front;
 mod local;
+mod man;
+mod paste;
 mod render;
 mod report;
 pub mod terminal;
@@ -63,6 +66,12 @@ pub enum Command {
     },
     /// Show which way a request takes, step by step, and where each option on it came from
     Explain(Explain),
+    /// Show what the Paste loader makes of a file, as JSON; an error is shown as the original's exception (exit 78)
+    Paste(Paste),
+    /// Show the options in effect, as JSON; one that cannot be read is shown as the original's exception (exit 78)
+    Conf(Conf),
+    /// Print the manual page, with all options of the configuration
+    Man,
     /// Ask the running front.
     #[command(flatten)]
     Client(Client),
@@ -117,6 +126,75 @@ pub struct Explain {
     pub format: Format,
 }
 
+/// What to load, and as who.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Paste {
+    /// A file, or a URI: config:FILE#NAME, egg:DIST#NAME, call:MODULE:FUNCTION
+    #[arg(value_name = "FILE|URI")]
+    pub target: String,
+    /// The section's name without its prefix [default: main]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What kind of section
+    #[arg(long = "type", value_enum, default_value_t)]
+    pub kind: ObjectKind,
+    /// Whose INI grammar and interpolation hold [default: by the layout of the file]
+    #[arg(long, value_enum)]
+    pub dialect: Option<DialectName>,
+    /// Which generation of PasteDeploy is followed [default: by the layout of the file]
+    #[arg(long, value_enum)]
+    pub library: Option<LibraryName>,
+    /// An entry of the global_conf that is passed in; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    pub global: Vec<(String, String)>,
+    /// Show every section that can be loaded
+    #[arg(long, conflicts_with_all = ["name", "kind", "global"])]
+    pub all: bool,
+}
+
+/// What is looked for in a Paste file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ObjectKind {
+    /// Apps, composites, pipelines, filter-apps
+    #[default]
+    App,
+    /// Filters
+    Filter,
+    /// Servers
+    Server,
+}
+
+/// An INI dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DialectName {
+    /// ConfigParser of Python 2.7
+    Py2,
+    /// configparser of Python 3
+    Py3,
+}
+
+/// A generation of PasteDeploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LibraryName {
+    /// Up to 1.5.2
+    #[value(name = "1")]
+    One,
+    /// 2.0 and newer
+    #[value(name = "2")]
+    Two,
+}
+
+/// Which options to show, and how much of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Conf {
+    /// Show where each value came from too, and the options of all filters
+    #[arg(long)]
+    pub origin: bool,
+    /// Only this one; may be given several times [default: all]
+    #[arg(long = "option", value_name = "GROUP.NAME")]
+    pub options: Vec<String>,
+}
+
 /// For people or for programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -151,6 +229,10 @@ pub fn parse(argv: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
 
 fn path(text: &str) -> Result<String, &'static str> {
     if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a path begins with /") }
+}
+
+fn pair(text: &str) -> Result<(String, String), &'static str> {
+    text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or("write KEY=VALUE")
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -200,6 +282,23 @@ mod tests {
         assert_eq!(explain.headers[0].1, "a:b");
         assert_eq!(parsed("explain ec2 GET services"), Err(ErrorKind::ValueValidation));
         assert_eq!(parsed("explain ec2 GET / -H nocolon"), Err(ErrorKind::ValueValidation));
+    }
+
+    #[test]
+    fn paste_and_conf_take_what_the_reference_says() {
+        let Ok(Command::Paste(paste)) =
+            parsed("paste a.ini --name x --type filter --dialect py2 --library 1 --global a=b=c")
+        else {
+            panic!("another command")
+        };
+        assert_eq!(
+            (paste.kind, paste.dialect, paste.library),
+            (ObjectKind::Filter, Some(DialectName::Py2), Some(LibraryName::One))
+        );
+        assert_eq!(paste.global, [("a".to_owned(), "b=c".to_owned())]);
+        assert_eq!(parsed("paste a.ini --all --name x"), Err(ErrorKind::ArgumentConflict));
+        let conf = Conf { origin: true, options: vec!["DEFAULT.debug".into(), "cors.max_age".into()] };
+        assert_eq!(parsed("conf --origin --option DEFAULT.debug --option cors.max_age"), Ok(Command::Conf(conf)));
     }
 
     #[test]

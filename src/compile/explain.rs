@@ -9,9 +9,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::split::{Step, Tree, factory_of};
-use super::{ApiPlan, show};
+use super::{ApiPlan, origins, show};
 use crate::config::paste;
-use crate::config::{Setting, Via, options};
 use crate::filter::urlmap::{Route, UrlMap};
 use crate::filter::{Body, Context, Flow, Health, RemoteAddr, Request, Scheme};
 use crate::release::Release;
@@ -86,7 +85,7 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
             }
             Tree::Filtered(filter, next) => {
                 let (step, ends) = enter(filter, &mut cx, &mut request);
-                steps.push(described(&filter.context, step));
+                steps.push(described(&filter.context, step, origins::of_step(filter)));
                 if ends {
                     break;
                 }
@@ -94,14 +93,15 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
             }
             Tree::App(app) => {
                 let (step, _) = enter(app, &mut cx, &mut request);
-                steps.push(described(&app.context, step));
+                steps.push(described(&app.context, step, origins::of_step(app)));
                 break;
             }
             Tree::Mount { index, reason, contexts } => {
                 steps.push(json!({ "step": format!("a worker gets it, mount {index}: {}", show::why(reason)) }));
                 for context in contexts {
                     let section = context.section.as_deref().unwrap_or_default();
-                    steps.push(described(context, format!("in the worker: [{section}] {}", factory_of(context))));
+                    let step = format!("in the worker: [{section}] {}", factory_of(context));
+                    steps.push(described(context, step, origins::of_context(context)));
                 }
                 break;
             }
@@ -119,29 +119,8 @@ fn enter(step: &Step, cx: &mut Context, request: &mut Request) -> (String, bool)
     }
 }
 
-fn described(context: &paste::Context, step: String) -> Value {
-    let section = context.section.as_deref().unwrap_or_default();
-    let shown: Vec<_> = context.local_conf.iter().map(|(name, setting)| origin(section, name, setting)).collect();
-    json!({ "step": step, "place": context.place.to_string(), "options": shown })
-}
-
-fn origin(section: &str, name: &str, setting: &Setting) -> Value {
-    let value = if options::is_secret(section, name) { "***" } else { &setting.value };
-    let via = match setting.via {
-        Via::Local => "the section itself",
-        Via::Use => "the section that `use` names",
-        Via::Set => "a `set` line",
-        Via::Get => "a `get` line",
-        Via::Default => "[DEFAULT]",
-        Via::Conf => "nova.conf",
-        Via::BuiltIn => "the built-in default",
-    };
-    json!({
-        "option": name,
-        "value": value,
-        "from": setting.place.as_ref().map(ToString::to_string),
-        "via": via,
-    })
+fn described(context: &paste::Context, step: String, options: Vec<Value>) -> Value {
+    json!({ "step": step, "place": context.place.to_string(), "options": options })
 }
 
 fn names(request: &Request) -> Vec<String> {

@@ -9,10 +9,12 @@
 //! in the daemon.
 
 pub mod explain;
+pub mod origins;
 pub mod show;
 mod split;
 mod tls;
 
+use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -95,7 +97,7 @@ pub fn compile(mut config: Config) -> Result<Plan, Vec<Diagnostic>> {
 
 fn api_plan(api: &ApiConfig, config: &Config, found: &mut Vec<Diagnostic>) -> Option<ApiPlan> {
     let settings = &config.settings;
-    let split = split::split(&api.tree, settings, &config.conf, found);
+    let mut split = split::split(&api.tree, settings, &config.conf, found);
     let tls = match &api.settings.tls {
         None => None,
         Some(files) => match tls::server(files, &config.reading) {
@@ -114,7 +116,7 @@ fn api_plan(api: &ApiConfig, config: &Config, found: &mut Vec<Diagnostic>) -> Op
         }
     };
     Some(ApiPlan {
-        digest: identity(&api.settings, config, &split.mounts),
+        digest: identity(&api.settings, config, &mut split.mounts),
         settings: api.settings.clone(),
         mounts: split.mounts,
         tls,
@@ -172,18 +174,19 @@ fn manifest(settings: &ApiSettings, config: &Config, mounts: Vec<Mount>, generat
 
 /// The identity of an API's worker side: everything that its workers are made from. Where a section stands in its
 /// file is no part of it.
-fn identity(settings: &ApiSettings, config: &Config, mounts: &[Mount]) -> [u8; 32] {
-    let mut mounts = mounts.to_vec();
+fn identity(settings: &ApiSettings, config: &Config, mounts: &mut Vec<Mount>) -> [u8; 32] {
+    let mut lines = Vec::new();
     for context in mounts.iter_mut().flat_map(|mount| &mut mount.contexts) {
-        context.line = 0;
+        lines.push(std::mem::take(&mut context.line));
     }
-    let told = manifest(settings, config, mounts, 0);
-    let mut sum = Sha256::new();
+    // Lent, not copied: a large file has many contexts.
+    let told = manifest(settings, config, std::mem::take(mounts), 0);
+    let mut sum = Sum(Sha256::new());
     // A manifest is strings, numbers and maps with string keys: it always has a JSON form.
-    sum.update(serde_json::to_vec(&told).unwrap_or_default());
+    let _ = serde_json::to_writer(BufWriter::new(&mut sum), &told);
     // Options that a pool is made with for its life.
     let made_with = &config.settings.pasteway;
-    sum.update(format!(
+    sum.0.update(format!(
         "{:?} {} {:?} {:?} {:?}",
         settings.kind,
         settings.worker_threads,
@@ -191,7 +194,24 @@ fn identity(settings: &ApiSettings, config: &Config, mounts: &[Mount]) -> [u8; 3
         made_with.worker_stop_timeout,
         made_with.worker_ready_request,
     ));
-    sum.finalize().into()
+    *mounts = told.mounts;
+    let contexts = mounts.iter_mut().flat_map(|mount| &mut mount.contexts);
+    contexts.zip(lines).for_each(|(context, line)| context.line = line);
+    sum.0.finalize().into()
+}
+
+/// Takes the sum of what is written.
+struct Sum(Sha256);
+
+impl Write for Sum {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How the API's workers are spoken to, by their kind.

@@ -6,6 +6,8 @@
 //! only where nothing above it went to the worker.
 //! Must not know listeners or workers.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -16,7 +18,7 @@ use crate::config::oslo::Conf;
 use crate::config::paste::Context;
 use crate::config::settings::Settings;
 use crate::filter::urlmap::UrlMap;
-use crate::filter::{Build, Factory, Filter, Makes, Side, registry};
+use crate::filter::{Build, Factory, Filter, Makes, Side, Taken, registry};
 use crate::message::Diagnostic;
 use crate::proxy::snapshot::{FilterNode, Node};
 use crate::release::Release;
@@ -61,6 +63,8 @@ pub struct Step {
     pub filter: Arc<dyn Filter>,
     /// Counts the steps of an API.
     pub index: usize,
+    /// Where its options came from.
+    pub taken: Vec<Taken>,
 }
 
 /// Why the native part of a pipeline ends.
@@ -95,11 +99,13 @@ pub fn split(tree: &composite::Tree, settings: &Settings, conf: &Conf, found: &m
         conf,
         found,
         mounts: Vec::new(),
+        alike: HashMap::new(),
         factories: Vec::new(),
         filter_names: Vec::new(),
         built: IndexMap::new(),
+        both: Vec::new(),
     };
-    let tree = cutter.front(tree, &[]);
+    let tree = cutter.front(tree);
     let Cutter { mounts, factories, filter_names, .. } = cutter;
     Split { tree, mounts, factories, filter_names }
 }
@@ -109,15 +115,41 @@ struct Cutter<'a> {
     conf: &'a Conf,
     found: &'a mut Vec<Diagnostic>,
     mounts: Vec<Mount>,
+    /// Their numbers by a hash of their sections' places.
+    alike: HashMap<u64, Vec<usize>>,
     factories: Vec<String>,
     filter_names: Vec<&'static str>,
     /// Problems of a section that several pipelines use are told once.
     built: IndexMap<(Option<String>, u32), ()>,
+    /// The filters of both sides above the part that is being cut: the worker gets them too.
+    both: Vec<Arc<Context>>,
 }
 
 impl Cutter<'_> {
-    /// A part of the tree whose surroundings all run in the front; `both` are those that the worker gets too.
-    fn front(&mut self, tree: &composite::Tree, both: &[Arc<Context>]) -> Tree {
+    /// A part of the tree whose surroundings all run in the front. A pipeline is followed without recursion, for it
+    /// may be long.
+    fn front(&mut self, tree: &composite::Tree) -> Tree {
+        let (above, mut steps, mut rest) = (self.both.len(), Vec::new(), tree);
+        let end = loop {
+            let composite::Tree::Filtered { filter, next } = rest else { break self.end(rest) };
+            match self.native(filter, Makes::Filter).and_then(|factory| self.step(filter, factory)) {
+                Ok(step) => {
+                    let native_alone = self.settings.pasteway.native_filters.contains(&factory_of(filter));
+                    if step.factory.side == Side::Both && !native_alone {
+                        self.both.push(Arc::clone(filter));
+                    }
+                    steps.push(step);
+                    rest = next;
+                }
+                Err(reason) => break self.worker(rest, reason),
+            }
+        };
+        self.both.truncate(above);
+        steps.into_iter().rev().fold(end, |next, step| Tree::Filtered(step, Box::new(next)))
+    }
+
+    /// What stands at the end of a pipeline.
+    fn end(&mut self, tree: &composite::Tree) -> Tree {
         match tree {
             composite::Tree::Map { kind, context, entries, not_found } => {
                 let mut parsed = Vec::new();
@@ -128,33 +160,18 @@ impl Cutter<'_> {
                     }
                 }
                 composite::order(&mut parsed);
-                let entries = parsed.into_iter().map(|(key, target)| (key, self.front(target, both))).collect();
-                let not_found = not_found.as_ref().map(|target| Box::new(self.front(target, both)));
+                let entries = parsed.into_iter().map(|(key, target)| (key, self.front(target))).collect();
+                let not_found = not_found.as_ref().map(|target| Box::new(self.front(target)));
                 Tree::Map { context: Arc::clone(context), kind: *kind, entries, not_found }
             }
-            composite::Tree::Filtered { filter, next } => match self.native(filter, Makes::Filter) {
-                Ok(factory) => {
-                    let step = match self.step(filter, factory) {
-                        Ok(step) => step,
-                        Err(reason) => return self.worker(tree, both, reason),
-                    };
-                    let mut both = both.to_vec();
-                    let native_alone = self.settings.pasteway.native_filters.contains(&factory_of(filter));
-                    if factory.side == Side::Both && !native_alone {
-                        both.push(Arc::clone(filter));
-                    }
-                    let next = self.front(next, &both);
-                    Tree::Filtered(step, Box::new(next))
-                }
-                Err(reason) => self.worker(tree, both, reason),
-            },
+            composite::Tree::Filtered { .. } => self.front(tree),
             composite::Tree::App(context) => match self.native(context, Makes::App) {
                 Ok(factory) => match self.step(context, factory) {
                     Ok(step) => Tree::App(step),
-                    Err(reason) => self.worker(tree, both, reason),
+                    Err(reason) => self.worker(tree, reason),
                 },
-                Err(Reason::Forced(factory)) => self.worker(tree, both, Reason::Forced(factory)),
-                Err(_) => self.worker(tree, both, Reason::App),
+                Err(Reason::Forced(factory)) => self.worker(tree, Reason::Forced(factory)),
+                Err(_) => self.worker(tree, Reason::App),
             },
         }
     }
@@ -189,6 +206,7 @@ impl Cutter<'_> {
         );
         let filter = (factory.build)(&mut build);
         let left = build.left.take();
+        let taken = build.taken();
         let problems = build.finish(factory.options);
         if self.built.insert((context.section.clone(), context.place.line), ()).is_none() {
             self.found.extend(problems);
@@ -202,7 +220,7 @@ impl Cutter<'_> {
             Reason::Left(why)
         })?;
         self.filter_names.push(factory.name);
-        Ok(Step { context: Arc::clone(context), factory, filter: Arc::from(filter), index })
+        Ok(Step { context: Arc::clone(context), factory, filter: Arc::from(filter), index, taken })
     }
 
     fn refuse(&mut self, context: &Context, why: &str) {
@@ -211,8 +229,8 @@ impl Cutter<'_> {
     }
 
     /// This part of the tree is the worker's.
-    fn worker(&mut self, tree: &composite::Tree, both: &[Arc<Context>], reason: Reason) -> Tree {
-        let mut contexts = both.to_vec();
+    fn worker(&mut self, tree: &composite::Tree, reason: Reason) -> Tree {
+        let mut contexts = self.both.clone();
         let mut rest = tree;
         loop {
             match rest {
@@ -231,7 +249,13 @@ impl Cutter<'_> {
         let mount = Mount {
             contexts: contexts.iter().enumerate().map(|(n, context)| mount_context(context, n == last)).collect(),
         };
-        let index = self.mounts.iter().position(|known| *known == mount).unwrap_or_else(|| {
+        // Equal mounts have equal places; a file may have many, so that they are not compared one by one.
+        let mut places = DefaultHasher::new();
+        mount.contexts.iter().for_each(|context| (&context.section, &context.file, context.line).hash(&mut places));
+        let alike = self.alike.entry(places.finish()).or_default();
+        let known = alike.iter().copied().find(|index| self.mounts.get(*index) == Some(&mount));
+        let index = known.unwrap_or_else(|| {
+            alike.push(self.mounts.len());
             self.mounts.push(mount);
             self.mounts.len() - 1
         });

@@ -8,14 +8,16 @@
 //! All problems of all files are told at once. Must not know what any filter or worker does with it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::composite::{self, Choice, Tree};
 use super::layout;
+use super::options::Table;
 use super::oslo::{self, Arguments, Conf, Environment};
-use super::paste::{Dialect, Kind, Library, Loader, Rules};
+use super::paste::{Dialect, Document, Kind, Library, Loader, Rules, file_uri};
 use super::settings::{self, ApiSettings, PasteLibrary, Settings};
-use super::{Reading, Text};
+use super::{Reading, Text, unreached};
 use crate::message::Diagnostic;
 use crate::release::Release;
 
@@ -46,7 +48,7 @@ pub struct Config {
     pub warnings: Vec<Diagnostic>,
     /// When the reading began.
     pub read_at: SystemTime,
-    texts: Vec<Text>,
+    documents: Vec<Arc<Document>>,
 }
 
 /// One API of a [`Config`].
@@ -87,8 +89,10 @@ impl Config {
     }
 
     /// Every text of the files, for comparing two configurations.
-    pub fn texts(&self) -> &[Text] {
-        &self.texts
+    pub fn texts(&self) -> Vec<Text> {
+        let mut texts = self.conf.texts();
+        texts.extend(self.documents.iter().flat_map(|document| document.texts()));
+        texts
     }
 }
 
@@ -97,11 +101,36 @@ impl Config {
 /// # Errors
 /// All problems at once.
 pub fn load(invocation: &Invocation, timed: &dyn Fn(Phase, Duration)) -> Result<Config, Failed> {
-    let (reading, read_at) = (Reading::new(), SystemTime::now());
-    match build(invocation, &reading, timed) {
+    run(invocation, Reading::new(), timed, false)
+}
+
+/// The same, and warns of what is wrong in the parts of the paste file that nothing leads to.
+///
+/// # Errors
+/// All problems at once.
+pub fn load_thoroughly(invocation: &Invocation) -> Result<Config, Failed> {
+    load_from(invocation, Reading::new())
+}
+
+/// The same, from files that are there already.
+///
+/// # Errors
+/// All problems at once.
+pub fn load_from(invocation: &Invocation, reading: Reading) -> Result<Config, Failed> {
+    run(invocation, reading, &|_, _| {}, true)
+}
+
+fn run(
+    invocation: &Invocation,
+    reading: Reading,
+    timed: &dyn Fn(Phase, Duration),
+    thorough: bool,
+) -> Result<Config, Failed> {
+    let read_at = SystemTime::now();
+    match build(invocation, &reading, timed, thorough) {
         Ok(parts) => {
-            let Parts { conf, settings, apis, paste_file, warnings, texts } = parts;
-            Ok(Config { reading, conf, settings, apis, paste_file, warnings, read_at, texts })
+            let Parts { conf, settings, apis, paste_file, warnings, documents } = parts;
+            Ok(Config { reading, conf, settings, apis, paste_file, warnings, read_at, documents })
         }
         Err(Broken { diagnostics, settings }) => Err(Failed {
             diagnostics,
@@ -118,84 +147,89 @@ struct Broken {
     settings: Option<Settings>,
 }
 
-impl From<Vec<Diagnostic>> for Broken {
-    fn from(diagnostics: Vec<Diagnostic>) -> Self {
-        Self { diagnostics, settings: None }
-    }
-}
-
 struct Parts {
     conf: Conf,
     settings: Settings,
     apis: Vec<ApiConfig>,
     paste_file: PathBuf,
     warnings: Vec<Diagnostic>,
-    texts: Vec<Text>,
+    documents: Vec<Arc<Document>>,
 }
 
-fn build(invocation: &Invocation, reading: &Reading, timed: &dyn Fn(Phase, Duration)) -> Result<Parts, Broken> {
+fn build(
+    invocation: &Invocation,
+    reading: &Reading,
+    timed: &dyn Fn(Phase, Duration),
+    thorough: bool,
+) -> Result<Parts, Broken> {
     let begun = Instant::now();
-    let (conf, release) = conf(invocation, reading)?;
+    let (conf, release, mut found) = read_conf(invocation, reading);
     let paste_file = conf.paste_file(reading, release);
     timed(Phase::Read, begun.elapsed());
 
     let begun = Instant::now();
-    let (settings, mut found) = settings::settings(&conf, release, invocation.cpus);
-    let (Some(settings), Ok(paste_file)) = (settings, &paste_file) else {
-        let settings = settings::settings(&conf, release, invocation.cpus).0;
-        found.extend(paste_file.err());
-        return Err(Broken { diagnostics: found, settings });
-    };
-    read_named_files(&settings, reading);
-    let loader = Loader::new(reading, rules(&settings));
-    let choice =
-        Choice { auth_strategy: settings.auth_strategy.clone(), api_rate_limit: settings.api_rate_limit, release };
-    let mut apis = Vec::new();
-    for api in &settings.apis {
-        match tree(&loader, paste_file, api, &choice, &mut found) {
-            Some(tree) => apis.push(ApiConfig { settings: api.clone(), tree }),
-            // From Mitaka on a name that cannot be loaded is a warning, as long as others can.
-            None => continue,
+    let whole = found.is_empty();
+    let (settings, said) = settings::draft(&conf, release, invocation.cpus);
+    let usable = whole && !said.iter().any(Diagnostic::is_error);
+    // Of files that could not be read to their end, what is missing from them is no finding.
+    for one in said {
+        let told = found.iter().any(|other| other.place == one.place && other.message == one.message);
+        if !told && (whole || one.place.as_ref().is_some_and(|place| place.line > 0)) {
+            found.push(one);
         }
     }
+    read_named_files(&settings, reading);
+    let loader = Loader::new(reading, rules(&settings));
+    let mut apis = Vec::new();
+    let paste_file = match paste_file {
+        Ok(path) => {
+            apis = trees(&loader, &path, &settings, thorough, &mut found);
+            path
+        }
+        Err(problem) => {
+            found.extend(Some(problem).filter(|_| whole));
+            PathBuf::new()
+        }
+    };
     timed(Phase::Resolve, begun.elapsed());
-    if found.iter().any(Diagnostic::is_error) {
-        return Err(Broken { diagnostics: found, settings: Some(settings) });
-    }
-    if apis.is_empty() {
+    if apis.is_empty() && !found.iter().any(Diagnostic::is_error) {
         found.push(
             Diagnostic::error(conf.place("DEFAULT", "enabled_apis"), "no API is left to be served")
                 .help("No APIs were started. Check the enabled_apis config option."),
         );
-        return Err(Broken { diagnostics: found, settings: Some(settings) });
     }
-    let mut texts = conf.texts();
-    texts.extend(loader.texts());
-    Ok(Parts { conf, settings, apis, paste_file: paste_file.clone(), warnings: found, texts })
+    if found.iter().any(Diagnostic::is_error) {
+        return Err(Broken { diagnostics: found, settings: Some(settings).filter(|_| usable) });
+    }
+    Ok(Parts { conf, settings, apis, paste_file, warnings: found, documents: loader.documents() })
 }
 
 /// nova.conf, and the release whose defaults hold. The release decides how nova.conf is read, and nova.conf may name
-/// the release, or the paste file whose layout tells it.
-fn conf(invocation: &Invocation, reading: &Reading) -> Result<(Conf, Release), Vec<Diagnostic>> {
-    let load = |library| Conf::load(reading, &invocation.arguments, &invocation.environment, library);
-    let conf = load(oslo::Library::New)?;
-    let release = release(&conf, reading)?;
+/// the release, or the paste file whose layout tells it. With problems, as much of both as can be told.
+pub fn read_conf(invocation: &Invocation, reading: &Reading) -> (Conf, Release, Vec<Diagnostic>) {
+    let load = |library| Conf::read_all(Table::OWN, reading, &invocation.arguments, &invocation.environment, library);
+    let (mut conf, mut found) = load(oslo::Library::New);
+    let (release, unknown) = match settings::wanted_release(&conf) {
+        Ok(Some(stated)) => (stated, None),
+        Ok(None) => (by_layout(&conf, reading), None),
+        Err(problem) => (Release::NEWEST, Some(problem)),
+    };
     let library = oslo::Library::of(release);
-    let conf = if library == conf.library() { conf } else { load(library)? };
+    if library != conf.library() {
+        (conf, found) = load(library);
+    }
+    found.extend(unknown);
     conf.set_release(release);
-    Ok((conf, release))
+    (conf, release, found)
 }
 
-fn release(conf: &Conf, reading: &Reading) -> Result<Release, Vec<Diagnostic>> {
-    if let Some(stated) = settings::wanted_release(conf).map_err(|problem| vec![problem])? {
-        return Ok(stated);
-    }
+fn by_layout(conf: &Conf, reading: &Reading) -> Release {
     let layout = conf.paste_file(reading, Release::NEWEST).ok().and_then(|path| {
         let loader = Loader::new(reading, Rules { dialect: Dialect::Py2, library: Library::One });
         let document = loader.document(&path).ok()?;
         layout::release_from_layout(&document)
     });
-    Ok(layout.unwrap_or(Release::NEWEST))
+    layout.unwrap_or(Release::NEWEST)
 }
 
 fn rules(settings: &Settings) -> Rules {
@@ -221,23 +255,41 @@ fn read_named_files(settings: &Settings, reading: &Reading) {
     }
 }
 
-fn tree(
+/// What each API's section stands for; those that could be loaded.
+fn trees(
     loader: &Loader<'_>,
     paste_file: &Path,
-    api: &ApiSettings,
-    choice: &Choice,
+    settings: &Settings,
+    thorough: bool,
     found: &mut Vec<Diagnostic>,
-) -> Option<Tree> {
-    let uri = format!("config:{}", paste_file.display());
-    match loader.load(Kind::App, &uri, Some(api.name.as_str()), None, None) {
-        Ok(context) => {
-            let (tree, problems) = composite::expand(loader, context, choice);
-            found.extend(problems);
-            tree
+) -> Vec<ApiConfig> {
+    let choice = Choice {
+        auth_strategy: settings.auth_strategy.clone(),
+        api_rate_limit: settings.api_rate_limit,
+        release: settings.release,
+    };
+    let uri = file_uri(paste_file);
+    let mut apis = Vec::new();
+    for api in &settings.apis {
+        let mut problems = Vec::new();
+        match loader.load(Kind::App, &uri, Some(api.name.as_str()), None, None) {
+            Ok(context) => {
+                let (tree, said) = composite::expand(loader, context, &choice);
+                problems = said;
+                apis.extend(tree.map(|tree| ApiConfig { settings: api.clone(), tree }));
+            }
+            Err(error) => problems.extend(error.into_diagnostics()),
         }
-        Err(error) => {
-            found.push(*error.diagnostic);
-            None
+        // What two APIs share is told once.
+        for problem in problems {
+            if !found.contains(&problem) {
+                found.push(problem);
+            }
         }
     }
+    if thorough {
+        let more = unreached::warnings(loader, paste_file, &choice, found);
+        found.extend(more);
+    }
+    apis
 }

@@ -13,8 +13,9 @@ pub mod paste;
 mod setting;
 pub mod settings;
 mod source;
+mod unreached;
 pub mod watch;
 
-pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load};
+pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load, load_from, load_thoroughly, read_conf};
 pub use setting::{ConfSource, Setting, Text, Via};
 pub use source::{Reading, Source};

@@ -12,9 +12,6 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
-/// No configuration is larger; `/dev/zero` is.
-const MAX_SIZE: u64 = 64 * 1024 * 1024;
-
 /// A file as it was read.
 #[derive(Debug)]
 pub struct Source {
@@ -26,21 +23,51 @@ pub struct Source {
     pub digest: [u8; 32],
 }
 
+impl Source {
+    fn new(path: PathBuf, bytes: Vec<u8>) -> Self {
+        let digest = Sha256::digest(&bytes).into();
+        Self { path, bytes, digest }
+    }
+}
+
+/// All of a file. Nobody waits for the writer of a FIFO, and no device fills the memory.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
+    }
+    Ok(bytes)
+}
+
 /// What one load has read and looked for. A second request for the same path gets the same answer,
 /// whatever has happened on the disk meanwhile.
 #[derive(Debug, Default)]
 pub struct Reading {
     files: RefCell<Seen<Arc<Source>>>,
     dirs: RefCell<Seen<Vec<PathBuf>>>,
+    /// There is nothing but what was put in.
+    closed: bool,
 }
 
 /// What each path gave at the first look, in the order of the looks.
 type Seen<T> = IndexMap<PathBuf, Result<T, (io::ErrorKind, String)>>;
 
+/// A configuration file is smaller than this; a device may be without end.
+const LARGEST: u64 = 64 << 20;
+
 impl Reading {
     /// A view that has seen nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A view of these files and nothing else: the disk is not looked at.
+    pub fn of(files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) -> Self {
+        let file = |(path, bytes): (PathBuf, Vec<u8>)| (path.clone(), Ok(Arc::new(Source::new(path, bytes))));
+        Self { files: RefCell::new(files.into_iter().map(file).collect()), closed: true, ..Self::default() }
     }
 
     /// The file's bytes.
@@ -49,12 +76,12 @@ impl Reading {
     /// The error of the first attempt to open or read it in this load.
     pub fn file(&self, path: &Path) -> io::Result<Arc<Source>> {
         if !self.files.borrow().contains_key(path) {
-            let read = read(path)
-                .map(|bytes| {
-                    let digest = Sha256::digest(&bytes).into();
-                    Arc::new(Source { path: path.to_owned(), bytes, digest })
-                })
-                .map_err(|e| (e.kind(), e.to_string()));
+            let read = match self.closed {
+                true => Err(io::ErrorKind::NotFound.into()),
+                false => read(path),
+            };
+            let read =
+                read.map(|bytes| Arc::new(Source::new(path.to_owned(), bytes))).map_err(|e| (e.kind(), e.to_string()));
             self.files.borrow_mut().insert(path.to_owned(), read);
         }
         match self.files.borrow().get(path) {
@@ -75,7 +102,11 @@ impl Reading {
     /// The error of the first attempt to list it in this load.
     pub fn dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         if !self.dirs.borrow().contains_key(path) {
-            let list = std::fs::read_dir(path)
+            let entries = match self.closed {
+                true => Err(io::ErrorKind::NotFound.into()),
+                false => std::fs::read_dir(path),
+            };
+            let list = entries
                 .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>())
                 .map(|mut paths| {
                     paths.sort();
@@ -123,31 +154,41 @@ impl Reading {
     }
 }
 
-/// All of a file. Nobody waits for the writer of a FIFO, and no device fills the memory.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {MAX_SIZE} bytes")));
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_fifo_without_a_writer_and_an_endless_device_are_not_waited_for() {
+    fn a_view_of_given_files_never_looks_at_the_disk() {
+        let reading = Reading::of([("/etc/hostname".into(), b"given".to_vec())]);
+        assert_eq!(reading.file(Path::new("/etc/hostname")).expect("there").bytes, b"given");
+        assert!(reading.file(Path::new("/proc/self/stat")).is_err() && reading.dir(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn what_was_looked_for_is_watched_found_or_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (file, missing) = (directory.path().join("a"), directory.path().join("b"));
+        std::fs::write(&file, "x").expect("written");
+        let reading = Reading::new();
+        assert!(reading.exists(&file) && !reading.exists(&missing));
+        let _ = reading.dir(&directory.path().join("c"));
+        assert_eq!(reading.watched(), [file, missing, directory.path().join("c")]);
+    }
+
+    #[test]
+    fn a_fifo_without_a_writer_is_not_waited_for() {
         let directory = tempfile::tempdir().expect("a directory");
         let fifo = directory.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("made");
-        let reading = Reading::new();
-        assert!(reading.file(&fifo).expect("empty").bytes.is_empty());
-        assert!(reading.file(Path::new("/dev/null")).expect("empty").bytes.is_empty());
-        let endless = reading.file(Path::new("/dev/zero")).map(drop);
-        assert_eq!(endless.map_err(|error| error.kind()), Err(io::ErrorKind::FileTooLarge));
+        assert!(Reading::new().file(&fifo).expect("empty").bytes.is_empty());
+    }
+
+    #[test]
+    fn a_file_without_end_is_no_configuration() {
+        assert_eq!(
+            Reading::new().file(Path::new("/dev/zero")).expect_err("endless").kind(),
+            io::ErrorKind::FileTooLarge
+        );
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Must not know any particular filter.
 
+use std::cell::RefCell;
+
 use indexmap::IndexMap;
 
 use crate::config::{ConfSource, Setting};
@@ -21,6 +23,17 @@ pub struct OptionSpec {
     pub help: &'static str,
 }
 
+/// An option that a filter took, and where from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// As the place has it where it stands: in a section, or in a group of nova.conf.
+    pub name: String,
+    /// That group of nova.conf; `None` for an option of the Paste file.
+    pub group: Option<String>,
+    /// The text that counts, its place and its way.
+    pub setting: Setting,
+}
+
 /// The options of one section on their way into a filter.
 pub struct Build<'a> {
     /// The era whose answers hold.
@@ -32,6 +45,8 @@ pub struct Build<'a> {
     global: &'a IndexMap<String, Setting>,
     local: IndexMap<String, Setting>,
     conf: &'a dyn ConfSource,
+    /// What was taken so far. Builders look at nova.conf through a shared borrow, hence the cell.
+    taken: RefCell<Vec<Taken>>,
     /// What was found wrong so far.
     pub diagnostics: Vec<Diagnostic>,
     /// Why the section is for the worker after all; see [`leave`](Self::leave).
@@ -48,18 +63,44 @@ impl<'a> Build<'a> {
         local: &IndexMap<String, Setting>,
         conf: &'a dyn ConfSource,
     ) -> Self {
-        Self { release, section, place, global, local: local.clone(), conf, diagnostics: Vec::new(), left: None }
+        Self {
+            release,
+            section,
+            place,
+            global,
+            local: local.clone(),
+            conf,
+            taken: RefCell::default(),
+            diagnostics: Vec::new(),
+            left: None,
+        }
     }
 
     /// Takes an option of the section itself.
     pub fn local(&mut self, name: &str) -> Option<Setting> {
-        self.local.shift_remove(name)
+        let setting = self.local.shift_remove(name)?;
+        self.take(None, name, &setting);
+        Some(setting)
+    }
+
+    /// Every option that was taken, in the order of the builder's questions; of an option that may stand in several
+    /// places, the text that counts.
+    pub fn taken(&self) -> Vec<Taken> {
+        self.taken.borrow().clone()
+    }
+
+    fn take(&self, group: Option<&str>, name: &str, setting: &Setting) {
+        let one = Taken { name: name.to_owned(), group: group.map(str::to_owned), setting: setting.clone() };
+        let mut taken = self.taken.borrow_mut();
+        if !taken.contains(&one) {
+            taken.push(one);
+        }
     }
 
     /// Takes an option as oslo.middleware's and keystonemiddleware's filters do: the section's own, else that of the
     /// Paste file's `[DEFAULT]`, else that of `[group]` in nova.conf.
     pub fn local_or_conf(&mut self, group: &str, name: &str) -> Option<Setting> {
-        self.local(name).or_else(|| self.global.get(name).cloned()).or_else(|| self.conf.raw(group, name))
+        self.local(name).or_else(|| self.global(name).cloned()).or_else(|| self.conf(group, name))
     }
 
     /// Takes the three options that tell every oslo.middleware filter where to look for nova.conf.
@@ -87,12 +128,16 @@ impl<'a> Build<'a> {
 
     /// A value of the Paste file's `[DEFAULT]`, as the factory's `global_conf` has it.
     pub fn global(&self, name: &str) -> Option<&Setting> {
-        self.global.get(name)
+        let setting = self.global.get(name)?;
+        self.take(None, name, setting);
+        Some(setting)
     }
 
     /// An option of nova.conf.
     pub fn conf(&self, group: &str, name: &str) -> Option<Setting> {
-        self.conf.raw(group, name)
+        let setting = self.conf.raw(group, name)?;
+        self.take(Some(group), name, &setting);
+        Some(setting)
     }
 
     /// Reports an error at the option's own line.
@@ -149,5 +194,47 @@ impl<'a> Build<'a> {
             return Vec::new();
         }
         text.split(',').map(|item| item.trim().to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Via;
+
+    struct NovaConf;
+
+    impl ConfSource for NovaConf {
+        fn raw(&self, group: &str, name: &str) -> Option<Setting> {
+            let known = (group, name) == ("cors", "max_age");
+            known.then(|| Setting { value: "60".into(), place: Some(Place::file("nova.conf")), via: Via::Conf })
+        }
+    }
+
+    #[test]
+    fn every_option_that_a_filter_took_is_remembered_with_its_way() {
+        let conf = |pairs: &[(&str, Via)]| -> IndexMap<String, Setting> {
+            let setting = |via: &Via| Setting { value: "x".into(), place: None, via: *via };
+            pairs.iter().map(|(name, via)| ((*name).to_owned(), setting(via))).collect()
+        };
+        let (place, global) = (Place::file("api-paste.ini"), conf(&[("debug", Via::Set), ("unread", Via::Default)]));
+        let local = conf(&[("own", Via::Local), ("lent", Via::Use)]);
+        let mut build = Build::new(Release::NEWEST, "filter:f", &place, &global, &local, &NovaConf);
+        assert!(build.local("nothing").is_none());
+        build.local_or_conf("cors", "max_age");
+        build.local_or_conf("cors", "debug");
+        build.local_or_conf("cors", "lent");
+        build.local("own");
+        let taken = build.taken();
+        let seen: Vec<_> = taken.iter().map(|t| (t.name.as_str(), t.group.as_deref(), t.setting.via)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("max_age", Some("cors"), Via::Conf),
+                ("debug", None, Via::Set),
+                ("lent", None, Via::Use),
+                ("own", None, Via::Local),
+            ]
+        );
     }
 }

@@ -39,7 +39,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use body::{Body, BodyError, BodyStream};
-pub use build::{Build, OptionSpec};
+pub use build::{Build, OptionSpec, Taken};
 pub use context::{Context, Health, RemoteAddr, Scheme};
 
 /// A request on its way to a worker.

@@ -130,7 +130,8 @@ impl Peer {
         let silent = now.saturating_duration_since(self.active.get());
         let late_head = self.head_began.get().is_some_and(|began| now.saturating_duration_since(began) > HEAD_TIME);
         if self.request.get().is_none() {
-            if late_head {
+            let silent_in_head = self.head_began.get().is_some() && limits.idle.is_some_and(|limit| silent > limit);
+            if late_head || silent_in_head {
                 self.drop_now();
             } else if limits.idle.is_some_and(|limit| silent > limit) {
                 self.finish();

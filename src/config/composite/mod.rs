@@ -75,6 +75,14 @@ pub fn expand(loader: &Loader<'_>, root: Arc<Context>, choice: &Choice) -> (Opti
     (tree.filter(|_| !failed), expansion.diagnostics)
 }
 
+/// The auth strategies that a section of Nova's has a pipeline for; none for any other section.
+pub fn strategies(context: &Context) -> Vec<String> {
+    match known(context) {
+        Some(Known::Pipeline | Known::PipelineByStrategy) => context.local_conf.keys().cloned().collect(),
+        Some(Known::Urlmap(_)) | None => Vec::new(),
+    }
+}
+
 struct Expansion<'e, 'r> {
     loader: &'e Loader<'r>,
     choice: &'e Choice,

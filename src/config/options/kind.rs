@@ -2,6 +2,8 @@
 //!
 //! Must not know how a text becomes a value.
 
+use std::fmt;
+
 /// The type of an option.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -57,5 +59,26 @@ impl Kind {
 
     pub const fn at_most(min: i64, max: i64) -> Self {
         Self::Int { min: Some(min), max: Some(max) }
+    }
+}
+
+/// As people say it.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("text"),
+            Self::Bool => f.write_str("true or false"),
+            Self::Int { min: None, max: None } => f.write_str("whole number"),
+            Self::Int { min: Some(min), max: None } => write!(f, "whole number, at least {min}"),
+            Self::Int { min: None, max: Some(max) } => write!(f, "whole number, at most {max}"),
+            Self::Int { min: Some(min), max: Some(max) } => write!(f, "whole number, {min} to {max}"),
+            Self::Float => f.write_str("number"),
+            Self::Seconds => f.write_str("seconds"),
+            Self::Choice(words) | Self::AnyCase(words) => write!(f, "one of {}", words.join(", ")),
+            Self::List(Item::Choice(words)) => write!(f, "list of {}", words.join(", ")),
+            Self::List(_) | Self::Bounded => f.write_str("list"),
+            Self::Dict => f.write_str("key:value list"),
+            Self::Multi => f.write_str("text, several times"),
+        }
     }
 }

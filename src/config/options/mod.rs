@@ -151,6 +151,20 @@ pub fn find_any(group: &str, name: &str) -> Option<&'static Opt> {
     find(group, name).or_else(|| all().find(|opt| opt.deprecated.contains(&(group, name))))
 }
 
+/// The options that a load knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// The option of a group and a name of any time.
+    pub find: fn(&str, &str) -> Option<&'static Opt>,
+    /// All of them.
+    pub all: fn() -> Vec<&'static Opt>,
+}
+
+impl Table {
+    /// Those that Pasteway reads.
+    pub const OWN: Self = Self { find: find_any, all: || all().collect() };
+}
+
 /// What a change of an option takes. One that is not in the table is the worker side's.
 pub fn change(group: &str, name: &str) -> Class {
     find_any(group, name).map_or(Class::Rolling, |opt| opt.change)

@@ -6,7 +6,11 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::conf::shown;
+use super::parser::Document;
+use super::{Library, convert};
 use crate::config::options::{self, Kind, Opt};
+use crate::message::Diagnostic;
 
 /// One argument, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,6 +164,24 @@ impl Known {
             }
         }
     }
+}
+
+/// What oslo.config 1.2.1 stops at in each file as it reads it: values of the command line's options that are not of
+/// their type (`_parse_cli_opts_from_config_file`).
+pub(super) fn in_file(document: &Document, options: &[&'static Opt]) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for opt in options.iter().filter(|opt| opt.cli) {
+        let names = std::iter::once((opt.group, opt.name)).chain(opt.deprecated.iter().copied());
+        let all = names.map(|(group, name)| document.all(group, name)).find(|all| !all.is_empty());
+        for assignment in all.into_iter().flatten() {
+            if let Err(invalid) = convert(opt.kind, &assignment.value, Library::Old) {
+                let text = format!("{}: {}", shown(opt.group, opt.name), invalid.fact);
+                let problem = Diagnostic::error(assignment.place.clone(), text).help(format!("it is:{}", opt.help));
+                found.push(problem.original("ConfigFileValueError", invalid.original));
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //!
 //! Must not know types or substitution.
 
+use std::fmt;
+
 use super::Library;
 use super::parser::Document;
 use crate::message::Place;
@@ -20,25 +22,60 @@ pub(super) enum Layer {
 pub(super) struct Found {
     /// One, or all of an option that may be given several times.
     pub texts: Vec<String>,
+    /// Those that stand before it in the same section and have no effect.
+    pub outdone: Vec<String>,
     pub origin: Origin,
+    /// The source that the original blames for a bad text, and the group of the section in it.
+    pub blamed: Origin,
+    pub group: String,
     /// The spelling that was used, where it is an old one.
     pub old_name: Option<(String, String)>,
 }
 
+impl Found {
+    /// One text, under the option's own name.
+    pub fn plain(text: &str, origin: Origin) -> Self {
+        Self {
+            texts: vec![text.to_owned()],
+            outdone: Vec::new(),
+            blamed: origin.clone(),
+            origin,
+            group: String::new(),
+            old_name: None,
+        }
+    }
+}
+
 /// Where a text comes from.
-#[derive(Clone, Debug)]
-pub(super) enum Origin {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a file.
     File(Place),
+    /// An environment variable.
     Environment(String),
+    /// An argument.
     CommandLine,
+    /// Nobody set it.
     Default,
 }
 
+/// `nova.conf:3:9`, `OS_DEFAULT__DEBUG`, `the command line`, `the default`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(place) => place.fmt(f),
+            Self::Environment(name) => f.write_str(name),
+            Self::CommandLine => f.write_str("the command line"),
+            Self::Default => f.write_str("the default"),
+        }
+    }
+}
+
 impl Origin {
-    /// As `LocationInfo` prints in error texts.
-    pub fn original(&self) -> String {
+    /// As `LocationInfo` prints in error texts; `file` is the file that the original names.
+    pub(super) fn original(&self, file: &str) -> String {
         let (location, detail) = match self {
-            Self::File(place) => ("user: (4, True)", place.file.display().to_string()),
+            Self::File(_) => ("user: (4, True)", file.to_owned()),
             Self::CommandLine => ("command_line: (5, True)", String::new()),
             Self::Environment(name) => ("environment: (6, True)", name.clone()),
             Self::Default => ("opt_default: (1, False)", String::new()),
@@ -46,6 +83,7 @@ impl Origin {
         format!("LocationInfo(location=<Locations.{location}>, detail='{detail}')")
     }
 
+    /// The line, where it is one.
     pub fn place(&self) -> Option<&Place> {
         if let Self::File(place) = self { Some(place) } else { None }
     }
@@ -87,7 +125,13 @@ impl<'a> Wanted<'a> {
                 let name = format!("OS_{}__{}", self.group.to_uppercase(), self.name.to_uppercase());
                 if let Some(text) = variable(&name) {
                     let origin = Origin::Environment(name);
-                    return Some(Found { texts: vec![text.clone()], origin, old_name: None });
+                    let found = Found::plain(text, origin);
+                    // What stands in a file is blamed for it.
+                    let file = layers.iter().rev().filter(|layer| matches!(layer, Layer::File(_)));
+                    return Some(match file.filter_map(|layer| self.one(layer)).next() {
+                        Some(Found { blamed, group, old_name, .. }) => Found { blamed, group, old_name, ..found },
+                        None => found,
+                    });
                 }
             }
         }
@@ -97,37 +141,37 @@ impl<'a> Wanted<'a> {
     fn one(&self, layer: &Layer) -> Option<Found> {
         match layer {
             Layer::File(document) => self.names().find_map(|(group, name)| {
-                let assignment = document.last(group, name)?;
+                let (assignment, outdone) = document.all(group, name).split_last()?;
                 Some(Found {
-                    texts: vec![assignment.value.clone()],
-                    origin: Origin::File(assignment.place.clone()),
+                    outdone: outdone.iter().map(|assignment| assignment.value.clone()).collect(),
+                    group: group.to_owned(),
                     old_name: self.old_name(group, name),
+                    ..Found::plain(&assignment.value, Origin::File(assignment.place.clone()))
                 })
             }),
-            Layer::Argument { name, value } => (self.cli && name == self.name).then(|| Found {
-                texts: vec![value.clone()],
-                origin: Origin::CommandLine,
-                old_name: None,
-            }),
+            Layer::Argument { name, value } => {
+                (self.cli && name == self.name).then(|| Found::plain(value, Origin::CommandLine))
+            }
         }
     }
 
-    /// Earlier files first; inside one file, the first name that is there.
+    /// Earlier files first; inside one file, older names first.
     fn all(&self, layers: &[Layer]) -> Option<Found> {
         let mut found: Option<Found> = None;
-        for layer in layers {
+        for layer in layers.iter().rev() {
             let Layer::File(document) = layer else { continue };
-            let Some((group, name)) = self.names().find(|(group, name)| !document.all(group, name).is_empty()) else {
-                continue;
-            };
-            let all = document.all(group, name);
-            let texts = all.iter().map(|assignment| assignment.value.clone());
-            match &mut found {
-                Some(found) => found.texts.extend(texts),
-                None => {
-                    let origin = Origin::File(all.first().map(|a| a.place.clone()).unwrap_or_default());
-                    found = Some(Found { texts: texts.collect(), origin, old_name: self.old_name(group, name) });
-                }
+            for (group, name) in self.names() {
+                let all = document.all(group, name);
+                let Some(first) = all.first() else { continue };
+                let texts: Vec<_> = all.iter().map(|assignment| assignment.value.clone()).collect();
+                let found = found.get_or_insert_with(|| Found {
+                    texts: Vec::new(),
+                    group: group.to_owned(),
+                    ..Found::plain("", Origin::File(first.place.clone()))
+                });
+                found.texts.splice(..0, texts);
+                found.origin = Origin::File(first.place.clone());
+                found.old_name = self.old_name(group, name).or(found.old_name.take());
             }
         }
         found

@@ -11,8 +11,8 @@ use super::choose::{Found, Layer, Origin, Wanted};
 use super::files::{self, Environment, Plan, Step};
 use super::parser::{self, normalize};
 use super::read::{Fault, Trail};
-use super::{Arguments, FromValue, Library, Value};
-use crate::config::options::{self, Kind, Opt};
+use super::{Arguments, FromValue, Library, Value, arguments, convert};
+use crate::config::options::{Kind, Opt, Table};
 use crate::config::{ConfSource, Reading, Setting, Text, Via};
 use crate::message::{Diagnostic, Place};
 use crate::release::Release;
@@ -22,7 +22,7 @@ use crate::release::Release;
 pub struct Conf {
     pub(super) library: Library,
     pub(super) layers: Vec<Layer>,
-    pub(super) find: fn(&str, &str) -> Option<&'static Opt>,
+    pub(super) table: Table,
     program: String,
     release: Cell<Option<Release>>,
     env: Environment,
@@ -44,40 +44,44 @@ impl Conf {
         env: &Environment,
         library: Library,
     ) -> Result<Self, Vec<Diagnostic>> {
-        Self::load_with(options::find_any, reading, arguments, env, library)
+        let (conf, problems) = Self::read_all(Table::OWN, reading, arguments, env, library);
+        if problems.is_empty() { Ok(conf) } else { Err(problems) }
     }
 
-    pub(super) fn load_with(
-        find: fn(&str, &str) -> Option<&'static Opt>,
+    /// The same for any options, going on after a problem: what can be read, and what keeps the original from
+    /// starting.
+    pub fn read_all(
+        table: Table,
         reading: &Reading,
         arguments: &Arguments,
         env: &Environment,
         library: Library,
-    ) -> Result<Self, Vec<Diagnostic>> {
-        let Plan { steps, dirs, paste, mut problems } = files::plan(reading, arguments, env, library);
+    ) -> (Self, Vec<Diagnostic>) {
+        let Plan { steps, dirs, paste } = files::plan(reading, arguments, env, library);
+        let mut problems = Vec::new();
         let mut layers = Vec::new();
         let mut missing = Vec::new();
         for step in steps {
             match step {
                 Step::Option { name, value } => layers.push(Layer::Argument { name, value }),
+                Step::Problem(problem) => problems.push(problem),
                 Step::File(path) => match reading.file(&env.cwd.join(&path)) {
                     Ok(source) => {
                         let (document, found) = parser::parse(&path, &source.bytes, library);
                         problems.extend(found);
+                        if library == Library::Old {
+                            problems.extend(arguments::in_file(&document, &(table.all)()));
+                        }
                         layers.push(Layer::File(document));
                     }
                     Err(error) => missing.push((path, error)),
                 },
             }
         }
-        problems.extend(files::unreadable(&missing, library));
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Self {
+        let conf = Self {
             library,
             layers,
-            find,
+            table,
             program: arguments.program.clone(),
             release: Cell::new(None),
             env: env.clone(),
@@ -85,7 +89,36 @@ impl Conf {
             paste,
             stale: RefCell::default(),
             faults: RefCell::default(),
-        })
+        };
+        // With half of the files, the values are nobody's.
+        if problems.is_empty() && library == Library::New {
+            problems = conf.in_arguments();
+        }
+        problems.extend(files::unreadable(&missing, library));
+        (conf, problems)
+    }
+
+    /// What `_validate_cli_options` ends the program for: options of the command line that a file or an argument
+    /// sets to what they cannot be.
+    fn in_arguments(&self) -> Vec<Diagnostic> {
+        let mut options = (self.table.all)();
+        options.retain(|opt| opt.cli);
+        options.sort_by_key(|opt| opt.name);
+        let fault = |opt: &&'static Opt| {
+            // The environment has no say in it.
+            let found = self.wanted(opt.group, opt.name).choose(&self.layers, self.library, |_| None)?;
+            let problem = |text: &String| match self.substituted(text, opt.group, &mut Trail::default()) {
+                Err(fault) => Some(self.diagnostic(opt.group, opt.name, fault)),
+                Ok(text) => {
+                    let invalid = convert(opt.kind, &text, self.library).err()?;
+                    let text = format!("{}: {}", shown(opt.group, opt.name), invalid.fact);
+                    let help = format!("it is:{}", opt.help);
+                    Some(Diagnostic::error(found.origin.place().cloned(), text).help(help).original("SystemExit", "1"))
+                }
+            };
+            found.texts.iter().find_map(problem)
+        };
+        options.iter().filter_map(fault).collect()
     }
 
     /// Says whose defaults and names hold. Until then the newest release's defaults do, and every name.
@@ -149,7 +182,11 @@ impl Conf {
         self.get_named(opt.group, &opt.name.replace("<api>", api))
     }
 
-    fn get_named<T: FromValue>(&self, group: &str, name: &str) -> Result<T, Diagnostic> {
+    /// The value of an option by its group and name, which the table need not know.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_named<T: FromValue>(&self, group: &str, name: &str) -> Result<T, Diagnostic> {
         let value = self.value(group, name).map_err(|fault| self.diagnostic(group, name, fault))?;
         let unset = matches!(value, Value::None);
         T::from_value(value).ok_or_else(|| {
@@ -179,8 +216,13 @@ impl Conf {
     fn diagnostic(&self, group: &str, name: &str, fault: Fault) -> Diagnostic {
         let message = format!("{}: {}", shown(group, name), fault.fact);
         let mut found = Diagnostic::error(self.place(group, name), message).original(fault.class, fault.text);
-        found.help = fault.help.or_else(|| (self.find)(group, name).map(|opt| format!("it is:{}", opt.help)));
+        found.help = fault.help.or_else(|| (self.table.find)(group, name).map(|opt| format!("it is:{}", opt.help)));
         found
+    }
+
+    /// Where the text of an option comes from.
+    pub fn origin(&self, group: &str, name: &str) -> Origin {
+        self.choose(group, name).map_or(Origin::Default, |found| found.origin)
     }
 
     /// The line that sets an option; `None` when no file does.
@@ -229,19 +271,9 @@ impl Conf {
 
     /// The text that counts for an option, its default included.
     pub(super) fn choose(&self, group: &str, name: &str) -> Option<Found> {
-        let opt = (self.find)(group, name);
-        // An option that was asked for by an old name is the option.
-        let pattern = opt.is_some_and(|opt| opt.name.contains('<'));
-        let (group, name) = opt.filter(|_| !pattern).map_or((group, name), |opt| (opt.group, opt.name));
-        let release = self.release.get();
-        let wanted = Wanted {
-            group,
-            name,
-            deprecated: opt.map_or(&[], |opt| opt.deprecated),
-            current: opt.is_none_or(|opt| release.is_none_or(|release| release >= opt.since)),
-            cli: opt.is_some_and(|opt| opt.cli),
-            multi: opt.is_some_and(|opt| opt.kind == Kind::Multi),
-        };
+        let (opt, release) = ((self.table.find)(group, name), self.release.get());
+        let wanted = self.wanted(group, name);
+        let (group, name) = (wanted.group, wanted.name);
         let found = wanted.choose(&self.layers, self.library, |name| self.env.vars.get(name));
         let found = found.filter(|found| !self.is_stale(opt, (group, name), found));
         found.or_else(|| {
@@ -250,8 +282,39 @@ impl Conf {
                 ("DEFAULT", "my_ip") => self.env.my_ip.as_str(),
                 _ => opt?.default(release.unwrap_or(Release::NEWEST))?,
             };
-            Some(Found { texts: vec![text.to_owned()], origin: Origin::Default, old_name: None })
+            Some(Found::plain(text, Origin::Default))
         })
+    }
+
+    /// How an option is looked for; one that was asked for by an old name is the option.
+    fn wanted<'a>(&self, group: &'a str, name: &'a str) -> Wanted<'a> {
+        let (opt, release) = ((self.table.find)(group, name), self.release.get());
+        let pattern = opt.is_some_and(|opt| opt.name.contains('<'));
+        let (group, name) = opt.filter(|_| !pattern).map_or((group, name), |opt| (opt.group, opt.name));
+        Wanted {
+            group,
+            name,
+            deprecated: opt.map_or(&[], |opt| opt.deprecated),
+            current: opt.is_none_or(|opt| release.is_none_or(|release| release >= opt.since)),
+            cli: opt.is_some_and(|opt| opt.cli),
+            multi: opt.is_some_and(|opt| opt.kind == Kind::Multi),
+        }
+    }
+
+    /// Notes that a value refers to an option by an old name.
+    pub(super) fn note_old_reference(&self, group: &str, name: &str) {
+        let Some(opt) = (self.table.find)(group, name).filter(|opt| opt.deprecated.contains(&(group, name))) else {
+            return;
+        };
+        let shown_group = if group == "DEFAULT" { "None" } else { group };
+        let text = format!(
+            "Config option {shown_group}.{name}  is deprecated. Use option {}.{} instead.",
+            opt.group, opt.name
+        );
+        let found = Diagnostic::warning(None, format!("a value refers to `${name}`, which is a deprecated name"))
+            .help(format!("write ${}", opt.name))
+            .original("WARNING", text);
+        self.stale.borrow_mut().entry((format!("${group}"), name.to_owned())).or_insert(found);
     }
 
     /// Whether a text has no effect because its option is gone. Notes a warning for that, and for an old name.
@@ -268,7 +331,13 @@ impl Conf {
             }
             (Some(old), None) if known => {
                 let text = format!("{} is a deprecated name", shown(&old.0, &old.1));
-                (old.clone(), Diagnostic::warning(place, text).help(format!("write {}", shown(group, name))))
+                let found = Diagnostic::warning(place, text).help(format!("write {}", shown(group, name)));
+                // oslo.config 1.2.1 said nothing.
+                let found = match self.library {
+                    Library::Old => found,
+                    Library::New => found.original("WARNING", deprecated(old, group, name)),
+                };
+                (old.clone(), found)
             }
             _ => return false,
         };
@@ -282,14 +351,22 @@ impl Conf {
             Layer::File(document) => document.keys().any(|(group, ..)| group == name),
             Layer::Argument { .. } => false,
         };
-        name != "DEFAULT" && (options::all().any(|opt| opt.group == name) || self.layers.iter().any(written))
+        name != "DEFAULT" && ((self.table.all)().iter().any(|opt| opt.group == name) || self.layers.iter().any(written))
     }
 
     /// Options of a group that a file or the environment sets and the table does not know.
     pub fn unknown(&self, group: &str) -> Vec<(String, Place)> {
-        let unknown = self.assigned().into_iter().filter(|((g, name), _)| g == group && (self.find)(g, name).is_none());
+        let unknown =
+            self.assigned().into_iter().filter(|((g, name), _)| g == group && (self.table.find)(g, name).is_none());
         unknown.map(|((_, name), place)| (name, Place { column: 1, ..place })).collect()
     }
+}
+
+/// What the original logs of an old name.
+fn deprecated((old_group, old_name): &(String, String), group: &str, name: &str) -> String {
+    format!(
+        "Option \"{old_name}\" from group \"{old_group}\" is deprecated. Use option \"{name}\" from group \"{group}\"."
+    )
 }
 
 /// An option as people write it.

@@ -21,15 +21,20 @@ pub struct Effective {
 impl Conf {
     /// Every option of the table that has a value, in the table's order, and then every other one that a file sets.
     pub fn effective(&self) -> Vec<Effective> {
-        let own = |opt: &&options::Opt| !opt.name.contains('<');
-        let table = options::all().filter(own).map(|opt| (opt.group.to_owned(), opt.name.to_owned()));
-        let written = self.assigned().into_keys();
-        let others = written.filter(|(group, name)| options::find_any(group, name).filter(own).is_none());
         let one = |(group, name): (String, String)| {
             let setting = self.raw(&group, &name)?;
             let secret = options::is_secret(&group, &name);
             Some(Effective { group, name, setting, secret })
         };
-        table.chain(others).filter_map(one).collect()
+        self.names().into_iter().filter_map(one).collect()
+    }
+
+    /// Group and current name of every option of the table, and then of every other one that a file sets.
+    pub fn names(&self) -> Vec<(String, String)> {
+        let own = |opt: &&options::Opt| !opt.name.contains('<');
+        let table = options::all().filter(own).map(|opt| (opt.group.to_owned(), opt.name.to_owned()));
+        let written = self.assigned().into_keys();
+        let others = written.filter(|(group, name)| options::find_any(group, name).filter(own).is_none());
+        table.chain(others).collect()
     }
 }

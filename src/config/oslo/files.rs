@@ -2,7 +2,7 @@
 //!
 //! Must not know what is in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -73,9 +73,11 @@ pub(super) enum Step {
     File(PathBuf),
     /// An option of `[DEFAULT]` is set.
     Option { name: String, value: String },
+    /// Here the original stops.
+    Problem(Diagnostic),
 }
 
-/// The steps of a load, and what was found wrong on the way.
+/// The steps of a load.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub steps: Vec<Step>,
@@ -83,7 +85,6 @@ pub(super) struct Plan {
     pub dirs: Vec<PathBuf>,
     /// The paste file, where Nova's WSGI variables name it.
     pub paste: Option<PathBuf>,
-    pub problems: Vec<Diagnostic>,
 }
 
 /// Spells the command line out.
@@ -95,8 +96,8 @@ pub(super) fn plan(reading: &Reading, arguments: &Arguments, env: &Environment, 
     if library == Library::New && !arguments.items.iter().any(|item| matches!(item, Argument::Dir(_))) {
         for name in ["nova".to_owned(), arguments.program.clone()] {
             let dirs = env.search().into_iter().map(|dir| dir.join(format!("{name}.conf.d")));
-            if let Some(files) = dirs.into_iter().find_map(|dir| reading.dir(&dir).ok()) {
-                plan.all_of(files);
+            if let Some((files, dir)) = dirs.into_iter().find_map(|dir| Some((reading.dir(&dir).ok()?, dir))) {
+                plan.all_of(&dir, &files);
             }
         }
     }
@@ -139,24 +140,23 @@ impl Plan {
             _ => dir.to_owned(),
         };
         match reading.dir(&env.cwd.join(&dir)) {
-            Ok(files) => self.all_of(files),
-            Err(_) if library == Library::Old => {}
+            Ok(files) => self.all_of(&dir, &files),
+            Err(_) if library == Library::Old || reading.exists(&env.cwd.join(&dir)) => {}
             Err(error) => {
                 let text = format!("Failed to read config file directory: {}", dir.display());
                 let found = Diagnostic::error(None, format!("directory `{}` cannot be read: {error}", dir.display()));
                 let found = found.help("correct --config-dir").original("ConfigDirNotFoundError", text);
-                self.problems.push(found);
+                self.steps.push(Step::Problem(found));
             }
         }
         self.dirs.push(dir);
     }
 
-    /// `*.conf`, as a shell matches it: no hidden files.
-    fn all_of(&mut self, files: Vec<PathBuf>) {
-        let fits = |path: &PathBuf| {
-            path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.ends_with(".conf") && !n.starts_with('.'))
-        };
-        self.steps.extend(files.into_iter().filter(fits).map(Step::File));
+    /// `*.conf`, as a shell matches it: no hidden files. They are named as the directory was.
+    fn all_of(&mut self, dir: &Path, files: &[PathBuf]) {
+        let names = files.iter().filter_map(|path| path.file_name()?.to_str());
+        let fitting = names.filter(|name| name.ends_with(".conf") && !name.starts_with('.'));
+        self.steps.extend(fitting.map(|name| Step::File(dir.join(name))));
     }
 }
 
@@ -166,8 +166,8 @@ pub(super) fn unreadable(missing: &[(PathBuf, io::Error)], library: Library) -> 
     let mut found = Vec::new();
     for kind in [false, true] {
         let of_kind: Vec<_> = missing.iter().filter(|(_, error)| denied(error) == kind).collect();
-        let names: BTreeSet<_> = of_kind.iter().map(|(path, _)| path.display().to_string()).collect();
-        let names = names.into_iter().collect::<Vec<_>>().join(",");
+        let names: Vec<_> = of_kind.iter().map(|(path, _)| path.display().to_string()).collect();
+        let names = names.join(",");
         let (class, text) = match (library, kind) {
             (Library::Old, _) => ("ConfigFilesNotFoundError", format!("Failed to read some config files: {names}")),
             (_, false) => ("ConfigFilesNotFoundError", format!("Failed to find some config files: {names}")),
@@ -204,6 +204,7 @@ mod tests {
         let shown = |step: &Step| match step {
             Step::File(path) => path.strip_prefix(root).unwrap_or(path).display().to_string(),
             Step::Option { name, .. } => format!("--{name}"),
+            Step::Problem(problem) => problem.to_string(),
         };
         plan(&Reading::new(), &arguments, env, library).steps.iter().map(shown).collect()
     }

@@ -27,6 +27,7 @@ mod types;
 mod value;
 
 pub use arguments::{Argument, Arguments, Ask, UsageError};
+pub use choose::Origin;
 pub use conf::Conf;
 pub use effective::Effective;
 pub use files::Environment;

@@ -2,6 +2,7 @@
 //!
 //! Must not know options, types or precedence.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -15,6 +16,8 @@ pub struct Document {
     /// As the operator named it.
     pub path: PathBuf,
     assignments: IndexMap<(String, String), Vec<Assignment>>,
+    /// As they are written.
+    headers: BTreeSet<String>,
 }
 
 /// One `key = value`.
@@ -32,9 +35,9 @@ impl Document {
         self.assignments.get(&(group.to_owned(), key.to_owned())).map_or(&[], Vec::as_slice)
     }
 
-    /// The assignment that counts for an option with one value: the last.
-    pub fn last(&self, group: &str, key: &str) -> Option<&Assignment> {
-        self.all(group, key).last()
+    /// Whether a section's header is written in exactly these letters.
+    pub fn has_header(&self, name: &str) -> bool {
+        self.headers.contains(name)
     }
 
     /// Every (group, key) that is assigned, with its last assignment.
@@ -128,7 +131,10 @@ impl Parser {
     fn header(&mut self, line: &str) {
         match line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some("") => self.problem("Empty section name", line, "the section has no name", "write [DEFAULT]"),
-            Some(name) => self.section = Some(normalize(name)),
+            Some(name) => {
+                self.document.headers.insert(name.to_owned());
+                self.section = Some(normalize(name));
+            }
             None => self.problem(
                 "Invalid section (must end with ])",
                 line,
@@ -219,7 +225,7 @@ mod tests {
     fn a_place_is_that_of_the_value() {
         let (document, problems) = read("# c\n[DEFAULT]\nhé =  x\n");
         assert!(problems.is_empty());
-        let found = document.last("DEFAULT", "hé").expect("set");
+        let found = document.all("DEFAULT", "hé").last().expect("set");
         assert_eq!((found.place.line, found.place.column), (3, 7));
         assert_eq!(found.place.to_string(), "nova.conf:3:7");
     }
@@ -229,7 +235,7 @@ mod tests {
         let (document, problems) = read("[DEFAULT\n[DEFAULT]\nfoo\n= x\nok = 1\n\n  b\n");
         let places: Vec<_> = problems.iter().filter_map(|p| p.place.as_ref()).map(|p| (p.line, p.column)).collect();
         assert_eq!(places, [(1, 1), (3, 1), (4, 1), (7, 3)]);
-        assert_eq!(document.last("DEFAULT", "ok").map(|a| a.value.as_str()), Some("1"));
+        assert_eq!(document.all("DEFAULT", "ok").last().map(|a| a.value.as_str()), Some("1"));
     }
 
     #[test]

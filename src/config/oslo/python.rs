@@ -2,6 +2,7 @@
 //!
 //! Must not know options or files.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::Library;
@@ -83,7 +84,7 @@ pub fn int(text: &str, library: Library) -> Option<i64> {
     if negative && strip(text, library).len() != digits.len() + 1 {
         return None;
     }
-    let digits = without_underscores(digits, library)?;
+    let digits = without_underscores(&in_ascii(digits, library), library)?;
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -93,7 +94,30 @@ pub fn int(text: &str, library: Library) -> Option<i64> {
 
 /// `float(text)`; `None` where Python raises.
 pub fn float(text: &str, library: Library) -> Option<f64> {
-    without_underscores(strip(text, library), library)?.parse().ok()
+    let text = in_ascii(strip(text, library), library);
+    without_underscores(&text, library)?.parse().ok()
+}
+
+/// Where the ten digits of each script begin, of those that `unicodedata.decimal` of Python 3.11 knows.
+const ZEROS: [u32; 65] = [
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
+    0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0,
+    0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x104a0, 0x10d30, 0x11066, 0x110f0, 0x11136, 0x111d0, 0x112f0,
+    0x11450, 0x114d0, 0x11650, 0x116c0, 0x11730, 0x118e0, 0x11950, 0x11c50, 0x11d50, 0x11da0, 0x16a60, 0x16ac0,
+    0x16b50, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e950, 0x1fbf0,
+];
+
+/// Python 3 takes the digits of every script.
+fn in_ascii(text: &str, library: Library) -> Cow<'_, str> {
+    if library == Library::Old || text.is_ascii() {
+        return text.into();
+    }
+    let digit = |c: char| {
+        let before = ZEROS.partition_point(|zero| *zero <= u32::from(c)).checked_sub(1)?;
+        let digit = u32::from(c).checked_sub(*ZEROS.get(before)?).filter(|digit| *digit < 10)?;
+        char::from_digit(digit, 10)
+    };
+    text.chars().map(|c| digit(c).unwrap_or(c)).collect::<String>().into()
 }
 
 /// Python 3 lets one underscore stand between two digits.
@@ -129,6 +153,8 @@ mod tests {
             ("1__0", New, None),
             ("_1", New, None),
             ("0x10", New, None),
+            ("\u{663}\u{ff10}", New, Some(30)),
+            ("\u{663}", Old, None),
             ("", New, None),
             ("99999999999999999999", New, Some(i64::MAX)),
         ] {

@@ -2,9 +2,8 @@
 //!
 //! Must not know where texts come from.
 
-use super::choose::{Found, Origin};
+use super::choose::{Found, Layer, Origin};
 use super::conf::{Conf, shown};
-use super::parser::normalize;
 use super::substitute::substitute;
 use super::{Invalid, Library, Value, convert};
 use crate::config::options::Kind;
@@ -100,7 +99,7 @@ impl Conf {
     }
 
     fn kind(&self, group: &str, name: &str) -> Kind {
-        (self.find)(group, name).map_or(Kind::Text, |opt| opt.kind(self.release().unwrap_or(Release::NEWEST)))
+        (self.table.find)(group, name).map_or(Kind::Text, |opt| opt.kind(self.release().unwrap_or(Release::NEWEST)))
     }
 
     fn substituted_then_converted(
@@ -119,7 +118,7 @@ impl Conf {
             values.push(converted.map_err(|fault| match found.origin {
                 Origin::Default => fault,
                 _ if !fault.is_value_error() => fault,
-                _ => located(name, found, fault),
+                _ => self.located(name, found, fault),
             })?);
         }
         Ok(joined(values))
@@ -136,6 +135,10 @@ impl Conf {
         let rules = if matches!(found.origin, Origin::Default) { Library::New } else { self.library };
         let kind = self.kind(group, name);
         let mut values = Vec::new();
+        // Every assignment to the name in its file is converted, the last one counts.
+        for text in &found.outdone {
+            convert(kind, text, rules).map_err(|invalid| value_error(found, &invalid))?;
+        }
         for text in &found.texts {
             values.push(match convert(kind, text, rules).map_err(|invalid| value_error(found, &invalid))? {
                 Value::Text(text) => Value::Text(self.substituted(&text, group, trail)?),
@@ -149,45 +152,76 @@ impl Conf {
         Ok(joined(values))
     }
 
-    fn substituted(&self, text: &str, group: &str, trail: &mut Trail) -> Result<String, Fault> {
+    /// As `_do_get` words what `convert` raised.
+    fn located(&self, name: &str, found: &Found, fault: Fault) -> Fault {
+        // The original remembers for each section the last file that has it, spelled in this way.
+        let documents = self.layers.iter().rev().filter_map(|layer| match layer {
+            Layer::File(document) => Some(document),
+            Layer::Argument { .. } => None,
+        });
+        let named = documents.into_iter().find(|document| document.has_header(&found.group));
+        let file = named.map(|document| document.path.display().to_string()).unwrap_or_default();
+        let text =
+            format!("Value for option {name} from {} is not valid: {}", found.blamed.original(&file), fault.text);
+        Fault { class: value_error_class(found), text, ..fault }
+    }
+
+    pub(super) fn substituted(&self, text: &str, group: &str, trail: &mut Trail) -> Result<String, Fault> {
         substitute(text, self.library, |name| {
             let value = match self.library {
-                Library::Old => self.named("DEFAULT", name, trail)?,
+                Library::Old => self.named_formerly(name, trail)?,
                 Library::New => self.named_newly(group, name, trail)?,
             };
             Ok(value.to_text(self.library))
         })
     }
 
-    /// `$name` of the newer library: `group.option`, or an option of the own group, else of `[DEFAULT]`.
+    /// `$name` of the older library: an option of `[DEFAULT]`, by its own name, read like an attribute, so that every
+    /// error on the way is that there is no such option.
+    fn named_formerly(&self, name: &str, trail: &mut Trail) -> Result<Value, Fault> {
+        let group = "DEFAULT";
+        let by_old_name = (self.table.find)(group, name).is_some_and(|opt| opt.deprecated.contains(&(group, name)));
+        if self.is_group(name) || by_old_name {
+            return Err(self.unnamed(group, name));
+        }
+        let wrapped = |fault| Fault::no_such_option(name, group, Library::Old).because(fault);
+        self.named(group, name, trail).map_err(wrapped)
+    }
+
+    /// `$name` of the newer library: `group.option`, or an option of the own group; and if there is none, or reading it
+    /// finds that there is not another, an option of `[DEFAULT]`.
     fn named_newly(&self, own: &str, name: &str, trail: &mut Trail) -> Result<Value, Fault> {
-        if let Some((group, option)) = name.split_once('.') {
-            let normal = normalize(group);
-            if !self.is_group(&normal) && normal != "DEFAULT" {
-                let fact = format!("`${name}` names an option of a group [{group}], which there is not");
-                let fault = Fault::new("NoSuchGroupError", format!("no such group [{group}]"), fact);
-                return Err(fault.help(format!("write `${{{group}}}.{option}` if the dot is plain text")));
-            }
-            return self.named(&normal, option, trail);
+        let (group, option) = name.split_once('.').unwrap_or((own, name));
+        // Here alone a group's name is taken as it is written.
+        if name.contains('.') && !self.is_group(group) {
+            let fact = format!("`${name}` names an option of a group [{group}], which there is not");
+            let fault = Fault::new("NoSuchGroupError", format!("no such group [{group}]"), fact);
+            return Err(fault.help(format!("write `${{{group}}}.{option}` if the dot is plain text")));
         }
-        if own != "DEFAULT" && self.is_known(own, name) {
-            return self.named(own, name, trail);
+        match self.named(group, option, trail) {
+            Err(fault) if fault.class == "NoSuchOptError" => self.named("DEFAULT", name, trail),
+            result => result,
         }
-        self.named("DEFAULT", name, trail)
     }
 
     fn named(&self, group: &str, name: &str, trail: &mut Trail) -> Result<Value, Fault> {
         if self.is_known(group, name) {
+            self.note_old_reference(group, name);
             return self.read(group, name, trail);
         }
+        Err(self.unnamed(group, name))
+    }
+
+    /// There is no such option to refer to.
+    fn unnamed(&self, group: &str, name: &str) -> Fault {
         if group == "DEFAULT" && self.is_group(name) {
-            let text = format!("substituting group {name} not supported");
+            let text = format!("template substitution error: substituting group {name} not supported");
             let fact = format!("`${name}` names the group [{name}], not an option");
-            return Err(Fault::new("TemplateSubstitutionError", text, fact));
+            return Fault::new("TemplateSubstitutionError", text, fact);
         }
         let fault = Fault::no_such_option(name, group, self.library);
         let fact = format!("`${name}` names {}, which there is not", shown(group, name));
-        Err(Self::spell_out(Fault { fact, ..fault }, name))
+        Self::spell_out(Fault { fact, ..fault }, name)
     }
 
     fn spell_out(fault: Fault, name: &str) -> Fault {
@@ -199,7 +233,7 @@ impl Conf {
 
     /// In the table, or set somewhere. Nova has many more options than the table; one that is set is one of those.
     fn is_known(&self, group: &str, name: &str) -> bool {
-        (self.find)(group, name).is_some() || self.choose(group, name).is_some()
+        (self.table.find)(group, name).is_some() || self.choose(group, name).is_some()
     }
 }
 
@@ -213,15 +247,9 @@ fn joined(mut values: Vec<Value>) -> Value {
 
 /// The class of ValueErrors, which tells files from the other sources.
 fn value_error_class(found: &Found) -> &'static str {
-    if matches!(found.origin, Origin::File(_)) { "ConfigFileValueError" } else { "ConfigSourceValueError" }
+    if matches!(found.blamed, Origin::File(_)) { "ConfigFileValueError" } else { "ConfigSourceValueError" }
 }
 
 fn value_error(found: &Found, invalid: &Invalid) -> Fault {
     Fault::new(value_error_class(found), invalid.original.clone(), invalid.fact.clone())
-}
-
-/// As `_do_get` words what `convert` raised.
-fn located(name: &str, found: &Found, fault: Fault) -> Fault {
-    let text = format!("Value for option {name} from {} is not valid: {}", found.origin.original(), fault.text);
-    Fault { class: value_error_class(found), text, ..fault }
 }

@@ -2,6 +2,8 @@
 //!
 //! Must not know where the text came from.
 
+use indexmap::IndexMap;
+
 use super::{Library, Value, python};
 use crate::config::options::{Item, Kind};
 
@@ -90,10 +92,14 @@ fn choice(text: &str, words: &[&str], library: Library, equal: impl Fn(&str, &st
     if words.iter().any(|word| equal(word, text)) {
         return Ok(text.to_owned());
     }
-    Err(Invalid {
+    Err(not_one_of(text, words, library))
+}
+
+fn not_one_of(text: &str, words: &[&str], library: Library) -> Invalid {
+    Invalid {
         fact: format!("`{text}` is none of {}", words.join(", ")),
         original: format!("Valid values are [{}], but found {}", words.join(", "), python::repr(text, library)),
-    })
+    }
 }
 
 fn list(text: &str, item: Item, library: Library) -> Result<Vec<String>, Invalid> {
@@ -113,42 +119,43 @@ fn list(text: &str, item: Item, library: Library) -> Result<Vec<String>, Invalid
     Ok(items)
 }
 
-/// One item, made of a piece and, while its type rejects that, of the pieces after it.
+/// One item, made of a piece and, while its type rejects that, of the pieces after it. The error is about all of
+/// them, as in the original, which means the first one.
 fn one<'a>(
     piece: &str,
     pieces: &mut impl Iterator<Item = &'a str>,
     item: Item,
     library: Library,
 ) -> Result<String, Invalid> {
-    let valid = |text: &str| match item {
-        Item::Any => Ok(text.to_owned()),
-        Item::Quoted => unquoted(text),
-        Item::Choice(words) => choice(text, words, library, |a, b| a == b),
-    };
-    let first = match valid(python::strip(piece, library)) {
-        Ok(item) => return Ok(item),
-        Err(error) => error,
-    };
-    let mut longer = piece.to_owned();
-    for piece in pieces {
-        longer.push(',');
-        longer.push_str(piece);
-        if let Ok(item) = valid(python::strip(&longer, library)) {
-            return Ok(item);
+    let mut longer = python::strip_start(piece, library).to_owned();
+    loop {
+        let text = python::strip_end(&longer, library);
+        let open = match item {
+            Item::Any => false,
+            Item::Quoted => text.starts_with(['"', '\'']) && unquoted(text).is_none(),
+            Item::Choice(words) => !words.contains(&text),
+        };
+        if !open {
+            return Ok(if item == Item::Quoted { unquoted(text).unwrap_or(text) } else { text }.to_owned());
         }
+        let Some(next) = pieces.next() else {
+            return Err(match item {
+                Item::Choice(words) => not_one_of(text, words, library),
+                Item::Any | Item::Quoted => Invalid {
+                    fact: format!("the quote in `{text}` is not closed"),
+                    original: format!("Non-closed quote: {text}"),
+                },
+            });
+        };
+        longer.push(',');
+        longer.push_str(next);
     }
-    Err(first)
 }
 
-fn unquoted(text: &str) -> Result<String, Invalid> {
-    let Some(quote) = text.chars().next().filter(|c| matches!(c, '"' | '\'')) else { return Ok(text.to_owned()) };
-    match text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-        Some(inner) => Ok(inner.to_owned()),
-        None => Err(Invalid {
-            fact: format!("the quote in `{text}` is not closed"),
-            original: format!("Non-closed quote: {text}"),
-        }),
-    }
+/// What stands between two equal quotes.
+fn unquoted(text: &str) -> Option<&str> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    text.strip_prefix(quote)?.strip_suffix(quote)
 }
 
 fn bounded(text: &str, library: Library) -> Result<Vec<String>, Invalid> {
@@ -165,30 +172,37 @@ fn bounded(text: &str, library: Library) -> Result<Vec<String>, Invalid> {
     Ok(inner.split(',').map(|item| python::strip(item, library).to_owned()).collect())
 }
 
+/// Pairs without a colon take the next pieces along.
 fn dict(text: &str, library: Library) -> Result<Vec<(String, String)>, Invalid> {
     let wrong = |fact: String, original: String| Err(Invalid { fact, original });
-    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut pairs = IndexMap::new();
     let text = python::strip(text, library);
-    if text.is_empty() {
-        return Ok(pairs);
-    }
-    for pair in text.split(',') {
-        let Some((key, value)) = pair.split_once(':') else {
-            return wrong(
-                format!("`{pair}` is no pair of name and value"),
-                "Value should be NAME:VALUE pairs separated by \",\"".into(),
-            );
-        };
+    let mut pieces = text.split(',').filter(|_| !text.is_empty());
+    while let Some(first) = pieces.next() {
+        let mut pair = first.to_owned();
+        // Only the newest piece can have brought one.
+        let mut newest = first;
+        while !newest.contains(':') {
+            let Some(next) = pieces.next() else {
+                return wrong(
+                    format!("`{pair}` is no pair of name and value"),
+                    "Value should be NAME:VALUE pairs separated by \",\"".into(),
+                );
+            };
+            pair.push(',');
+            pair.push_str(next);
+            newest = next;
+        }
+        let (key, value) = pair.split_once(':').unwrap_or((&pair, ""));
         let (key, value) = (python::strip(key, library), python::strip(value, library));
         if key.is_empty() {
             return wrong(format!("the name is missing in `{pair}`"), "Key name should not be empty".into());
         }
-        if pairs.iter().any(|(known, _)| known == key) {
+        if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
             return wrong(format!("`{key}` is given twice"), format!("Duplicate key {key}"));
         }
-        pairs.push((key.to_owned(), value.to_owned()));
     }
-    Ok(pairs)
+    Ok(pairs.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -204,9 +218,10 @@ mod tests {
     fn an_item_that_its_type_rejects_takes_the_next_pieces_along() {
         let quoted = |text| list(text, Item::Quoted, Library::New);
         assert_eq!(quoted("\"a,b\",c").ok(), Some(vec!["a,b".into(), "c".into()]));
-        assert!(quoted("a,\"b,c").is_err());
+        assert_eq!(quoted("a,\"b,c").err().map(|error| error.original).as_deref(), Some("Non-closed quote: \"b,c"));
+        assert_eq!(dict("a,b:c", Library::New).ok(), Some(vec![("a,b".into(), "c".into())]));
         let error = list("ec2,metadata", Item::Choice(&["metadata"]), Library::New).expect_err("not allowed");
-        assert_eq!(error.original, "Valid values are [metadata], but found 'ec2'");
+        assert_eq!(error.original, "Valid values are [metadata], but found 'ec2,metadata'");
     }
 
     #[test]

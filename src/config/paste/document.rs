@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::Dialect;
 use super::section::Index;
-use crate::config::Setting;
+use crate::config::{Setting, Text, Via};
 use crate::message::Place;
 
 /// A Paste file, parsed.
@@ -64,6 +64,19 @@ impl Document {
     /// A place in this file.
     pub(super) fn place(&self, (line, column): (u32, u32)) -> Place {
         Place { file: self.path.clone(), line, column }
+    }
+
+    /// Every text of the file, not interpolated.
+    pub fn texts(&self) -> impl Iterator<Item = Text> {
+        let sections = self.sections.values().map(|section| (section.name.as_str(), &section.entries));
+        let all = [("DEFAULT", &self.defaults)].into_iter().chain(sections);
+        all.flat_map(move |(section, entries)| entries.iter().map(move |(name, entry)| (section, name, entry))).map(
+            |(section, name, entry)| Text {
+                section: section.to_owned(),
+                name: name.clone(),
+                setting: Setting { value: entry.value.clone(), place: Some(self.place(entry.key)), via: Via::Local },
+            },
+        )
     }
 
     /// The option whose value begins on that line.

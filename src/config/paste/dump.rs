@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::draft::Conf;
-use super::{Context, Error, Kind, Loader, Object, Shape};
+use super::{Context, Dialect, Error, Kind, Loader, Object, Shape, file_uri};
 
 /// A context and its parts: `type`, `protocol`, `object`, `global_conf`, `local_conf`, and `filters` and `app`, or
 /// `filter` and `next`.
@@ -70,15 +70,20 @@ pub fn whole(loader: &Loader<'_>, path: &Path) -> Value {
         Err(error) => json!({"error": error.class, "message": error.message}),
     };
     let mut contexts = Map::new();
-    let uri = format!("config:{}", path.display());
+    let uri = file_uri(path);
     for section in document.sections.keys() {
         let (prefix, name) = section.split_once(':').unwrap_or((section, ""));
         let Some(kind) = Kind::of_prefix(prefix) else { continue };
         let name = Some(document.dialect.strip(name)).filter(|name| !name.is_empty()).unwrap_or("main");
         contexts.insert(section.clone(), outcome(&loader.load(kind, &uri, Some(name), None, None)));
     }
+    let mut sections: Vec<_> = document.sections.keys().collect();
+    if document.dialect == Dialect::Py2 {
+        // The recordings sort what had no order in most Pythons 2.
+        sections.sort();
+    }
     json!({
-        "sections": document.sections.keys().collect::<Vec<_>>(),
+        "sections": sections,
         "defaults": defaults,
         "contexts": contexts,
     })

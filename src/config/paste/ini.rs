@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use smallvec::smallvec;
 
 use super::document::{Entry, Piece, column, count};
+use super::file::join;
 use super::section::Index;
 use super::{Dialect, Document, Error, Section};
 use crate::message::Place;
@@ -35,11 +36,16 @@ impl Document {
             open: None,
             indent: 0,
             bad: Vec::new(),
+            failed: None,
         };
         for (line, number) in lines(&text, dialect).zip(1..) {
-            match dialect {
-                Dialect::Py2 => reader.py2(line, number)?,
-                Dialect::Py3 => reader.py3(line, number)?,
+            let read = match dialect {
+                Dialect::Py2 => reader.py2(line, number),
+                Dialect::Py3 => reader.py3(line, number),
+            };
+            // Here the original stops.
+            if let Err(error) = read {
+                join(&mut reader.failed, error);
             }
         }
         reader.finish()
@@ -82,12 +88,14 @@ struct Reader<'p> {
     sections: IndexMap<String, Section>,
     defaults: IndexMap<String, Entry>,
     here: Here,
-    /// The key that a continuation line adds to.
-    open: Option<String>,
+    /// The option of this section that a continuation line adds to.
+    open: Option<usize>,
     /// Python 3: how deep the last header or option stood.
     indent: usize,
     /// Lines that are neither header nor option: number and `repr`.
     bad: Vec<(u32, String)>,
+    /// What ends the original's parse at once.
+    failed: Option<Error>,
 }
 
 impl Reader<'_> {
@@ -104,7 +112,8 @@ impl Reader<'_> {
         }
         let header = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name);
         if let Some(name) = header.filter(|name| !name.is_empty()) {
-            return self.header(name, number);
+            self.header(name, number);
+            return Ok(());
         }
         if matches!(self.here, Here::Nowhere) {
             return Err(self.headless(line, number));
@@ -151,17 +160,17 @@ impl Reader<'_> {
         self.indent = indent;
         let header = stripped.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')).map(|(name, _)| name);
         if let Some(name) = header.filter(|name| !name.is_empty()) {
-            if let Some(first) = self.sections.get(name) {
-                let first = first.line;
-                return Err(self.duplicate(
+            let twice = self.sections.get(name).map(|first| {
+                self.duplicate(
                     "DuplicateSectionError",
                     (number, column(text, stripped)),
                     &format!("section {} already exists", self.dialect.repr(name)),
                     format!("section [{name}] stands in the file twice"),
-                    first,
-                ));
-            }
-            return self.header(name, number);
+                    first.line,
+                )
+            });
+            self.header(name, number);
+            return twice.map_or(Ok(()), Err);
         }
         if matches!(self.here, Here::Nowhere) {
             return Err(self.headless(line, number));
@@ -182,18 +191,18 @@ impl Reader<'_> {
             },
             _ => ("DEFAULT", &self.defaults),
         };
-        if let Some(first) = entries.get(key) {
+        let twice = entries.get(key).map(|first| {
             let message =
                 format!("option {} in section {} already exists", self.dialect.repr(key), self.dialect.repr(name));
             let ours = format!("option `{key}` stands in [{name}] twice");
-            return Err(self.duplicate("DuplicateOptionError", at, &message, ours, first.key.0));
-        }
+            self.duplicate("DuplicateOptionError", at, &message, ours, first.key.0)
+        });
         let value = self.dialect.strip(rest);
         self.option(key, value, at, column(text, self.dialect.strip_start(rest)));
-        Ok(())
+        twice.map_or(Ok(()), Err)
     }
 
-    fn header(&mut self, name: &str, line: u32) -> Result<(), Error> {
+    fn header(&mut self, name: &str, line: u32) {
         self.open = None;
         self.here = if name == "DEFAULT" {
             Here::Defaults
@@ -204,17 +213,14 @@ impl Reader<'_> {
             entry.or_insert_with(section);
             Here::Section(n)
         };
-        Ok(())
     }
 
     fn option(&mut self, key: &str, value: &str, at: (u32, u32), column: u32) {
         let pieces = smallvec![Piece { line: at.0, column, start: 0 }];
         let entry = Entry { value: value.to_owned(), key: at, pieces };
+        let n = self.entries().map(|entries| entries.insert_full(key.to_owned(), entry).0);
         // Python takes an empty key for none: nothing continues it.
-        self.open = (!key.is_empty()).then(|| key.to_owned());
-        if let Some(entries) = self.entries() {
-            entries.insert(key.to_owned(), entry);
-        }
+        self.open = n.filter(|_| !key.is_empty());
     }
 
     fn continues(&mut self, text: &str, stripped: &str, line: u32) {
@@ -235,8 +241,8 @@ impl Reader<'_> {
     }
 
     fn open_entry(&mut self) -> Option<&mut Entry> {
-        let key = self.open.clone()?;
-        self.entries()?.get_mut(&key)
+        let n = self.open?;
+        self.entries()?.get_index_mut(n).map(|(_, entry)| entry)
     }
 
     fn finish(mut self) -> Result<Document, Error> {
@@ -248,7 +254,11 @@ impl Reader<'_> {
             }
         }
         if !self.bad.is_empty() {
-            return Err(self.parsing_error());
+            let error = self.parsing_error();
+            join(&mut self.failed, error);
+        }
+        if let Some(failed) = self.failed {
+            return Err(failed);
         }
         let index = Index::new(self.sections.keys(), self.dialect);
         Ok(Document {
@@ -278,7 +288,9 @@ impl Reader<'_> {
         self.bad.push((number, self.dialect.repr(&line)));
     }
 
-    fn headless(&self, (text, ended): Line<'_>, number: u32) -> Error {
+    fn headless(&mut self, (text, ended): Line<'_>, number: u32) -> Error {
+        // Once is enough: what follows goes where most of it belongs.
+        self.here = Here::Defaults;
         let line = self.dialect.repr(&if ended { format!("{text}\n") } else { text.to_owned() });
         let message = format!("File contains no section headers.\nfile: {}, line: {number}\n{line}", self.named());
         let error = Error::new(
@@ -325,8 +337,10 @@ impl Reader<'_> {
         first: u32,
     ) -> Error {
         let message = format!("While reading from {} [line {line:2}]: {fact}", self.named());
-        Error::new(class, message, self.place(line, column), ours)
-            .help(format!("the first is in line {first}; Python 3 takes no second one: join them"))
+        Error::new(class, message, self.place(line, column), ours).help(format!(
+            "the first is in line {first}; Python 3 takes no second one: join them, or write `ini_dialect = py2` into \
+                 [pasteway] if Python 2 is meant"
+        ))
     }
 }
 

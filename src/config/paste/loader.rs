@@ -18,7 +18,7 @@ use super::python::parent_path;
 use super::trail::Trail;
 use super::uri::{self, Uri};
 use super::{Context, Dialect, Document, Error, Kind, Object, Rules};
-use crate::config::{Reading, Setting, Text, Via};
+use crate::config::{Reading, Setting};
 use crate::message::Place;
 
 /// Loads contexts from one load's view of the disk.
@@ -110,27 +110,11 @@ impl<'r> Loader<'r> {
         draft.map(Draft::freeze)
     }
 
-    /// Every text of the files that were read, not interpolated.
-    pub fn texts(&self) -> Vec<Text> {
-        let documents = self.documents.borrow();
-        let mut read: Vec<_> = documents.values().filter_map(|read| read.as_ref().ok()).collect();
+    /// The files that were read and could be parsed, by their names.
+    pub fn documents(&self) -> Vec<Arc<Document>> {
+        let mut read: Vec<_> = self.documents.borrow().values().filter_map(|read| read.clone().ok()).collect();
         read.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut texts = Vec::new();
-        for document in read {
-            let sections = document.sections.values().map(|section| (section.name.as_str(), &section.entries));
-            for (section, entries) in [("DEFAULT", &document.defaults)].into_iter().chain(sections) {
-                texts.extend(entries.iter().map(|(name, entry)| Text {
-                    section: section.to_owned(),
-                    name: name.clone(),
-                    setting: Setting {
-                        value: entry.value.clone(),
-                        place: Some(document.place(entry.key)),
-                        via: Via::Local,
-                    },
-                }));
-            }
-        }
-        texts
+        read
     }
 
     /// The parsed file, read once.

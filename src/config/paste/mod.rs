@@ -27,6 +27,7 @@ pub use dump::{dump, outcome, whole};
 pub use error::Error;
 pub use loader::Loader;
 pub use section::Kind;
+pub use uri::{file_uri, is_absolute};
 #[cfg(test)]
 pub(crate) use vectors::corpus;
 

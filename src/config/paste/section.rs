@@ -27,6 +27,11 @@ impl Kind {
         }
     }
 
+    /// The same, all of them.
+    pub(crate) fn all_prefixes(self) -> impl Iterator<Item = &'static str> {
+        self.prefixes().iter().copied().flatten().copied()
+    }
+
     /// The protocol keys: in each group the first one that is there wins; two groups contradict each other.
     pub(super) fn protocols(self) -> &'static [&'static [&'static str]] {
         match self {
@@ -37,7 +42,7 @@ impl Kind {
     }
 
     /// The kind of section that has this prefix, if it is one that can be loaded.
-    pub(super) fn of_prefix(prefix: &str) -> Option<Self> {
+    pub(crate) fn of_prefix(prefix: &str) -> Option<Self> {
         [Self::App, Self::Filter, Self::Server]
             .into_iter()
             .find(|kind| kind.prefixes().iter().any(|group| group.contains(&prefix)))

@@ -29,7 +29,7 @@ impl File {
             Fault::Syntax(_, rest) => {
                 let word = self.document.dialect.words(rest).next().unwrap_or("%");
                 error(word, format!("`{key}` has a `%` that begins no `%(name)s`"))
-                    .help("write `%%` for a percent sign")
+                    .help("write `%%` for a percent sign, or `ini_dialect = py2` into [pasteway] if Python 2 is meant")
             }
             Fault::Operator(_, why) => error("%", format!("`{key}` is not a format that Python 2 can fill in: {why}"))
                 .help("write references as `%(name)s`, and `%%` for a percent sign"),

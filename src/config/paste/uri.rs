@@ -2,7 +2,9 @@
 //!
 //! Must not know what they lead to.
 
-use percent_encoding::percent_decode_str;
+use std::path::Path;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::Dialect;
 
@@ -20,8 +22,14 @@ pub(super) enum Uri<'u> {
 /// Why a URI leads nowhere: the exception's class and text.
 pub(super) type Fault = (&'static str, String);
 
+/// The URI of a file, whatever signs its path has.
+pub fn file_uri(path: &Path) -> String {
+    const MEANT: &AsciiSet = &CONTROLS.add(b'%').add(b'#').add(b'\\').add(b' ');
+    format!("config:{}", utf8_percent_encode(&path.to_string_lossy(), MEANT))
+}
+
 /// Whether a name is a URI: letters and a colon.
-pub(super) fn is_absolute(name: &str) -> bool {
+pub fn is_absolute(name: &str) -> bool {
     name.split_once(':')
         .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphabetic()))
 }
@@ -82,6 +90,16 @@ mod tests {
     fn letters_and_a_colon_make_a_name_absolute() {
         for (name, absolute) in [("egg:a", true), ("XY:", true), ("x-y:z", false), (":z", false), ("main", false)] {
             assert_eq!(is_absolute(name), absolute, "{name}");
+        }
+    }
+
+    #[test]
+    fn any_path_has_a_uri_that_leads_to_it() {
+        for path in ["/etc/a b#c.ini", "/etc/100%20.ini", "/x\\y", "/é"] {
+            let uri = file_uri(Path::new(path));
+            let (uri, name) = split_name(&uri, None);
+            let Ok(Uri::Config(written)) = parse(uri, Dialect::Py3) else { panic!("{uri}") };
+            assert_eq!((config_path(uri, written, None, Dialect::Py3).unwrap().as_str(), name), (path, "main"));
         }
     }
 

@@ -65,6 +65,13 @@ pub struct Settings {
 /// `cpus` is the default of worker and thread counts. All problems are returned, errors and warnings; there are
 /// settings only if none of them is an error.
 pub fn settings(conf: &Conf, release: Release, cpus: usize) -> (Option<Settings>, Vec<Diagnostic>) {
+    let (settings, found) = draft(conf, release, cpus);
+    let broken = found.iter().any(Diagnostic::is_error);
+    ((!broken).then_some(settings), found)
+}
+
+/// The same with stand-ins for what is in error: good for looking for more errors, and for nothing else.
+pub fn draft(conf: &Conf, release: Release, cpus: usize) -> (Settings, Vec<Diagnostic>) {
     conf.set_release(release);
     let mut read = Reader::new(conf, release);
     let graceful_shutdown_timeout = read.timeout(&options::GRACEFUL_SHUTDOWN_TIMEOUT);
@@ -86,8 +93,7 @@ pub fn settings(conf: &Conf, release: Release, cpus: usize) -> (Option<Settings>
     };
     let mut found = read.finish();
     found.extend(conf.warnings());
-    let broken = found.iter().any(Diagnostic::is_error);
-    ((!broken).then_some(settings), found)
+    (settings, found)
 }
 
 /// The release that `[pasteway] release` names; `None` for `auto`.

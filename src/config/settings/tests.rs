@@ -304,9 +304,13 @@ fn values_that_lead_to_each_other_endlessly_are_an_error_not_an_end() {
     for n in 0..50 {
         text.push_str(&format!("a{n} = $a{m}$a{m}\n", m = n + 1));
     }
-    text.push_str("a50 = end\nlog_dir = $a0\n");
-    let conf = conf(&text, Release::NEWEST).expect("loads");
-    let error = conf.get::<String>(&options::LOG_DIR).expect_err("too deep").to_string();
+    text.push_str("a50 = end\nstate_path = $a0\nlog_dir = $a0\n");
+    // Options of the command line are read at once, the others when they are asked for.
+    let found = conf(&text, Release::NEWEST).expect_err("too deep");
+    let told: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert!(matches!(told.as_slice(), [one] if one.contains("`log_dir`: its value leads in a circle")), "{told:?}");
+    let conf = conf(&text.replace("log_dir", "x"), Release::NEWEST).expect("loads");
+    let error = conf.get::<String>(&options::STATE_PATH).expect_err("too deep").to_string();
     assert!(error.contains("its value leads in a circle"), "{error}");
 }
 

@@ -1,0 +1,9 @@
+//! `paste_parser` of `targets.rs`, driven by libFuzzer.
+
+#![no_main]
+
+#[path = "../targets.rs"]
+#[allow(dead_code)]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::paste_parser(data));
