@@ -127,7 +127,7 @@ impl Pool {
             let best =
                 all.filter(|member| avoid != Some(member.life) && member.has_room()).min_by_key(|m| m.in_flight())?;
             if best.try_acquire() {
-                return Some(Lease { member: Arc::clone(best), pool: Arc::clone(self) });
+                return Some(Lease { member: Arc::clone(best), pool: Arc::clone(self), unused: false });
             }
         }
         None
@@ -166,17 +166,21 @@ impl Pool {
 
     /// Gives free permits to those who wait, the longest wait first.
     fn hand_over(self: &Arc<Self>) {
-        while self.waiting.load(Ordering::SeqCst) > 0 {
+        // Who waits in the queue counts, not `waiting`: one who has got a lease waits until its task runs.
+        while !self.queue().is_empty() {
             let Some(mut lease) = self.try_lease(None) else { return };
             // A lease must not be dropped while the queue is locked: its end locks it again.
             loop {
                 let next = self.queue().pop_front();
-                match next.map(|sender| sender.send(lease)) {
-                    Some(Ok(())) => break,
+                let Some(sender) = next else {
+                    // Somebody else has served them. Who came meanwhile has missed this permit, so look again.
+                    lease.give_back();
+                    break;
+                };
+                match sender.send(lease) {
+                    Ok(()) => break,
                     // Who waited there has gone.
-                    Some(Err(back)) => lease = back,
-                    // Nobody waits any more; the lease ends here, and its end finds nobody either.
-                    None => return,
+                    Err(back) => lease = back,
                 }
             }
         }
@@ -203,6 +207,8 @@ impl Drop for Place<'_> {
 pub struct Lease {
     member: Arc<Member>,
     pool: Arc<Pool>,
+    /// Its end tells nobody.
+    unused: bool,
 }
 
 impl Lease {
@@ -210,12 +216,17 @@ impl Lease {
     pub fn member(&self) -> &Arc<Member> {
         &self.member
     }
+
+    /// Ends it where the queue is looked at again anyway.
+    fn give_back(mut self) {
+        self.unused = true;
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.member.release();
-        if self.pool.waiting.load(Ordering::SeqCst) > 0 {
+        if !self.unused && self.pool.waiting.load(Ordering::SeqCst) > 0 {
             self.pool.hand_over();
         }
     }
@@ -320,5 +331,25 @@ mod tests {
         assert!(!idle.is_finished());
         drop(lease);
         idle.await.expect("no panic");
+    }
+
+    #[tokio::test]
+    async fn leases_end_while_another_is_on_its_way_to_who_waits() {
+        let pool = pool(&[2]);
+        let (a, b) = (pool.try_lease(None).expect("room"), pool.try_lease(None).expect("room"));
+        let waiter = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move { pool.lease(None).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(pool.waiting(), 1);
+        // The waiter has its lease now, but its task has not run.
+        drop(a);
+        drop(b);
+        assert_eq!(pool.members()[0].in_flight(), 1);
+        let lease = waiter.await.expect("no panic").expect("a lease");
+        assert_eq!(pool.waiting(), 0);
+        drop(lease);
+        assert_eq!(pool.members()[0].in_flight(), 0);
     }
 }
