@@ -255,3 +255,19 @@ fn a_client_that_stops_in_its_body_is_closed_and_the_worker_is_free() {
     assert!(stopped.is_closed().expect("closed"));
     assert_eq!(front.get("/v2/x").status, 200);
 }
+
+#[test]
+fn under_more_clients_than_there_is_room_for_everybody_has_a_turn() {
+    let layout = Layout::bare().default("osapi_compute_workers = 2").pasteway("worker_threads = 2");
+    let front = Front::start(&layout);
+    let style = Style { method: "POST", fresh: false };
+    let traffic = Traffic::start(front.address("osapi_compute"), &[style; 24]);
+    eventually("thousands of turns", || (traffic.served() > 3000).then_some(()));
+    let report = traffic.stop();
+    assert_eq!((report.failed, report.closed), (Vec::new(), 0));
+    assert!(front.metric("pasteway_queue_duration_seconds_count", &[("api", "osapi_compute")]) > 0.0);
+    eventually("nobody waits, nothing is in flight", || {
+        let value = |name| front.metric(name, &[("api", "osapi_compute")]);
+        (value("pasteway_queue_length") + value("pasteway_worker_in_flight") == 0.0).then_some(())
+    });
+}

@@ -232,6 +232,9 @@ impl Drop for Front {
         // A failed test's log is the first thing that one wants to see.
         if std::thread::panicking() {
             eprintln!("--- log of the front ---\n{}", self.log().join("\n"));
+            if let Ok(Some(status)) = self.child.try_wait() {
+                eprintln!("--- it had ended by itself: {status} ---");
+            }
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -345,4 +345,24 @@ mod tests {
         drop(lease);
         idle.await.expect("no panic");
     }
+
+    #[tokio::test]
+    async fn leases_end_while_another_is_on_its_way_to_who_waits() {
+        let pool = pool(&[2]);
+        let (a, b) = (pool.try_lease(None).expect("room"), pool.try_lease(None).expect("room"));
+        let waiter = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move { pool.lease(None).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(pool.waiting(), 1);
+        // The waiter has its lease now, but its task has not run.
+        drop(a);
+        drop(b);
+        assert_eq!(pool.members()[0].in_flight(), 1);
+        let lease = waiter.await.expect("no panic").expect("a lease");
+        assert_eq!(pool.waiting(), 0);
+        drop(lease);
+        assert_eq!(pool.members()[0].in_flight(), 0);
+    }
 }
