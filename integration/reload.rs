@@ -1,9 +1,11 @@
 //! Reloads: every way to save a file, every class of change, broken files, and the storm.
 
 use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 
 use rustix::process::Signal;
 
+use crate::support::front::executable;
 use crate::support::traffic::{Style, Traffic};
 use crate::support::{Client, Front, Layout, Save, eventually, process};
 
@@ -100,6 +102,27 @@ fn a_broken_file_changes_nothing_and_is_reported_with_its_place() {
     assert!(finding["help"].as_str().expect("help").contains("app"), "{finding}");
     front.edit(Save::Rename, |text| text.replace("/v2: ap\n", "/v2: app\n"));
     eventually("the file is whole again", || (front.metric("pasteway_config_file_differs", &[]) == 0.0).then_some(()));
+}
+
+#[test]
+fn an_emptied_nova_conf_is_no_configuration_even_where_another_file_says_enough() {
+    let layout = Layout::bare().pasteway("watch = false");
+    let directory = tempfile::tempdir().expect("a directory");
+    let (nova, aside) = (directory.path().join("nova.conf"), directory.path().join("pasteway.conf"));
+    std::fs::write(&nova, "[DEFAULT]\nmy_ip = 10.0.0.1\n").expect("nova.conf");
+    std::fs::write(&aside, layout.conf(directory.path())).expect("pasteway.conf");
+    std::fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
+    let mut command = Command::new(executable());
+    command.arg("serve").arg("--config-file").arg(&nova).arg("--config-file").arg(&aside);
+    let front = Front::spawn(directory, command);
+    front.listening("osapi_compute");
+    front.logged("administration on");
+    Save::Rename.save(&nova, "");
+    let (status, verdict) = front.reload("");
+    assert_eq!((status, verdict["outcome"].as_str()), (422, Some("rejected")), "{verdict}");
+    assert_eq!(verdict["diagnostics"][0]["message"], "the file is empty, and was not before");
+    Save::Rename.save(&nova, "# nothing\n");
+    assert_eq!(front.reload("").1["outcome"], "applied", "what is meant can be said");
 }
 
 #[test]

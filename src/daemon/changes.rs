@@ -93,7 +93,8 @@ fn rolled(old: &Plan, new: &Plan) -> Vec<String> {
     new.apis.iter().filter(|api| !same(api)).map(|api| api.settings.name.to_string()).collect()
 }
 
-/// Rolling where workers are replaced and the text is one that workers are made from; else live.
+/// Rebind where the text is one that listeners are made from; rolling where workers are replaced and the text is one
+/// that workers are made from; else live.
 fn class(section: &str, name: &str, old: &Plan, new: &Plan, rolled: &[String]) -> Class {
     let mounted = |plan: &Plan| {
         plan.apis
@@ -102,7 +103,9 @@ fn class(section: &str, name: &str, old: &Plan, new: &Plan, rolled: &[String]) -
             .any(|api| api.mounts.iter().flat_map(|mount| &mount.contexts).any(|context| context.section == section))
     };
     let declared = options::find_any(section, name).map(|opt| opt.change);
-    if !rolled.is_empty() && (mounted(old) || mounted(new) || declared == Some(Class::Rolling)) {
+    if declared == Some(Class::Rebind) {
+        Class::Rebind
+    } else if !rolled.is_empty() && (mounted(old) || mounted(new) || declared == Some(Class::Rolling)) {
         Class::Rolling
     } else {
         Class::Live

@@ -3,6 +3,7 @@
 //! Nothing that runs is touched before the swap, and the swap cannot fail: a reload that fails leaves no trace but
 //! its verdict.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use super::generation::now;
 use super::{Daemon, Phase as Stage};
 use crate::command::{Class, LastReload, Outcome, ReloadReport, Source};
 use crate::compile::{self, Plan};
-use crate::config;
-use crate::message::Diagnostic;
+use crate::config::{self, Config};
+use crate::message::{Diagnostic, Place};
 use crate::metrics::Phase;
 
 impl Daemon {
@@ -59,6 +60,7 @@ impl Daemon {
         if config.digest() == self.current.borrow().record.digest {
             return Ok(self.verdict(Outcome::Unchanged, config.warnings));
         }
+        self.refuse_what_was_emptied(&config)?;
         let plan = self.timed(Phase::Compile, || compile::compile(config))?;
         self.refuse_what_cannot_change(&plan)?;
         let changes = changes(&self.current.borrow().running.plan, &plan);
@@ -124,6 +126,22 @@ impl Daemon {
                 Err(vec![Diagnostic::error(None, "the front is stopping: nothing is reloaded any more")])
             }
         }
+    }
+
+    /// Files that held something and hold nothing now: an empty nova.conf is as good a configuration as any other, but
+    /// here it is one that is just being written, or that found the disk full.
+    fn refuse_what_was_emptied(&self, config: &Config) -> Result<(), Vec<Diagnostic>> {
+        let current = self.current.borrow();
+        let before = current.running.plan.config.reading.sources();
+        let held = |path: &Path| before.iter().any(|was| was.path == path && !was.bytes.trim_ascii().is_empty());
+        let emptied: Vec<_> = (config.reading.sources().iter())
+            .filter(|source| source.bytes.trim_ascii().is_empty() && held(&source.path))
+            .map(|source| {
+                Diagnostic::error(Place::file(&source.path), "the file is empty, and was not before")
+                    .help("write it again; if nothing is to stand in it, write a comment")
+            })
+            .collect();
+        if emptied.is_empty() { Ok(()) } else { Err(emptied) }
     }
 
     /// Options that would need another process.

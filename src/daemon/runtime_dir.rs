@@ -6,7 +6,7 @@
 //!   lock            held as long as the front lives
 //!   front.json      {"pid": …, "admin": ["127.0.0.1:9774"]}
 //!   generations/N/  files/… (a copy of every file that was read), manifest-API.json
-//!   *.sock          sockets of workers
+//!   *.sock, *.notify  sockets of workers, and what they say of themselves
 //! ```
 //!
 //! Must not know what the files mean.
@@ -144,7 +144,7 @@ impl RuntimeDir {
         let _ = std::fs::remove_dir_all(self.path.join("generations"));
         for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "sock") {
+            if path.extension().is_some_and(|extension| extension == "sock" || extension == "notify") {
                 let _ = std::fs::remove_file(path);
             }
         }
