@@ -78,6 +78,16 @@ pub enum Outcome {
     Rejected,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Rejected => "rejected",
+        })
+    }
+}
+
 /// The verdict on a reload.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReloadReport {

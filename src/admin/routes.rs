@@ -175,7 +175,7 @@ async fn reload(
         let peer = Some(peer.to_string());
         let report = app.ask(|reply| Command::Reload { source: Source::Admin, peer, dry_run, reply }).await;
         match &report {
-            Some(report) => tracing::info!("admin: {what} {:?} in {} ms", report.outcome, report.took_ms),
+            Some(report) => tracing::info!("admin: {what} {} in {} ms", report.outcome, report.took_ms),
             None => tracing::warn!("admin: {what} got no verdict: the daemon is stopping"),
         }
         report

@@ -14,6 +14,7 @@ pub mod show;
 mod split;
 mod tls;
 
+use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub use split::{Reason, Step, Tree};
 use crate::config::settings::{ApiSettings, Chunked, WorkerKind};
 use crate::config::{ApiConfig, ConfSource, Config};
 use crate::filter::identity::is_auth_factory;
-use crate::message::Diagnostic;
+use crate::message::{Diagnostic, nearest};
 use crate::proxy::snapshot::{ChunkedBodies, DoorRules, Limits, WireRules};
 use crate::release::Release;
 use crate::telemetry::{AccessFormat, AccessStyle};
@@ -81,12 +82,13 @@ impl ApiPlan {
 /// All problems at once; warnings come with the plan, in its config.
 pub fn compile(mut config: Config) -> Result<Plan, Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let mut apis = Vec::new();
+    let (mut apis, mut factories) = (Vec::new(), HashSet::new());
     for api in &config.apis {
-        if let Some(plan) = api_plan(api, &config, &mut found) {
+        if let Some(plan) = api_plan(api, &config, &mut factories, &mut found) {
             apis.push(plan);
         }
     }
+    strangers(&config, &factories, &mut found);
     if found.iter().any(Diagnostic::is_error) {
         found.append(&mut config.warnings);
         return Err(found);
@@ -95,9 +97,30 @@ pub fn compile(mut config: Config) -> Result<Plan, Vec<Diagnostic>> {
     Ok(Plan { config, apis })
 }
 
-fn api_plan(api: &ApiConfig, config: &Config, found: &mut Vec<Diagnostic>) -> Option<ApiPlan> {
+/// Warns of factories that an option names and no pipeline has.
+fn strangers(config: &Config, factories: &HashSet<String>, found: &mut Vec<Diagnostic>) {
+    let options = &config.settings.pasteway;
+    for (option, names) in [("python_filters", &options.python_filters), ("native_filters", &options.native_filters)] {
+        for name in names.iter().filter(|name| !factories.contains(*name)) {
+            let place = config.conf.place("pasteway", option);
+            let warning = Diagnostic::warning(place, format!("`{option}` names {name}, which no pipeline has"));
+            found.push(match nearest(name, factories.iter().map(String::as_str)) {
+                Some(known) => warning.help(format!("did you mean `{known}`?")),
+                None => warning.help("factories are written as in the paste file: module:attribute, or egg:Dist#name"),
+            });
+        }
+    }
+}
+
+fn api_plan(
+    api: &ApiConfig,
+    config: &Config,
+    factories: &mut HashSet<String>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<ApiPlan> {
     let settings = &config.settings;
     let mut split = split::split(&api.tree, settings, &config.conf, found);
+    factories.extend(split.factories.iter().cloned());
     let tls = match &api.settings.tls {
         None => None,
         Some(files) => match tls::server(files, &config.reading) {
