@@ -37,9 +37,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the client brought it about: no reason to fill the log.
+    /// Whether clients can bring it about as often as they like: no reason to fill the log. The metrics count it.
     pub fn is_the_clients(&self) -> bool {
-        matches!(self, Self::Upstream(UpstreamError::Client(_)) | Self::LengthRequired | Self::TooLarge)
+        match self {
+            Self::Upstream(error) => matches!(error, UpstreamError::Client(_)),
+            Self::Queue(_) | Self::LengthRequired | Self::TooLarge => true,
+        }
     }
 }
 
