@@ -48,28 +48,6 @@ pub fn tag_escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// `repr` of a string.
-pub fn repr(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push(quote);
-    for c in text.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            _ if c == quote => out.extend(['\\', c]),
-            _ if c.is_ascii_control() => {
-                let _ = write!(out, "\\x{:02x}", u32::from(c));
-            }
-            _ => out.push(c),
-        }
-    }
-    out.push(quote);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,13 +55,6 @@ mod tests {
     #[test]
     fn json_is_ascii_and_astral_characters_are_pairs() {
         assert_eq!(json_string("a\"\\\n\u{7f}é😀"), r#""a\"\\\n\u007f\u00e9\ud83d\ude00""#);
-    }
-
-    #[test]
-    fn repr_prefers_the_apostrophe() {
-        assert_eq!(repr("/a"), "'/a'");
-        assert_eq!(repr("it's"), "\"it's\"");
-        assert_eq!(repr("'\"\u{7}"), "'\\'\"\\x07'");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! Must not know options or files.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use super::Library;
+use crate::config::paste::Dialect;
 
 /// What `str.strip` removes: ASCII blanks on Python 2 (byte strings), all of Unicode's on Python 3.
 fn is_space(c: char, library: Library) -> bool {
@@ -32,40 +32,11 @@ pub fn strip_end(text: &str, library: Library) -> &str {
 
 /// `repr(text)`: of a byte string on Python 2, of a string on Python 3.
 pub fn repr(text: &str, library: Library) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push(quote);
-    for c in text.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            _ if c == quote => out.extend(['\\', c]),
-            ' '..='~' => out.push(c),
-            _ => escape(&mut out, c, library),
-        }
+    match library {
+        Library::Old => Dialect::Py2,
+        Library::New => Dialect::Py3,
     }
-    out.push(quote);
-    out
-}
-
-/// A character outside printable ASCII.
-fn escape(out: &mut String, c: char, library: Library) {
-    let code = u32::from(c);
-    // Writing to a String cannot fail, so the results carry nothing.
-    let _ = match library {
-        Library::Old => c.encode_utf8(&mut [0; 4]).bytes().try_for_each(|b| write!(out, "\\x{b:02x}")),
-        Library::New if is_printable(c) => out.write_char(c),
-        Library::New if code < 0x100 => write!(out, "\\x{code:02x}"),
-        Library::New if code < 0x1_0000 => write!(out, "\\u{code:04x}"),
-        Library::New => write!(out, "\\U{code:08x}"),
-    };
-}
-
-/// `str.isprintable`, as far as Rust's own escaping agrees with it.
-fn is_printable(c: char) -> bool {
-    !c.is_whitespace() && c.escape_debug().len() == 1
+    .repr(text)
 }
 
 /// `repr` of a list of strings.

@@ -6,7 +6,8 @@ use http::StatusCode;
 use http::header::{ACCEPT, HOST};
 
 use super::{MapKey, UrlMap};
-use crate::filter::python::{html_escape, is_python3, repr, tag_escape};
+use crate::config::paste::Dialect;
+use crate::filter::python::{html_escape, is_python3, tag_escape};
 use crate::filter::reply::reply;
 use crate::filter::{Context, Request, Response, headers};
 
@@ -34,8 +35,9 @@ pub(super) fn page(map: &UrlMap, cx: &Context, request: &Request) -> Response {
 
 /// The comment that lists the map. Paste 3 escapes the request's own texts in it twice.
 fn comment(map: &UrlMap, cx: &Context, request: &Request, path: &str, python3: bool) -> String {
-    let value = |text: &str| if python3 { repr(&html_escape(text, true)) } else { repr(text) };
-    let apps: Vec<_> = map.entries.iter().map(app).collect();
+    let names = if python3 { Dialect::Py3 } else { Dialect::Py2 };
+    let value = |text: &str| if python3 { names.repr(&html_escape(text, true)) } else { names.repr(text) };
+    let apps: Vec<_> = map.entries.iter().map(|entry| app(entry, names)).collect();
     let script_name = String::from_utf8_lossy(&cx.script_name);
     let host = request.headers().get(HOST).map(|h| String::from_utf8_lossy(h.as_bytes())).unwrap_or_default();
     let text = format!(
@@ -49,10 +51,10 @@ fn comment(map: &UrlMap, cx: &Context, request: &Request, path: &str, python3: b
 }
 
 /// An entry as Python shows the pair of its domain and path.
-fn app(entry: &MapKey) -> String {
-    let domain = entry.domain.as_deref().map_or_else(|| "None".to_owned(), repr);
+fn app(entry: &MapKey, names: Dialect) -> String {
+    let domain = entry.domain.as_deref().map_or_else(|| "None".to_owned(), |domain| names.repr(domain));
     let path = format!("{}{}", entry.path, if entry.plus { "/+" } else { "" });
-    format!("({domain}, {})", repr(&path))
+    format!("({domain}, {})", names.repr(&path))
 }
 
 #[cfg(test)]
