@@ -8,15 +8,19 @@ mod oracle;
 mod oslo;
 mod paste;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oracle::Oracle;
 
 /// How long a run is and how it began.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
+    /// Of the random numbers.
     pub seed: u64,
+    /// Files of each kind.
     pub cases: usize,
+    /// When it ends, whatever is done by then.
+    pub end: Instant,
 }
 
 impl Run {
@@ -29,6 +33,7 @@ impl Run {
         Self {
             seed: number("PASTEWAY_SEED").unwrap_or_else(clock),
             cases: number("PASTEWAY_CASES").unwrap_or(3000) as usize,
+            end: Instant::now() + Duration::from_secs(number("PASTEWAY_SECONDS").unwrap_or(120)),
         }
     }
 }
@@ -36,6 +41,8 @@ impl Run {
 /// What a comparison of many cases came to.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// Files that were compared.
+    pub cases: usize,
     /// Questions that both answered alike.
     pub same: usize,
     /// Those of them that were answered by an error.
@@ -59,7 +66,7 @@ fn compare(what: &str, version: u8, run: fn(&mut Oracle, Run) -> Tally) {
     eprintln!(
         "differential: {what}, Python {version}: {} cases, {} answers alike, {} of them exceptions, on purpose {:?}, \
          {} different, {:.1} s, seed {}",
-        settings.cases,
+        tally.cases,
         tally.same,
         tally.errors,
         tally.on_purpose,
