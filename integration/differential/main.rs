@@ -8,6 +8,7 @@ mod oracle;
 mod oslo;
 mod paste;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use oracle::Oracle;
@@ -47,8 +48,8 @@ pub struct Tally {
     pub same: usize,
     /// Those of them that were answered by an error.
     pub errors: usize,
-    /// Differences on purpose, by id.
-    pub on_purpose: std::collections::BTreeMap<&'static str, usize>,
+    /// Differences on purpose, by id and reason.
+    pub on_purpose: BTreeMap<(&'static str, &'static str), usize>,
     /// Differences.
     pub wrong: Vec<String>,
 }
@@ -64,16 +65,19 @@ fn compare(what: &str, version: u8, run: fn(&mut Oracle, Run) -> Tally) {
     let mut oracle = Oracle::start(&python, std::env::var_os(path).as_deref());
     let tally = run(&mut oracle, settings);
     eprintln!(
-        "differential: {what}, Python {version}: {} cases, {} answers alike, {} of them exceptions, on purpose {:?}, \
-         {} different, {:.1} s, seed {}",
+        "differential: {what}, Python {version}: {} cases, {} answers alike, {} of them exceptions, {} different on \
+         purpose, {} different, {:.1} s, seed {}",
         tally.cases,
         tally.same,
         tally.errors,
-        tally.on_purpose,
+        tally.on_purpose.values().sum::<usize>(),
         tally.wrong.len(),
         begun.elapsed().as_secs_f64(),
         settings.seed,
     );
+    for ((id, reason), times) in &tally.on_purpose {
+        eprintln!("  on purpose, {times} times: {id}: {reason}");
+    }
     assert!(tally.wrong.is_empty(), "repeat with PASTEWAY_SEED={}\n{}", settings.seed, tally.wrong.join("\n"));
 }
 

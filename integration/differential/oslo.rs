@@ -382,7 +382,7 @@ fn plain(value: oslo::Value) -> Value {
 }
 
 /// The id of a difference on purpose.
-fn on_purpose(case: &Case, ours: &Value, theirs: &Value) -> Option<&'static str> {
+fn on_purpose(case: &Case, ours: &Value, theirs: &Value) -> Option<(&'static str, &'static str)> {
     let class = |answer: &Value| answer["error"].as_str().unwrap_or_default().to_owned();
     let deep = |answer: &Value| matches!(class(answer).as_str(), "RecursionError" | "RuntimeError");
     let foreign = || {
@@ -402,7 +402,7 @@ fn on_purpose(case: &Case, ours: &Value, theirs: &Value) -> Option<&'static str>
     } else {
         return None;
     };
-    ON_PURPOSE.iter().find(|(known, _)| *known == id).map(|(id, _)| *id)
+    ON_PURPOSE.into_iter().find(|(known, _)| *known == id)
 }
 
 /// A difference for people, with as few lines as show it.
