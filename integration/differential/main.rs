@@ -8,17 +8,20 @@ mod oracle;
 mod oslo;
 mod paste;
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use oracle::Oracle;
 
 /// How long a run is and how it began.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
-    /// What all randomness comes from.
+    /// Of the random numbers.
     pub seed: u64,
-    /// How many files.
+    /// Files of each kind.
     pub cases: usize,
+    /// When it ends, whatever is done by then.
+    pub end: Instant,
 }
 
 impl Run {
@@ -31,6 +34,7 @@ impl Run {
         Self {
             seed: number("PASTEWAY_SEED").unwrap_or_else(clock),
             cases: number("PASTEWAY_CASES").unwrap_or(3000) as usize,
+            end: Instant::now() + Duration::from_secs(number("PASTEWAY_SECONDS").unwrap_or(120)),
         }
     }
 }
@@ -38,12 +42,14 @@ impl Run {
 /// What a comparison of many cases came to.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// Files that were compared.
+    pub cases: usize,
     /// Questions that both answered alike.
     pub same: usize,
     /// Those of them that were answered by an error.
     pub errors: usize,
-    /// Differences on purpose, by id.
-    pub on_purpose: std::collections::BTreeMap<&'static str, usize>,
+    /// Differences on purpose, by id and reason.
+    pub on_purpose: BTreeMap<(&'static str, &'static str), usize>,
     /// Differences.
     pub wrong: Vec<String>,
 }
@@ -59,16 +65,19 @@ fn compare(what: &str, version: u8, run: fn(&mut Oracle, Run) -> Tally) {
     let mut oracle = Oracle::start(&python, std::env::var_os(path).as_deref());
     let tally = run(&mut oracle, settings);
     eprintln!(
-        "differential: {what}, Python {version}: {} cases, {} answers alike, {} of them exceptions, on purpose {:?}, \
-         {} different, {:.1} s, seed {}",
-        settings.cases,
+        "differential: {what}, Python {version}: {} cases, {} answers alike, {} of them exceptions, {} different on \
+         purpose, {} different, {:.1} s, seed {}",
+        tally.cases,
         tally.same,
         tally.errors,
-        tally.on_purpose,
+        tally.on_purpose.values().sum::<usize>(),
         tally.wrong.len(),
         begun.elapsed().as_secs_f64(),
         settings.seed,
     );
+    for ((id, reason), times) in &tally.on_purpose {
+        eprintln!("  on purpose, {times} times: {id}: {reason}");
+    }
     assert!(tally.wrong.is_empty(), "repeat with PASTEWAY_SEED={}\n{}", settings.seed, tally.wrong.join("\n"));
 }
 

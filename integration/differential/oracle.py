@@ -178,6 +178,8 @@ def paste(request):
 # ---- oslo.config -----------------------------------------------------------------------------------------------------
 
 OPTIONS = []
+# The library says why it ends the program.
+QUIET = open(os.devnull, 'w')
 
 
 class Heard(logging.Handler):
@@ -265,6 +267,7 @@ def oslo(request):
     original = directories(root)
     HEARD.lines = []
     answer = {'values': {}}
+    stderr, sys.stderr = sys.stderr, QUIET
     signal.alarm(SECONDS)
     try:
         conf([plain(arg) for arg in request['args']], project='nova', prog='nova-api')
@@ -279,6 +282,7 @@ def oslo(request):
         answer = {'parse': exception(error)}
     finally:
         signal.alarm(0)
+        sys.stderr = stderr
         cfg._get_config_dirs = original
         os.environ.clear()
         os.environ.update(environ)

@@ -104,6 +104,14 @@ fn lines(tree: &Tree, depth: usize, out: &mut String) {
     let section = |context: &crate::config::paste::Context| {
         context.section.clone().unwrap_or_else(|| super::split::factory_of(context))
     };
+    let mut tree = tree;
+    // Pipelines may be long: no recursion along them.
+    while let Tree::Filtered(step, next) = tree {
+        let both = if step.factory.side == Side::Both { ", front and worker" } else { "" };
+        let _ =
+            writeln!(out, "{indent}{} [{}] {}{both}", step.factory.name, section(&step.context), step.context.place);
+        tree = next;
+    }
     let _ = match tree {
         Tree::Map { context, kind, entries, not_found } => {
             let _ = writeln!(out, "{indent}{} [{}] {}", kind_name(*kind), section(context), context.place);
@@ -117,18 +125,7 @@ fn lines(tree: &Tree, depth: usize, out: &mut String) {
             }
             Ok(())
         }
-        Tree::Filtered(step, next) => {
-            let both = if step.factory.side == Side::Both { ", front and worker" } else { "" };
-            let _ = writeln!(
-                out,
-                "{indent}{} [{}] {}{both}",
-                step.factory.name,
-                section(&step.context),
-                step.context.place
-            );
-            lines(next, depth, out);
-            Ok(())
-        }
+        Tree::Filtered(..) => Ok(()),
         Tree::App(step) => writeln!(
             out,
             "{indent}{} [{}] {} (native app)",

@@ -285,7 +285,12 @@ impl Tree {
     /// The tree that requests walk.
     pub fn node(&self, release: Release) -> Node {
         let step = |step: &Step| FilterNode { index: step.index, filter: Arc::clone(&step.filter) };
-        match self {
+        let (mut filters, mut rest) = (Vec::new(), self);
+        while let Self::Filtered(filter, next) = rest {
+            filters.push(step(filter));
+            rest = next;
+        }
+        let end = match rest {
             Self::Map { kind, entries, not_found, .. } => Node::Map {
                 map: UrlMap::new(
                     *kind,
@@ -296,9 +301,10 @@ impl Tree {
                 targets: entries.iter().map(|(_, target)| target.node(release)).collect(),
                 not_found: not_found.as_ref().map(|target| Box::new(target.node(release))),
             },
-            Self::Filtered(filter, next) => Node::Filtered(step(filter), Box::new(next.node(release))),
+            Self::Filtered(_, next) => next.node(release),
             Self::App(app) => Node::App(step(app)),
             Self::Mount { index, .. } => Node::Mount(*index),
-        }
+        };
+        filters.into_iter().rev().fold(end, |next, filter| Node::Filtered(filter, Box::new(next)))
     }
 }

@@ -7,6 +7,9 @@
 //!
 //! All problems of all files are told at once. Must not know what any filter or worker does with it.
 
+// A failed load is large, and nothing here is on a request's path.
+#![allow(clippy::result_large_err)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

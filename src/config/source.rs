@@ -3,6 +3,7 @@
 //! Must not know what the files mean.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -42,18 +43,19 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What the first look gave, or its error, which cannot be copied as it is.
+type Seen<T> = Result<T, (io::ErrorKind, String)>;
+
 /// What one load has read and looked for. A second request for the same path gets the same answer,
 /// whatever has happened on the disk meanwhile.
 #[derive(Debug, Default)]
 pub struct Reading {
-    files: RefCell<Seen<Arc<Source>>>,
-    dirs: RefCell<Seen<Vec<PathBuf>>>,
+    // By the names as they are written: to a `Path`, `a.ini/` is `a.ini`, and to the system it is not.
+    files: RefCell<IndexMap<OsString, Seen<Arc<Source>>>>,
+    dirs: RefCell<IndexMap<OsString, Seen<Vec<PathBuf>>>>,
     /// There is nothing but what was put in.
     closed: bool,
 }
-
-/// What each path gave at the first look, in the order of the looks.
-type Seen<T> = IndexMap<PathBuf, Result<T, (io::ErrorKind, String)>>;
 
 /// A configuration file is smaller than this; a device may be without end.
 const LARGEST: u64 = 64 << 20;
@@ -66,7 +68,8 @@ impl Reading {
 
     /// A view of these files and nothing else: the disk is not looked at.
     pub fn of(files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) -> Self {
-        let file = |(path, bytes): (PathBuf, Vec<u8>)| (path.clone(), Ok(Arc::new(Source::new(path, bytes))));
+        let file =
+            |(path, bytes): (PathBuf, Vec<u8>)| (path.clone().into_os_string(), Ok(Arc::new(Source::new(path, bytes))));
         Self { files: RefCell::new(files.into_iter().map(file).collect()), closed: true, ..Self::default() }
     }
 
@@ -75,16 +78,16 @@ impl Reading {
     /// # Errors
     /// The error of the first attempt to open or read it in this load.
     pub fn file(&self, path: &Path) -> io::Result<Arc<Source>> {
-        if !self.files.borrow().contains_key(path) {
+        if !self.files.borrow().contains_key(path.as_os_str()) {
             let read = match self.closed {
                 true => Err(io::ErrorKind::NotFound.into()),
                 false => read(path),
             };
             let read =
                 read.map(|bytes| Arc::new(Source::new(path.to_owned(), bytes))).map_err(|e| (e.kind(), e.to_string()));
-            self.files.borrow_mut().insert(path.to_owned(), read);
+            self.files.borrow_mut().insert(path.as_os_str().to_owned(), read);
         }
-        match self.files.borrow().get(path) {
+        match self.files.borrow().get(path.as_os_str()) {
             Some(Ok(source)) => Ok(Arc::clone(source)),
             Some(Err((kind, text))) => Err(io::Error::new(*kind, text.clone())),
             None => Err(io::ErrorKind::NotFound.into()),
@@ -101,7 +104,7 @@ impl Reading {
     /// # Errors
     /// The error of the first attempt to list it in this load.
     pub fn dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        if !self.dirs.borrow().contains_key(path) {
+        if !self.dirs.borrow().contains_key(path.as_os_str()) {
             let entries = match self.closed {
                 true => Err(io::ErrorKind::NotFound.into()),
                 false => std::fs::read_dir(path),
@@ -113,9 +116,9 @@ impl Reading {
                     paths
                 })
                 .map_err(|e| (e.kind(), e.to_string()));
-            self.dirs.borrow_mut().insert(path.to_owned(), list);
+            self.dirs.borrow_mut().insert(path.as_os_str().to_owned(), list);
         }
-        match self.dirs.borrow().get(path) {
+        match self.dirs.borrow().get(path.as_os_str()) {
             Some(Ok(paths)) => Ok(paths.clone()),
             Some(Err((kind, text))) => Err(io::Error::new(*kind, text.clone())),
             None => Err(io::ErrorKind::NotFound.into()),
@@ -129,14 +132,14 @@ impl Reading {
 
     /// Every path that was looked at, found or not, directories included: what a watcher must watch.
     pub fn watched(&self) -> Vec<PathBuf> {
-        self.files.borrow().keys().chain(self.dirs.borrow().keys()).cloned().collect()
+        self.files.borrow().keys().chain(self.dirs.borrow().keys()).map(PathBuf::from).collect()
     }
 
     /// A digest over the names and contents of all that was seen: equal digests mean an equal configuration.
     pub fn digest(&self) -> [u8; 32] {
         let mut sum = Sha256::new();
         for (path, read) in self.files.borrow().iter() {
-            sum.update(path.as_os_str().as_encoded_bytes());
+            sum.update(path.as_encoded_bytes());
             sum.update([0]);
             match read {
                 Ok(source) => sum.update(source.digest),
@@ -144,7 +147,7 @@ impl Reading {
             }
         }
         for (path, list) in self.dirs.borrow().iter() {
-            sum.update(path.as_os_str().as_encoded_bytes());
+            sum.update(path.as_encoded_bytes());
             for entry in list.iter().flatten() {
                 sum.update(entry.as_os_str().as_encoded_bytes());
                 sum.update([0]);
@@ -182,6 +185,15 @@ mod tests {
         let fifo = directory.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("made");
         assert!(Reading::new().file(&fifo).expect("empty").bytes.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_ends_in_a_slash_is_another_name() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("a");
+        std::fs::write(&file, "x").expect("written");
+        let reading = Reading::new();
+        assert!(reading.exists(&file) && !reading.exists(&file.join("")));
     }
 
     #[test]

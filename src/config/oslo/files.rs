@@ -44,15 +44,15 @@ impl Environment {
     }
 
     /// The directories that are searched, best first.
-    pub(super) fn search(&self) -> Vec<PathBuf> {
-        let snap = |name| self.vars.get(name).map(|dir| Path::new(dir).join("etc/nova"));
+    pub(super) fn search(&self, library: Library) -> Vec<PathBuf> {
+        let snaps: &[&str] = if library == Library::New { &["SNAP_COMMON", "SNAP"] } else { &[] };
+        let snap = |name: &&str| self.vars.get(*name).map(|dir| Path::new(dir).join("etc/nova"));
         let home = self.home.as_ref();
         let etc = self.root.join("etc");
         home.map(|home| home.join(".nova"))
             .into_iter()
             .chain(home.cloned())
-            .chain(snap("SNAP_COMMON"))
-            .chain(snap("SNAP"))
+            .chain(snaps.iter().filter_map(snap))
             .chain([etc.join("nova"), etc])
             .collect()
     }
@@ -91,11 +91,11 @@ pub(super) struct Plan {
 pub(super) fn plan(reading: &Reading, arguments: &Arguments, env: &Environment, library: Library) -> Plan {
     let mut plan = Plan::default();
     if !arguments.items.iter().any(|item| matches!(item, Argument::File(_))) {
-        plan.default_files(reading, &arguments.program, env);
+        plan.default_files(reading, &arguments.program, env, library);
     }
     if library == Library::New && !arguments.items.iter().any(|item| matches!(item, Argument::Dir(_))) {
         for name in ["nova".to_owned(), arguments.program.clone()] {
-            let dirs = env.search().into_iter().map(|dir| dir.join(format!("{name}.conf.d")));
+            let dirs = env.search(library).into_iter().map(|dir| dir.join(format!("{name}.conf.d")));
             if let Some((files, dir)) = dirs.into_iter().find_map(|dir| Some((reading.dir(&dir).ok()?, dir))) {
                 plan.all_of(&dir, &files);
             }
@@ -116,7 +116,7 @@ pub(super) fn plan(reading: &Reading, arguments: &Arguments, env: &Environment, 
 impl Plan {
     /// nova.conf and its kin, each from the first directory that has it; or what `OS_NOVA_CONFIG_FILES` lists, as
     /// Nova's WSGI modules read it: its first is the paste file, which oslo.config reads like the others.
-    fn default_files(&mut self, reading: &Reading, program: &str, env: &Environment) {
+    fn default_files(&mut self, reading: &Reading, program: &str, env: &Environment, library: Library) {
         let (dir, list) = (env.vars.get("OS_NOVA_CONFIG_DIR"), env.vars.get("OS_NOVA_CONFIG_FILES"));
         let mut names = vec!["nova".to_owned(), program.to_owned(), "pasteway".to_owned()];
         if dir.is_some() || list.is_some() {
@@ -129,7 +129,7 @@ impl Plan {
         }
         names.dedup();
         for name in names {
-            let found = env.search().into_iter().map(|dir| dir.join(format!("{name}.conf")));
+            let found = env.search(library).into_iter().map(|dir| dir.join(format!("{name}.conf")));
             self.steps.extend(found.into_iter().find(|path| reading.exists(path)).map(Step::File));
         }
     }

@@ -17,7 +17,7 @@ impl Conf {
         let beside = files.iter().rev().filter_map(|path| path.parent());
         let env = self.environment();
         let dirs = self.config_dirs().iter().map(PathBuf::as_path).chain(beside).map(|dir| env.cwd.join(dir));
-        dirs.chain(env.search()).map(|dir| dir.join(&name)).find(|path| reading.exists(path))
+        dirs.chain(env.search(self.library())).map(|dir| dir.join(&name)).find(|path| reading.exists(path))
     }
 
     /// The Paste file: what `api_paste_config` says, taken as it is (Havana: where such a path exists; later: where it

@@ -43,7 +43,8 @@ pub fn convert(kind: Kind, text: &str, library: Library) -> Result<Value, Invali
 }
 
 fn boolean(text: &str, library: Library) -> Result<Value, Invalid> {
-    match python::strip(text, library).to_lowercase().as_str() {
+    let stripped = if library == Library::Old { text } else { python::strip(text, library) };
+    match stripped.to_lowercase().as_str() {
         "true" | "1" | "on" | "yes" => Ok(Value::Bool(true)),
         "false" | "0" | "off" | "no" => Ok(Value::Bool(false)),
         _ => Err(Invalid {
@@ -60,7 +61,14 @@ fn whole(text: &str, min: Option<i64>, max: Option<i64>, library: Library) -> Re
     let Some(number) = python::int(text, library) else {
         return Err(Invalid {
             fact: format!("`{text}` is not a whole number"),
-            original: format!("invalid literal for int() with base 10: {}", python::repr(text, library)),
+            original: match library {
+                // Python 2 skips the blanks before it.
+                Library::Old => {
+                    let shown = python::repr(python::strip_start(text, library), library);
+                    format!("invalid literal for int() with base 10: {shown}")
+                }
+                Library::New => format!("invalid literal for int() with base 10: {}", python::repr(text, library)),
+            },
         });
     };
     if let Some(min) = min.filter(|min| number < *min) {
@@ -84,7 +92,10 @@ fn number(text: &str, library: Library) -> Result<Value, Invalid> {
     }
     python::float(text, library).map(Value::Float).ok_or_else(|| Invalid {
         fact: format!("`{text}` is not a number"),
-        original: format!("could not convert string to float: {}", python::repr(text, library)),
+        original: match library {
+            Library::Old => format!("could not convert string to float: {}", python::strip_start(text, library)),
+            Library::New => format!("could not convert string to float: {}", python::repr(text, library)),
+        },
     })
 }
 
