@@ -95,11 +95,9 @@ pub fn resolve(data: &[u8]) {
 fn read_all(text: &[u8], library: oslo::Library) {
     let reading = Reading::of([("/nova.conf".into(), text.to_vec())]);
     let (conf, _) = Conf::read_all(Table::OWN, &reading, &arguments(), &environment(), library);
-    for release in [Release::HAVANA, Release::NEWEST] {
-        conf.set_release(release);
-        for (group, name) in conf.names() {
-            let _ = conf.get_named::<oslo::Value>(&group, &name);
-        }
+    conf.set_release(if library == oslo::Library::Old { Release::HAVANA } else { Release::NEWEST });
+    for (group, name) in conf.names() {
+        let _ = conf.get_named::<oslo::Value>(&group, &name);
     }
 }
 
