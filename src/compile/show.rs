@@ -34,12 +34,14 @@ fn node(tree: &Tree) -> Value {
             "entries": entries.iter().map(|(entry, target)| json!({ "key": entry.to_string(), "to": node(target) })).collect::<Vec<_>>(),
             "not_found": not_found.as_ref().map(|target| node(target)),
         }),
-        Tree::Filtered(step, next) => {
-            let mut value = self::step(step, "filter");
-            if let Some(object) = value.as_object_mut() {
-                object.insert("next".into(), node(next));
+        // A list, not a nest: a pipeline may be of any length.
+        Tree::Filtered(..) => {
+            let (mut filters, mut rest) = (Vec::new(), tree);
+            while let Tree::Filtered(filter, next) = rest {
+                filters.push(step(filter, "filter"));
+                rest = next;
             }
-            value
+            json!({ "filters": filters, "to": node(rest) })
         }
         Tree::App(app) => step(app, "app"),
         Tree::Mount { index, reason, contexts } => json!({
@@ -193,7 +195,12 @@ impl Graph {
         self.nodes.len() - 1
     }
 
-    fn tree(&mut self, from: usize, edge: String, tree: &Tree) {
+    fn tree(&mut self, mut from: usize, mut edge: String, mut tree: &Tree) {
+        while let Tree::Filtered(step, next) = tree {
+            let id = self.add(step.factory.name.to_owned(), true);
+            self.edges.push((from, id, std::mem::take(&mut edge)));
+            (from, tree) = (id, next);
+        }
         let id = match tree {
             Tree::Map { context, kind, .. } => {
                 self.add(format!("{} {}", kind_name(*kind), context.section.as_deref().unwrap_or_default()), true)
@@ -214,8 +221,7 @@ impl Graph {
                     self.tree(id, "otherwise".to_owned(), target);
                 }
             }
-            Tree::Filtered(_, next) => self.tree(id, String::new(), next),
-            Tree::App(_) | Tree::Mount { .. } => {}
+            Tree::Filtered(..) | Tree::App(_) | Tree::Mount { .. } => {}
         }
     }
 }
