@@ -198,6 +198,11 @@ impl Conf {
             let fault = Fault::new("NoSuchGroupError", format!("no such group [{group}]"), fact);
             return Err(fault.help(format!("write `${{{group}}}.{option}` if the dot is plain text")));
         }
+        // What only a file knows comes behind what the program knows, in whichever group.
+        let in_table = |group, name| (self.table.find)(group, name).is_some();
+        if !in_table(group, option) && in_table("DEFAULT", name) {
+            return self.named("DEFAULT", name, trail);
+        }
         match self.named(group, option, trail) {
             Err(fault) if fault.class == "NoSuchOptError" => self.named("DEFAULT", name, trail),
             result => result,

@@ -43,8 +43,7 @@ pub fn convert(kind: Kind, text: &str, library: Library) -> Result<Value, Invali
 }
 
 fn boolean(text: &str, library: Library) -> Result<Value, Invalid> {
-    let stripped = if library == Library::Old { text } else { python::strip(text, library) };
-    match stripped.to_lowercase().as_str() {
+    match text.to_lowercase().as_str() {
         "true" | "1" | "on" | "yes" => Ok(Value::Bool(true)),
         "false" | "0" | "off" | "no" => Ok(Value::Bool(false)),
         _ => Err(Invalid {
