@@ -205,7 +205,15 @@ mod tests {
         let spawner = Spawner::start(Handle::current()).expect("a thread");
         let mut child = spawner.spawn(birth.command(worker.into())).await.expect("started");
         let pid = child.pid().expect("it lives");
-        let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it lives");
+        // In the middle of its exec a process has no command line; it has one before it waits for its input.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let title = loop {
+            let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it lives");
+            if !title.is_empty() || std::time::Instant::now() > deadline {
+                break title;
+            }
+            tokio::task::yield_now().await;
+        };
         assert_eq!(title, "pasteway: ec2 worker 0\0");
         child.signal(Signal::KILL);
         child.exited().await.expect("told");
