@@ -86,9 +86,7 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
 /// A worker, at once or through the queue.
 async fn lease(api: &ApiView, avoid: Option<u64>) -> Result<Lease, QueueError> {
     let pool = &api.api.pool;
-    if pool.waiting() == 0
-        && let Some(lease) = pool.try_lease(avoid)
-    {
+    if let Some(lease) = pool.lease_now(avoid) {
         return Ok(lease);
     }
     let begun = Instant::now();

@@ -133,15 +133,18 @@ impl Pool {
         None
     }
 
+    /// A worker for a request, if one has room and nobody waits: who comes later does not go before.
+    pub fn lease_now(self: &Arc<Self>, avoid: Option<u64>) -> Option<Lease> {
+        if self.waiting() == 0 { self.try_lease(avoid) } else { None }
+    }
+
     /// A worker for a request: at once when one has room and nobody waits, else after waiting in the queue, which is
     /// served in its order.
     ///
     /// # Errors
     /// [`QueueError::Full`] at once, [`QueueError::Timeout`] after the queue's time.
     pub async fn lease(self: &Arc<Self>, avoid: Option<u64>) -> Result<Lease, QueueError> {
-        if self.waiting() == 0
-            && let Some(lease) = self.try_lease(avoid)
-        {
+        if let Some(lease) = self.lease_now(avoid) {
             return Ok(lease);
         }
         let limit = self.queue_size.load(Ordering::Relaxed);
