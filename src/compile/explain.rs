@@ -12,7 +12,7 @@ use super::split::{Step, Tree, factory_of};
 use super::{ApiPlan, origins, show};
 use crate::config::paste;
 use crate::filter::urlmap::{Route, UrlMap};
-use crate::filter::{Body, Context, Flow, Health, RemoteAddr, Request, Scheme};
+use crate::filter::{Body, Context, Flow, Health, Outside, RemoteAddr, Request, Scheme};
 use crate::release::Release;
 
 /// Stands for workers that are well: `explain` starts none.
@@ -41,6 +41,7 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
         faultwrap: false,
         environ: smallvec::SmallVec::new(),
         health: Rc::new(Well),
+        outside: Rc::new(Outside::closed()),
         started: Instant::now(),
     };
     let mut steps = Vec::new();

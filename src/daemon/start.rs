@@ -19,6 +19,7 @@ use crate::command::{Commands, Source};
 use crate::compile::{self, Plan};
 use crate::config::settings::Settings;
 use crate::config::{self, Invocation};
+use crate::filter::Outside;
 use crate::id::Generation;
 use crate::message::Diagnostic;
 use crate::metrics::Metrics;
@@ -122,8 +123,9 @@ async fn start(
     let snapshot = Arc::new(prepared.snapshot(None));
     let record = prepared.record(Arc::clone(&snapshot.usage), Source::Start, None, Vec::new());
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
+    let outside = Outside::new(tokio::runtime::Handle::current(), metrics.clone());
     let threads = (0..front_threads)
-        .map(|index| thread::start(index, Arc::clone(&live), metrics.clone(), log.access()))
+        .map(|index| thread::start(index, Arc::clone(&live), outside.clone(), log.access()))
         .collect::<std::io::Result<Vec<_>>>()
         .map(Arc::new)
         .map_err(|error| StartFailure::Machine(format!("cannot start the data threads: {error}")))?;

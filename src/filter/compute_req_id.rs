@@ -19,6 +19,8 @@ static BOTH: [HeaderName; 2] = [OPENSTACK, COMPUTE];
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "compute_req_id",
+    about: "gives every request an id, and tells it in the answer",
+    eras: "Juno and later",
     aliases: &["nova.api.compute_req_id:ComputeReqIdMiddleware.factory"],
     side: Side::Front,
     makes: Makes::Filter,

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::Request;
+use super::{Outside, Request};
 use crate::id::ApiName;
 use crate::release::Release;
 
@@ -88,6 +88,8 @@ pub struct Context {
     pub environ: SmallVec<[(&'static str, Value); 4]>,
     /// The state of the API's workers, for those who answer in their place.
     pub health: Rc<dyn Health>,
+    /// The way to other programs.
+    pub outside: Rc<Outside>,
     /// When the request's head had been read.
     pub started: Instant,
 }

@@ -48,6 +48,8 @@ const fn spec(name: &'static str, default: &'static str, help: &'static str) -> 
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "cors",
+    about: "lets pages of other origins call the API",
+    eras: "Mitaka and later",
     aliases: &[
         "oslo_middleware.cors:filter_factory",
         "oslo_middleware.cors:CORS.factory",

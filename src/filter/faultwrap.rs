@@ -12,6 +12,8 @@ static OPTIONS: &[OptionSpec] = &[];
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "faultwrap",
+    about: "answers errors from below as Nova's faults",
+    eras: "Havana and later",
     aliases: &["nova.api.openstack:FaultWrapper.factory"],
     side: Side::Both,
     makes: Makes::Filter,

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use indexmap::IndexMap;
 use smallvec::SmallVec;
 
-use super::{Body, Build, Context, Factory, Filter, Flow, Health, RemoteAddr, Request, Response, Scheme};
+use super::{Body, Build, Context, Factory, Filter, Flow, Health, Outside, RemoteAddr, Request, Response, Scheme};
 use crate::config::{ConfSource, Setting, Via};
 use crate::message::{Diagnostic, Place};
 use crate::release::Release;
@@ -54,6 +54,7 @@ impl Case {
             faultwrap: false,
             environ: SmallVec::new(),
             health: Rc::new(Says(Ok(()))),
+            outside: Rc::new(Outside::closed()),
             started: Instant::now(),
         };
         Self { cx, request }

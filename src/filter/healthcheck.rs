@@ -39,6 +39,8 @@ const fn spec(name: &'static str, default: &'static str, help: &'static str) -> 
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "healthcheck",
+    about: "tells load balancers whether the API can do its work",
+    eras: "Liberty and later, where an operator adds it",
     aliases: &[
         "oslo_middleware:Healthcheck.factory",
         "oslo_middleware.healthcheck:Healthcheck.factory",
@@ -53,6 +55,8 @@ pub static FACTORY: Factory = Factory {
 /// The app in the registry.
 pub static APP_FACTORY: Factory = Factory {
     name: "healthcheck",
+    about: "tells load balancers whether the API can do its work",
+    eras: "Liberty and later, where an operator adds it",
     aliases: &[
         "oslo_middleware:Healthcheck.app_factory",
         "oslo_middleware.healthcheck:Healthcheck.app_factory",

@@ -27,6 +27,8 @@ const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "http_proxy_to_wsgi",
+    about: "takes scheme, host and client address from what a proxy says",
+    eras: "Newton and later",
     aliases: &[
         "oslo_middleware.http_proxy_to_wsgi:HTTPProxyToWSGI.factory",
         "oslo_middleware:HTTPProxyToWSGI.factory",

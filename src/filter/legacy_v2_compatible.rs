@@ -18,6 +18,8 @@ const NOVA_VERSION: HeaderName = HeaderName::from_static("x-openstack-nova-api-v
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "legacy_v2_compatible",
+    about: "has the v2.1 code answer as v2 did",
+    eras: "Liberty and later",
     aliases: &["nova.api.openstack:LegacyV2CompatibleWrapper.factory"],
     side: Side::Front,
     makes: Makes::Filter,

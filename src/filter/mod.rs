@@ -12,6 +12,7 @@ pub mod context;
 pub mod fault;
 mod headers;
 pub mod identity;
+pub mod outside;
 pub mod prelude;
 mod python;
 pub mod registry;
@@ -41,6 +42,7 @@ use std::pin::Pin;
 pub use body::{Body, BodyError, BodyStream};
 pub use build::{Build, OptionSpec, Taken};
 pub use context::{Context, Health, RemoteAddr, Scheme};
+pub use outside::Outside;
 
 /// A request on its way to a worker.
 pub type Request = http::Request<Body>;
@@ -100,6 +102,10 @@ pub enum Makes {
 pub struct Factory {
     /// Its short name, as in metrics and `tree`: `sizelimit`.
     pub name: &'static str,
+    /// What it does, in one line for the reference: `refuses bodies that are too large`.
+    pub about: &'static str,
+    /// The releases whose pipelines have it, for the reference: `Havana and later`, `Mitaka to 31`.
+    pub eras: &'static str,
     /// Every `module:attr` and `egg:Dist#name` that it replaces.
     pub aliases: &'static [&'static str],
     /// Where it runs.

@@ -20,6 +20,8 @@ const MANAGEMENT_URL: HeaderName = HeaderName::from_static("x-server-management-
 /// The filter in the registry, for APIs with the project in their URLs.
 pub static FACTORY: Factory = Factory {
     name: "noauth",
+    about: "takes everybody for who they say they are",
+    eras: "Havana to 31",
     aliases: &[
         "nova.api.openstack.auth:NoAuthMiddleware.factory",
         "nova.api.openstack.auth:NoAuthMiddlewareOld.factory",
@@ -33,6 +35,8 @@ pub static FACTORY: Factory = Factory {
 /// The filter in the registry, for APIs without: v3, and v2.1 from microversion 2.18 on.
 pub static FACTORY_WITHOUT_PROJECT: Factory = Factory {
     name: "noauth_v3",
+    about: "the same, for URLs without a project",
+    eras: "Havana to Juno (v3), Mitaka to 31",
     aliases: &[
         "nova.api.openstack.auth:NoAuthMiddlewareV3.factory",
         "nova.api.openstack.auth:NoAuthMiddlewareV2_18.factory",

@@ -19,6 +19,8 @@ static OPTIONS: &[OptionSpec] = &[
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "osprofiler",
+    about: "traces requests; the front passes them on while it is switched off",
+    eras: "Ocata and later",
     aliases: &[
         "nova.profiler:WsgiMiddleware.factory",
         "osprofiler.web:WsgiMiddleware.factory",

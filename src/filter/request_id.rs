@@ -19,6 +19,8 @@ static HEADERS: [HeaderName; 1] = [OPENSTACK];
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "request_id",
+    about: "gives every request an id, and tells it in the answer",
+    eras: "Juno to Kilo, and other services",
     aliases: &[
         "oslo_middleware:RequestId.factory",
         "oslo_middleware.request_id:RequestId.factory",

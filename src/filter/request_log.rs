@@ -16,6 +16,8 @@ static OPTIONS: &[OptionSpec] = &[];
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "request_log",
+    about: "logs a line for every request",
+    eras: "Pike and later",
     aliases: &["nova.api.openstack.requestlog:RequestLog.factory"],
     side: Side::Front,
     makes: Makes::Filter,

@@ -24,6 +24,8 @@ static OPTIONS: &[OptionSpec] = &[OptionSpec {
 /// The filter in the registry.
 pub static FACTORY: Factory = Factory {
     name: "sizelimit",
+    about: "refuses bodies that are too large",
+    eras: "Havana and later",
     aliases: &[
         "nova.api.sizelimit:RequestBodySizeLimiter.factory",
         "oslo_middleware:RequestBodySizeLimiter.factory",

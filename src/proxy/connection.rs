@@ -251,6 +251,7 @@ fn context(
         faultwrap: false,
         environ: smallvec::SmallVec::new(),
         health: Rc::clone(&api.health),
+        outside: Rc::clone(&api.outside),
         started,
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 
 use super::snapshot::{Api, Snapshot, UsageCell};
-use crate::filter::Health;
+use crate::filter::{Health, Outside};
 use crate::id::Generation;
 use crate::metrics::{ApiBlock, FilterBlock, ThreadMetrics};
 use crate::release::Release;
@@ -39,6 +39,8 @@ pub struct ApiView {
     pub filters: Vec<Rc<FilterBlock>>,
     /// For filters that answer in the workers' place.
     pub health: Rc<dyn Health>,
+    /// For filters that ask other programs.
+    pub outside: Rc<Outside>,
     /// The era whose answers hold.
     pub release: Release,
     /// The header lines that name the mount and the generation to workers, by the mount's index.
@@ -61,7 +63,7 @@ impl Health for PoolHealth {
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, metrics: &ThreadMetrics, lame: &Rc<Cell<bool>>) -> Self {
+    fn new(snapshot: Arc<Snapshot>, metrics: &ThreadMetrics, lame: &Rc<Cell<bool>>, outside: &Rc<Outside>) -> Self {
         let apis = snapshot.apis.iter().map(|api| {
             let block = metrics.api(&api.name);
             Rc::new(ApiView {
@@ -69,6 +71,7 @@ impl View {
                 metrics: block,
                 release: snapshot.release,
                 health: Rc::new(PoolHealth { pool: Arc::clone(&api.pool), lame: Rc::clone(lame) }),
+                outside: Rc::clone(outside),
                 mount_lines: (0..api.mounts)
                     .map(|n| format!("{}: {n}\r\n{}: {}\r\n", names::MOUNT, names::GENERATION, snapshot.generation))
                     .collect(),
@@ -97,14 +100,15 @@ pub struct CurrentView {
     view: RefCell<Rc<View>>,
     older: RefCell<Vec<Weak<View>>>,
     lame: Rc<Cell<bool>>,
+    outside: Rc<Outside>,
 }
 
 impl CurrentView {
     /// A view of what serves now. `lame`: the front is about to go, and what answers for its health says so.
-    pub fn new(live: Live, metrics: &ThreadMetrics, lame: Rc<Cell<bool>>) -> Self {
+    pub fn new(live: Live, metrics: &ThreadMetrics, lame: Rc<Cell<bool>>, outside: Rc<Outside>) -> Self {
         let mut cache = Cache::new(live);
-        let view = View::new(Arc::clone(cache.load()), metrics, &lame);
-        Self { cache: RefCell::new(cache), view: RefCell::new(Rc::new(view)), older: RefCell::default(), lame }
+        let view = View::new(Arc::clone(cache.load()), metrics, &lame, &outside);
+        Self { cache: RefCell::new(cache), view: RefCell::new(Rc::new(view)), older: RefCell::default(), lame, outside }
     }
 
     /// The view of what serves now, for one request.
@@ -113,7 +117,7 @@ impl CurrentView {
         let now = cache.load();
         let mut view = self.view.borrow_mut();
         if !Arc::ptr_eq(now, &view.snapshot) {
-            let new = Rc::new(View::new(Arc::clone(now), metrics, &self.lame));
+            let new = Rc::new(View::new(Arc::clone(now), metrics, &self.lame, &self.outside));
             let old = std::mem::replace(&mut *view, new);
             self.older.borrow_mut().push(Rc::downgrade(&old));
         }

@@ -18,8 +18,9 @@ use tokio_rustls::TlsAcceptor;
 use super::connection::{self, Peer};
 use super::live::{CurrentView, Live, View};
 use super::upstream::wire::Idle;
+use crate::filter::Outside;
 use crate::id::Generation;
-use crate::metrics::{Metrics, ThreadMetrics};
+use crate::metrics::ThreadMetrics;
 use crate::telemetry::AccessLog;
 
 /// How often a thread looks after its connections, its idle wires and its access log.
@@ -51,13 +52,13 @@ pub struct DataThread {
 ///
 /// # Errors
 /// When the system gives no thread or no runtime.
-pub fn start(index: usize, live: Live, metrics: Metrics, log: AccessLog) -> std::io::Result<DataThread> {
+pub fn start(index: usize, live: Live, outside: Outside, log: AccessLog) -> std::io::Result<DataThread> {
     let (messages, inbox) = mpsc::unbounded_channel();
     let load = Arc::new(AtomicUsize::new(0));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let counted = Arc::clone(&load);
     std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
-        let thread = Rc::new(Thread::new(live, metrics.thread(), log, counted));
+        let thread = Rc::new(Thread::new(live, outside, log, counted));
         LocalSet::new().block_on(&runtime, run(thread, inbox));
     })?;
     Ok(DataThread { messages, load })
@@ -84,10 +85,11 @@ pub struct Thread {
 }
 
 impl Thread {
-    fn new(live: Live, metrics: ThreadMetrics, log: AccessLog, load: Arc<AtomicUsize>) -> Self {
+    fn new(live: Live, outside: Outside, log: AccessLog, load: Arc<AtomicUsize>) -> Self {
+        let metrics = outside.metrics.thread();
         let lame = Rc::new(Cell::new(false));
         Self {
-            current: CurrentView::new(live, &metrics, Rc::clone(&lame)),
+            current: CurrentView::new(live, &metrics, Rc::clone(&lame), Rc::new(outside)),
             metrics,
             idle: Rc::default(),
             log: RefCell::new(log),
