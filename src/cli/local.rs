@@ -62,6 +62,11 @@ pub fn main() -> ExitCode {
         Command::Paste(asked) => paste::paste(&asked),
         Command::Conf(asked) => conf::conf(&invocation, &asked),
         Command::Man => printed(&man::page()),
+        Command::Completions { shell } => printed(&super::completions(shell)),
+        Command::Filters { names, format } => match super::filters::filters(&names, format) {
+            Ok(text) => printed(&text),
+            Err(problem) => usage(&problem),
+        },
         Command::Client(command) => client(&invocation, &command),
     }
 }
