@@ -39,6 +39,8 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
         path_info: percent_encoding::percent_decode_str(&path).collect(),
         best_content_type: None,
         faultwrap: false,
+        catch_errors: false,
+        user_id: None,
         environ: smallvec::SmallVec::new(),
         health: Rc::new(Well),
         outside: Rc::new(Outside::closed()),

@@ -52,6 +52,8 @@ impl Case {
             path_info: path.as_bytes().to_vec(),
             best_content_type: None,
             faultwrap: false,
+            catch_errors: false,
+            user_id: None,
             environ: SmallVec::new(),
             health: Rc::new(Says(Ok(()))),
             outside: Rc::new(Outside::closed()),

@@ -28,6 +28,7 @@ mod http_proxy_to_wsgi;
 mod legacy_v2_compatible;
 mod noauth;
 mod osprofiler;
+mod ratelimit;
 mod request_id;
 mod request_log;
 mod sizelimit;
@@ -41,7 +42,7 @@ use std::pin::Pin;
 
 pub use body::{Body, BodyError, BodyStream};
 pub use build::{Build, OptionSpec, Taken};
-pub use context::{Context, Health, RemoteAddr, Scheme};
+pub use context::{Context, EnvironValue, Health, RemoteAddr, Scheme};
 pub use outside::Outside;
 
 /// A request on its way to a worker.

@@ -2,7 +2,7 @@
 
 use super::{
     Factory, Makes, compute_req_id, cors, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible, noauth,
-    osprofiler, request_id, request_log, sizelimit,
+    osprofiler, ratelimit, request_id, request_log, sizelimit,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -17,6 +17,8 @@ pub static FACTORIES: &[&Factory] = &[
     &osprofiler::FACTORY,
     &noauth::FACTORY,
     &noauth::FACTORY_WITHOUT_PROJECT,
+    &ratelimit::FACTORY,
+    &ratelimit::V3_FACTORY,
     &legacy_v2_compatible::FACTORY,
     &healthcheck::FACTORY,
     &healthcheck::APP_FACTORY,

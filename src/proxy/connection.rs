@@ -249,6 +249,8 @@ fn context(
         path_info,
         best_content_type: None,
         faultwrap: false,
+        catch_errors: false,
+        user_id: None,
         environ: smallvec::SmallVec::new(),
         health: Rc::clone(&api.health),
         outside: Rc::clone(&api.outside),
