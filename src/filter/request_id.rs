@@ -68,11 +68,16 @@ impl Filter for RequestId {
     }
 }
 
-/// `req-` and a random UUID. It names a request in logs and guards nothing, so a quick generator will do.
+/// `req-` and a random UUID.
 fn generate() -> String {
+    format!("req-{}", uuid())
+}
+
+/// A random UUID. It names a request in logs and guards nothing, so a quick generator will do.
+pub(super) fn uuid() -> String {
     let random = fastrand::u128(..) & !(0xf000 << 64 | 0xc000 << 48) | 0x4000 << 64 | 0x8000 << 48;
     format!(
-        "req-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
         random >> 96,
         random >> 80 & 0xffff,
         random >> 64 & 0xffff,
