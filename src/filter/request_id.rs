@@ -27,6 +27,7 @@ pub static FACTORY: Factory = Factory {
         "oslo.middleware:RequestId.factory",
         "oslo.middleware.request_id:RequestId.factory",
         "egg:oslo.middleware#request_id",
+        "egg:keystone#request_id",
         "nova.openstack.common.middleware.request_id:RequestIdMiddleware.factory",
         "cinder.openstack.common.middleware.request_id:RequestIdMiddleware.factory",
     ],
