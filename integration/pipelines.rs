@@ -149,7 +149,7 @@ fn a_user_who_asks_too_often_is_refused_by_the_front_and_others_are_not() {
         front.client().request("POST", "/v2/t1/servers", &headers, b"{}").expect("an answer")
     };
     let first = post("u1:t1");
-    assert_eq!(first.json()["nova.limits"][0]["remaining"], 1, "{}", first.text());
+    assert_eq!(first.json()["environ"]["nova.limits"][0]["remaining"], 1, "{}", first.text());
     assert_eq!((post("u1:t1").status, post("u1:t2").status, post("u2:t1").status), (200, 429, 200));
     assert_eq!(post("u1:t1").header("retry-after"), Some("1800"));
     assert_eq!(front.metric("pasteway_ratelimit_rejected_total", &[("filter", "ratelimit")]), 2.0);

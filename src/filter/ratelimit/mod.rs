@@ -161,7 +161,7 @@ fn hit(cx: &Context, request: &Request, rules: &[Rule]) -> SmallVec<[bool; 8]> {
                 pattern => pattern.begins(url.get_or_insert_with(|| cx.url(request))),
             }
     };
-    rules.iter().map(|rule| hit(rule)).collect()
+    rules.iter().map(hit).collect()
 }
 
 fn shown<'a>(rules: &'a [Rule], levels: &[Level]) -> SmallVec<[Shown<'a>; 8]> {
