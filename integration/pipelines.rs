@@ -3,7 +3,7 @@
 //! The stand-in worker paints a picture of each request and names the sections that it stands in for.
 
 use crate::support::recording::{Exchange, comparable, exchanges};
-use crate::support::{Answer, Client, Front, Layout};
+use crate::support::{Answer, Client, Front, Layout, eventually};
 
 /// The sections that the stand-in says that it stands in for, outermost first, without `filter:` and `app:`.
 #[track_caller]
@@ -152,7 +152,11 @@ fn a_user_who_asks_too_often_is_refused_by_the_front_and_others_are_not() {
     assert_eq!(first.json()["environ"]["nova.limits"][0]["remaining"], 1, "{}", first.text());
     assert_eq!((post("u1:t1").status, post("u1:t2").status, post("u2:t1").status), (200, 429, 200));
     assert_eq!(post("u1:t1").header("retry-after"), Some("1800"));
-    assert_eq!(front.metric("pasteway_ratelimit_rejected_total", &[("filter", "ratelimit")]), 2.0);
+    // An edit elsewhere resets nobody's limit.
+    front.edit_conf(|text| text.replace("verbose = true\n", "verbose = true\nosapi_max_request_body_size = 5000\n"));
+    eventually("the edit is applied", || (front.generation() == 2).then_some(()));
+    assert_eq!(post("u1:t1").status, 429);
+    assert_eq!(front.metric("pasteway_ratelimit_rejected_total", &[("filter", "ratelimit")]), 3.0);
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl Filter for RateLimit {
 /// Which of the limits a request counts for.
 fn hit(cx: &Context, request: &Request, rules: &[Rule]) -> SmallVec<[bool; 8]> {
     let (verb, mut url) = (request.method().as_str(), None);
-    let mut hit = |rule: &Rule| {
+    let hit = |rule: &Rule| {
         *rule.verb == *verb
             && match &rule.pattern {
                 pattern::Pattern::Any => true,
