@@ -18,7 +18,7 @@ use crate::config::oslo::Conf;
 use crate::config::paste::Context;
 use crate::config::settings::Settings;
 use crate::filter::urlmap::UrlMap;
-use crate::filter::{Build, Factory, Filter, Makes, Side, Taken, registry};
+use crate::filter::{Build, Factory, Filter, Makes, Side, Taken, kept, registry};
 use crate::message::Diagnostic;
 use crate::proxy::snapshot::{FilterNode, Node};
 use crate::release::Release;
@@ -170,8 +170,8 @@ impl Cutter<'_> {
                     Ok(step) => Tree::App(step),
                     Err(reason) => self.worker(tree, reason),
                 },
-                Err(Reason::Forced(factory)) => self.worker(tree, Reason::Forced(factory)),
-                Err(_) => self.worker(tree, Reason::App),
+                Err(Reason::Unknown(_)) => self.worker(tree, Reason::App),
+                Err(reason) => self.worker(tree, reason),
             },
         }
     }
@@ -187,7 +187,10 @@ impl Cutter<'_> {
         if options.native_filters.contains(&name) && registry::find(&name).is_none() {
             self.refuse(context, &format!("`native_filters` names {name}, for which there is no native filter"));
         }
-        registry::find_as(makes, &name).ok_or(Reason::Unknown(name))
+        registry::find_as(makes, &name).ok_or_else(|| match kept::why(&name) {
+            Some(why) => Reason::Left(why.to_owned()),
+            None => Reason::Unknown(name),
+        })
     }
 
     /// Builds a native filter.

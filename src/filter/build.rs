@@ -83,6 +83,13 @@ impl<'a> Build<'a> {
         Some(setting)
     }
 
+    /// Takes every option of the section that is left, of a factory that has no names of its own for them.
+    pub fn rest(&mut self) {
+        for (name, setting) in std::mem::take(&mut self.local) {
+            self.take(None, &name, &setting);
+        }
+    }
+
     /// Every option that was taken, in the order of the builder's questions; of an option that may stand in several
     /// places, the text that counts.
     pub fn taken(&self) -> Vec<Taken> {

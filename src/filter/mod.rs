@@ -12,6 +12,7 @@ pub mod context;
 pub mod fault;
 mod headers;
 pub mod identity;
+pub mod kept;
 pub mod outside;
 pub mod prelude;
 mod python;
@@ -20,6 +21,7 @@ pub mod reply;
 pub mod urlmap;
 pub mod webob;
 
+mod compress;
 mod compute_req_id;
 mod cors;
 mod faultwrap;
@@ -28,9 +30,13 @@ mod http_proxy_to_wsgi;
 mod legacy_v2_compatible;
 mod noauth;
 mod osprofiler;
+mod paste_gzip;
+mod paste_objects;
+mod prefix;
 mod request_id;
 mod request_log;
 mod sizelimit;
+mod translogger;
 
 #[cfg(test)]
 mod harness;

@@ -1,8 +1,8 @@
 //! Which factory names of Paste files stand for which native filters.
 
 use super::{
-    Factory, Makes, compute_req_id, cors, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible, noauth,
-    osprofiler, request_id, request_log, sizelimit,
+    Factory, Makes, compress, compute_req_id, cors, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible,
+    noauth, osprofiler, paste_gzip, paste_objects, prefix, request_id, request_log, sizelimit, translogger,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -20,6 +20,15 @@ pub static FACTORIES: &[&Factory] = &[
     &legacy_v2_compatible::FACTORY,
     &healthcheck::FACTORY,
     &healthcheck::APP_FACTORY,
+    &prefix::FACTORY,
+    &translogger::FACTORY,
+    &paste_objects::HTTPEXCEPTIONS,
+    &paste_objects::ERROR_CATCHER,
+    &paste_objects::CGITB,
+    &paste_objects::REGISTRY,
+    &paste_objects::CONFIG,
+    &paste_gzip::FACTORY,
+    &compress::FACTORY,
 ];
 
 /// The native filter that replaces a factory, by any of the spellings used since Havana.
