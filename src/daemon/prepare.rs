@@ -201,6 +201,7 @@ impl Workshop<'_> {
             release: config.settings.release,
         };
         let pool = self.supervisor.start(spec).await;
+        pool.pool().set_balance(settings.balance);
         started.push(pool.clone());
         Rc::new(PoolInUse { pool, digest: api.digest, born: self.number })
     }

@@ -94,6 +94,7 @@ impl Daemon {
         for (api, pool) in running.plan.apis.iter().zip(&running.pools) {
             let settings = &running.plan.config.settings.pasteway;
             pool.pool.pool().set_queue(settings.queue_size, settings.queue_timeout);
+            pool.pool.pool().set_balance(settings.balance);
             if api.settings.slots() < pool.pool.wanted() {
                 self.shrink(pool, api.settings.slots(), api.settings.drain_timeout);
             }

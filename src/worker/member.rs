@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::choice::Record;
 use crate::id::SlotId;
 
 /// One life of a worker, as the balancer sees it.
@@ -21,6 +22,8 @@ pub struct Member {
     pub pid: u32,
     /// The Unix socket that it serves.
     pub socket: PathBuf,
+    /// How it does.
+    pub record: Record,
     limit: usize,
     in_flight: AtomicUsize,
     requests: AtomicU64,
@@ -37,6 +40,7 @@ impl Member {
             life,
             pid,
             socket,
+            record: Record::default(),
             limit,
             in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),

@@ -10,6 +10,7 @@
 
 pub mod announce;
 pub mod builtin;
+mod choice;
 mod external;
 pub mod manifest;
 mod member;

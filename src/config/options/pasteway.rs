@@ -3,6 +3,7 @@
 //! Must not know how a value is found.
 
 use super::{Kind, Opt, options};
+use crate::balance::Balance;
 use crate::command::Class::{self, Live, Rebind, Rolling};
 use crate::release::Release;
 
@@ -57,7 +58,7 @@ options! {
     /// What becomes of chunked request bodies: passed on, spooled into one with a length, or refused.
     WORKER_CHUNKED = ours("worker_chunked", Kind::Choice(&["pass", "spool", "refuse"]), Live);
     /// How a worker is chosen.
-    BALANCE = ours("balance", Kind::Choice(&["least_request", "p2c_ewma", "round_robin"]), Live)
+    BALANCE = ours("balance", Kind::Choice(Balance::WORDS), Live)
         .defaults(&[(FIRST, "least_request")]);
     /// Requests of one API that may wait for a worker.
     QUEUE_SIZE = ours("queue_size", Kind::at_least(0), Live).defaults(&[(FIRST, "1024")]);
