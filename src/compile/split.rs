@@ -273,7 +273,13 @@ impl Cutter<'_> {
         loop {
             match rest {
                 composite::Tree::Filtered { filter, next } => {
-                    self.factories.push(factory_of(filter));
+                    let factory = factory_of(filter);
+                    if registry::is_of_the_front(&factory) {
+                        let fact = format!("`{factory}` runs in the front alone, and this part is the worker's");
+                        let help = "put it before the filters that run in the worker; `pasteway tree` shows them";
+                        self.found.push(Diagnostic::error(filter.place.clone(), fact).help(help));
+                    }
+                    self.factories.push(factory);
                     contexts.push(Arc::clone(filter));
                     rest = next;
                 }

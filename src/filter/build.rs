@@ -222,6 +222,20 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// A boolean, as Paste reads one (`paste.deploy.converters.asbool`).
+    pub fn paste_flag(&mut self, setting: Option<Setting>, default: bool) -> bool {
+        let Some(setting) = setting else { return default };
+        let text = setting.value.trim().to_lowercase();
+        match text.as_str() {
+            "true" | "yes" | "on" | "y" | "t" | "1" => true,
+            "false" | "no" | "off" | "n" | "f" | "0" => false,
+            _ => {
+                self.error(Some(&setting), format!("String is not true/false: {text:?}"), "write true or false");
+                default
+            }
+        }
+    }
+
     /// A comma-separated list, as oslo.config reads one: blanks around items go, an empty text is an empty list.
     pub fn list(&mut self, setting: Option<Setting>, default: &[&str]) -> Vec<String> {
         let Some(setting) = setting else { return default.iter().map(|&s| s.to_owned()).collect() };

@@ -51,13 +51,7 @@ pub static FACTORY: Factory = Factory {
 fn build(build: &mut Build<'_>) -> Option<Box<dyn Filter>> {
     let prefix = build.local("prefix").map_or_else(String::new, |setting| setting.value);
     let translate = build.local("translate_forwarded_server");
-    let translate = translate.is_none_or(|setting| {
-        as_bool(&setting.value).unwrap_or_else(|| {
-            let text = format!("String is not true/false: {:?}", setting.value.trim().to_lowercase());
-            build.error(Some(&setting), text, "write true or false");
-            true
-        })
-    });
+    let translate = build.paste_flag(translate, true);
     let port = build.local("force_port");
     if let Some(port) = port.as_ref().filter(|port| HeaderValue::from_str(&port.value).is_err()) {
         build.error(Some(port), format!("`{}` is no port", port.value.escape_default()), "write digits only");
@@ -73,15 +67,6 @@ fn build(build: &mut Build<'_>) -> Option<Box<dyn Filter>> {
         force_port: port.map(|setting| setting.value),
         scheme,
     }))
-}
-
-/// `paste.deploy.converters.asbool`.
-fn as_bool(text: &str) -> Option<bool> {
-    match text.trim().to_lowercase().as_str() {
-        "true" | "yes" | "on" | "y" | "t" | "1" => Some(true),
-        "false" | "no" | "off" | "n" | "f" | "0" => Some(false),
-        _ => None,
-    }
 }
 
 fn scheme_named(text: String) -> Scheme {

@@ -42,6 +42,12 @@ pub fn find_as(makes: Makes, factory: &str) -> Option<&'static Factory> {
     FACTORIES.iter().copied().find(|f| f.makes == makes && f.aliases.contains(&factory))
 }
 
+/// Whether a factory is the front's own, so that no Python program has it.
+pub fn is_of_the_front(factory: &str) -> bool {
+    let dist = factory.strip_prefix("egg:").and_then(|egg| egg.split_once('#')).map(|(dist, _)| dist);
+    dist.is_some_and(|dist| dist.eq_ignore_ascii_case("pasteway")) || factory.starts_with("pasteway:")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -55,6 +61,14 @@ mod tests {
             for alias in factory.aliases {
                 assert!(seen.insert((factory.makes == Makes::App, alias)), "{alias}");
             }
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_filter_of_the_front_is_told_from_pythons() {
+        for factory in FACTORIES {
+            let of_the_front = factory.name == "compress";
+            assert!(factory.aliases.iter().all(|alias| is_of_the_front(alias) == of_the_front), "{}", factory.name);
         }
     }
 

@@ -84,7 +84,7 @@ fn build(build: &mut Build<'_>) -> Option<Box<dyn Filter>> {
     // Checked, although the front's log has its own levels.
     level(build, "set_logger_level", Level::DEBUG);
     let handler = build.local("setup_console_handler");
-    build.flag(handler, true);
+    build.paste_flag(handler, true);
     let format = build.local("format").filter(|setting| !setting.value.is_empty());
     let template = match Template::compile(format.as_ref().map_or(FORMAT, |setting| &setting.value), FIELDS) {
         Ok(template) => template,
@@ -283,7 +283,7 @@ mod tests {
             ),
             ("logging_level", "LOUD", "`LOUD` is not a level"),
             ("set_logger_level", "info", "`info` is not a level"),
-            ("setup_console_handler", "maybe", "unexpected boolean value `maybe`"),
+            ("setup_console_handler", "maybe", "String is not true/false: \"maybe\""),
             ("time_format", "%H", "[filter:tested] has no option `time_format`"),
         ] {
             let (_, _, findings) = build(&FACTORY, Release::NEWEST, &[(name, value)], &[]);
