@@ -9,7 +9,8 @@
 //! `Vary: Accept-Encoding`, also when it was not. A strong `ETag` becomes weak, for it names the bytes before.
 //!
 //! A small body that is there already is encoded at once and keeps a length, all others are encoded as they stream
-//! ([`encoder`]). The work is done on the data thread: about 10 µs for 2 KB at the default levels, 1 ms for 100 KB.
+//! ([`encoder`]). The work is done on the data thread. Measured at the default levels, CPU for a list of servers of
+//! 2 KB: 27 µs (gzip), 46 µs (br), 37 µs (zstd), to a fifth of it; for one of 100 KB: 0.7, 1.3 and 0.3 ms, to a sixth.
 //! Secrets beside text that a client chooses can be guessed from the length of what comes out, if somebody can make a
 //! browser ask often enough (BREACH): leave it off where tokens travel in cookies.
 //! Must not know who made a response.
