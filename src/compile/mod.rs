@@ -18,6 +18,7 @@ mod tls;
 use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -163,7 +164,7 @@ fn api_plan(
             idle: settings.client_socket_timeout,
             keep_alive: settings.keep_alive,
         },
-        wire: wire(&api.settings),
+        wire: wire(&api.settings, settings.pasteway.worker_request_timeout),
         access,
     })
 }
@@ -246,9 +247,10 @@ impl Write for Sum {
 }
 
 /// How the API's workers are spoken to, by their kind.
-fn wire(settings: &ApiSettings) -> WireRules {
+fn wire(settings: &ApiSettings, answer_time: Option<Duration>) -> WireRules {
     let builtin = matches!(settings.kind, WorkerKind::Builtin);
     WireRules {
+        answer_time,
         chunked: match settings.chunked {
             Chunked::Pass => ChunkedBodies::Pass,
             Chunked::Spool => ChunkedBodies::Spool(SPOOL_LIMIT),

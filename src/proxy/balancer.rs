@@ -75,6 +75,7 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
     match error {
         UpstreamError::Connect(_) => metrics::UpstreamError::Connect,
         UpstreamError::Refused(_) | UpstreamError::Died(_) | UpstreamError::Truncated => metrics::UpstreamError::Closed,
+        UpstreamError::Late => metrics::UpstreamError::Timeout,
         UpstreamError::Invalid(_) => metrics::UpstreamError::Malformed,
         UpstreamError::Client(_) => metrics::UpstreamError::Io,
     }
@@ -124,7 +125,19 @@ async fn exchange(
     };
     write_head(&mut wire.output, api, mount, cx, request, framing);
     let mut exchange = upstream::start(wire, std::mem::take(body), framing);
-    let (head, first) = match exchange.head(request.method()).await {
+    let watch = api.api.wire.answer_time.map(|time| thread.overdue.watch(begun + time, member));
+    let late = async {
+        match &watch {
+            Some(watch) => watch.over().await,
+            None => std::future::pending().await,
+        }
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = exchange.head(request.method()) => answer,
+        () = late => Err(UpstreamError::Late),
+    };
+    let (head, first) = match answer {
         Ok(answer) => answer,
         Err(error) => {
             if !matches!(error, UpstreamError::Client(_)) {

@@ -30,6 +30,8 @@ pub struct Member {
     heartbeat: AtomicU64,
     draining: AtomicBool,
     idle: Notify,
+    hung: Notify,
+    hangs: AtomicBool,
 }
 
 impl Member {
@@ -47,6 +49,8 @@ impl Member {
             heartbeat: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             idle: Notify::new(),
+            hung: Notify::new(),
+            hangs: AtomicBool::new(false),
         }
     }
 
@@ -78,6 +82,23 @@ impl Member {
     /// Whether it takes no new requests and its kept connections are to be closed.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// A request takes longer on it than it may.
+    pub fn hang(&self) {
+        if !self.hangs.swap(true, Ordering::Relaxed) {
+            self.hung.notify_one();
+        }
+    }
+
+    /// Whether it was said to hang.
+    pub fn hangs(&self) -> bool {
+        self.hangs.load(Ordering::Relaxed)
+    }
+
+    /// Returns when it is said to hang; told once, to one listener.
+    pub async fn hung(&self) {
+        self.hung.notified().await;
     }
 
     /// Takes no new requests from now on.

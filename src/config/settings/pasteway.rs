@@ -29,6 +29,14 @@ pub struct PastewaySettings {
     pub worker_start_timeout: Duration,
     /// How long a worker may take to end; `None` is for ever.
     pub worker_stop_timeout: Option<Duration>,
+    /// Requests after which a worker is replaced; 0 = never.
+    pub worker_max_requests: u64,
+    /// Its age then; zero = never.
+    pub worker_max_lifetime: Duration,
+    /// Its resident memory in bytes then; 0 = never.
+    pub worker_max_rss: u64,
+    /// How long a request may take on a worker; `None` = any time.
+    pub worker_request_timeout: Option<Duration>,
     /// The probe of external workers.
     pub worker_ready_request: ReadyRequest,
     /// How a worker is chosen.
@@ -129,6 +137,10 @@ pub(super) fn pasteway(read: &mut Reader<'_>, cpus: usize, graceful: Option<Dura
         worker_surge: read.get(&options::WORKER_SURGE),
         worker_start_timeout: read.get(&options::WORKER_START_TIMEOUT),
         worker_stop_timeout: stop.or(graceful),
+        worker_max_requests: read.get(&options::WORKER_MAX_REQUESTS),
+        worker_max_lifetime: read.get(&options::WORKER_MAX_LIFETIME),
+        worker_max_rss: read.get(&options::WORKER_MAX_RSS),
+        worker_request_timeout: read.get::<Option<Duration>>(&options::WORKER_REQUEST_TIMEOUT).filter(|t| !t.is_zero()),
         worker_ready_request: ready_request(read),
         // The kind of the option lets no other word in; a wrong one was reported.
         balance: read.get::<String>(&options::BALANCE).parse().unwrap_or_default(),
