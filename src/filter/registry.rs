@@ -1,8 +1,9 @@
 //! Which factory names of Paste files stand for which native filters.
 
 use super::{
-    Factory, Makes, compress, compute_req_id, cors, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible,
-    noauth, osprofiler, paste_gzip, paste_objects, prefix, request_id, request_log, sizelimit, translogger,
+    Factory, Makes, compress, compute_req_id, cors, ec2, faultwrap, healthcheck, http_proxy_to_wsgi,
+    legacy_v2_compatible, noauth, osprofiler, paste_gzip, paste_objects, prefix, request_id, request_log, sizelimit,
+    translogger,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -18,6 +19,11 @@ pub static FACTORIES: &[&Factory] = &[
     &noauth::FACTORY,
     &noauth::FACTORY_WITHOUT_PROJECT,
     &legacy_v2_compatible::FACTORY,
+    &ec2::fault_wrapper::FACTORY,
+    &ec2::request_logging::FACTORY,
+    &ec2::lockout::FACTORY,
+    &ec2::keystone_auth::FACTORY,
+    &ec2::no_auth::FACTORY,
     &healthcheck::FACTORY,
     &healthcheck::APP_FACTORY,
     &prefix::FACTORY,
