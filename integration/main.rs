@@ -10,6 +10,7 @@ mod health;
 mod http;
 mod layers;
 mod listen;
+mod paste;
 mod pipelines;
 mod recycling;
 mod reload;

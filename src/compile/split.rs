@@ -20,7 +20,7 @@ use crate::config::paste::Context;
 use crate::config::settings::Settings;
 use crate::config::{Reading, Setting};
 use crate::filter::urlmap::UrlMap;
-use crate::filter::{Build, Factory, Filter, Makes, Side, Taken, registry};
+use crate::filter::{Build, Factory, Filter, Makes, Side, Taken, kept, registry};
 use crate::message::Diagnostic;
 use crate::proxy::snapshot::{FilterNode, Node};
 use crate::release::Release;
@@ -198,8 +198,8 @@ impl Cutter<'_> {
                     Ok(step) => Tree::App(step),
                     Err(reason) => self.worker(tree, reason),
                 },
-                Err(Reason::Forced(factory)) => self.worker(tree, Reason::Forced(factory)),
-                Err(_) => self.worker(tree, Reason::App),
+                Err(Reason::Unknown(_)) => self.worker(tree, Reason::App),
+                Err(reason) => self.worker(tree, reason),
             },
         }
     }
@@ -223,7 +223,10 @@ impl Cutter<'_> {
         if options.native_filters.contains(&name) && registry::find(&name).is_none() {
             self.refuse(context, &format!("`native_filters` names {name}, for which there is no native filter"));
         }
-        registry::find_as(makes, &name).ok_or(Reason::Unknown(name))
+        registry::find_as(makes, &name).ok_or_else(|| match kept::why(&name) {
+            Some(why) => Reason::Left(why.to_owned()),
+            None => Reason::Unknown(name),
+        })
     }
 
     /// Builds a native filter.
@@ -274,7 +277,13 @@ impl Cutter<'_> {
         loop {
             match rest {
                 composite::Tree::Filtered { filter, next } => {
-                    self.factories.push(factory_of(filter));
+                    let factory = factory_of(filter);
+                    if registry::is_of_the_front(&factory) {
+                        let fact = format!("`{factory}` runs in the front alone, and this part is the worker's");
+                        let help = "put it before the filters that run in the worker; `pasteway tree` shows them";
+                        self.found.push(Diagnostic::error(filter.place.clone(), fact).help(help));
+                    }
+                    self.factories.push(factory);
                     contexts.push(Arc::clone(filter));
                     rest = next;
                 }

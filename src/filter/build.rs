@@ -98,6 +98,13 @@ impl<'a> Build<'a> {
         names.iter().filter_map(|name| Some((rest(name)?, self.local(name)?))).collect()
     }
 
+    /// Takes every option of the section that is left, of a factory that has no names of its own for them.
+    pub fn rest(&mut self) {
+        for (name, setting) in std::mem::take(&mut self.local) {
+            self.take(None, &name, &setting);
+        }
+    }
+
     /// Every option that was taken, in the order of the builder's questions; of an option that may stand in several
     /// places, the text that counts.
     pub fn taken(&self) -> Vec<Taken> {
@@ -217,6 +224,20 @@ impl<'a> Build<'a> {
             _ => {
                 let text = format!("unexpected boolean value `{}`", setting.value);
                 self.error(Some(&setting), text, "write true or false");
+                default
+            }
+        }
+    }
+
+    /// A boolean, as Paste reads one (`paste.deploy.converters.asbool`).
+    pub fn paste_flag(&mut self, setting: Option<Setting>, default: bool) -> bool {
+        let Some(setting) = setting else { return default };
+        let text = setting.value.trim().to_lowercase();
+        match text.as_str() {
+            "true" | "yes" | "on" | "y" | "t" | "1" => true,
+            "false" | "no" | "off" | "n" | "f" | "0" => false,
+            _ => {
+                self.error(Some(&setting), format!("String is not true/false: {text:?}"), "write true or false");
                 default
             }
         }

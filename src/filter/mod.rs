@@ -13,6 +13,7 @@ pub mod ec2;
 pub mod fault;
 mod headers;
 pub mod identity;
+pub mod kept;
 pub mod outside;
 pub mod prelude;
 mod python;
@@ -23,6 +24,7 @@ pub mod webob;
 
 mod basic_auth;
 mod catch_errors;
+mod compress;
 mod compute_req_id;
 mod correlation_id;
 mod cors;
@@ -34,11 +36,15 @@ mod legacy_v2_compatible;
 mod metadata;
 mod noauth;
 mod osprofiler;
+mod paste_gzip;
+mod paste_objects;
+mod prefix;
 mod ratelimit;
 mod request_id;
 mod request_log;
 mod sizelimit;
 mod ssl;
+mod translogger;
 
 #[cfg(test)]
 mod harness;

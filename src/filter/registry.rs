@@ -1,9 +1,9 @@
 //! Which factory names of Paste files stand for which native filters.
 
 use super::{
-    Factory, Makes, basic_auth, catch_errors, compute_req_id, correlation_id, cors, ec2, faultwrap, healthcheck,
-    http_proxy_to_wsgi, keystonecontext, legacy_v2_compatible, metadata, noauth, osprofiler, ratelimit, request_id,
-    request_log, sizelimit, ssl,
+    Factory, Makes, basic_auth, catch_errors, compress, compute_req_id, correlation_id, cors, ec2, faultwrap,
+    healthcheck, http_proxy_to_wsgi, keystonecontext, legacy_v2_compatible, metadata, noauth, osprofiler, paste_gzip,
+    paste_objects, prefix, ratelimit, request_id, request_log, sizelimit, ssl, translogger,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -34,6 +34,15 @@ pub static FACTORIES: &[&Factory] = &[
     &healthcheck::FACTORY,
     &healthcheck::APP_FACTORY,
     &metadata::FACTORY,
+    &prefix::FACTORY,
+    &translogger::FACTORY,
+    &paste_objects::HTTPEXCEPTIONS,
+    &paste_objects::ERROR_CATCHER,
+    &paste_objects::CGITB,
+    &paste_objects::REGISTRY,
+    &paste_objects::CONFIG,
+    &paste_gzip::FACTORY,
+    &compress::FACTORY,
 ];
 
 /// The native filter that replaces a factory, by any of the spellings used since Havana.
@@ -45,6 +54,12 @@ pub fn find(factory: &str) -> Option<&'static Factory> {
 /// a distribution do (`egg:oslo.middleware#healthcheck`).
 pub fn find_as(makes: Makes, factory: &str) -> Option<&'static Factory> {
     FACTORIES.iter().copied().find(|f| f.makes == makes && f.aliases.contains(&factory))
+}
+
+/// Whether a factory is the front's own, so that no Python program has it.
+pub fn is_of_the_front(factory: &str) -> bool {
+    let dist = factory.strip_prefix("egg:").and_then(|egg| egg.split_once('#')).map(|(dist, _)| dist);
+    dist.is_some_and(|dist| dist.eq_ignore_ascii_case("pasteway")) || factory.starts_with("pasteway:")
 }
 
 #[cfg(test)]
@@ -60,6 +75,14 @@ mod tests {
             for alias in factory.aliases {
                 assert!(seen.insert((factory.makes == Makes::App, alias)), "{alias}");
             }
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_filter_of_the_front_is_told_from_pythons() {
+        for factory in FACTORIES {
+            let of_the_front = factory.name == "compress";
+            assert!(factory.aliases.iter().all(|alias| is_of_the_front(alias) == of_the_front), "{}", factory.name);
         }
     }
 
