@@ -20,6 +20,7 @@ pub mod reply;
 pub mod urlmap;
 pub mod webob;
 
+mod authtoken;
 mod compute_req_id;
 mod cors;
 mod faultwrap;
