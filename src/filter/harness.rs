@@ -53,6 +53,7 @@ impl Case {
             best_content_type: None,
             faultwrap: false,
             environ: SmallVec::new(),
+            token: None,
             health: Rc::new(Says(Ok(()))),
             outside: Rc::new(Outside::closed()),
             started: Instant::now(),
