@@ -82,11 +82,11 @@ impl Asker {
             tracing::debug!(target: "keystonemiddleware.auth_token", "too many tokens are being asked about");
             return Verdict::Unavailable;
         };
-        if let Some(mut landing) = seat.landing {
+        if let Some(landing) = seat.landing {
             let (asker, metrics) = (Arc::clone(self), outside.metrics.clone());
             // The question goes on when its asker gives up: others may wait for it.
             drop(outside.ask(async move {
-                landing.verdict = asker.find_out(&metrics, &key, allow_expired).await;
+                landing.tell(&asker.find_out(&metrics, &key, allow_expired).await);
             }));
         }
         seat.answer.await.unwrap_or(Verdict::Unavailable)

@@ -51,9 +51,7 @@ pub struct Seat {
 /// The end of a question: tells everyone who waits, also when it was given up.
 pub struct Landing {
     flights: Arc<Flights>,
-    subject: Subject,
-    /// What they will be told.
-    pub verdict: Verdict,
+    subject: Option<Subject>,
 }
 
 impl Flights {
@@ -71,21 +69,34 @@ impl Flights {
         open.requests += 1;
         let (tell, answer) = oneshot::channel();
         open.waiting.entry(subject).or_default().push(tell);
-        let landing = (!known).then(|| Landing { flights: Arc::clone(self), subject, verdict: Verdict::Unavailable });
+        let landing = (!known).then(|| Landing { flights: Arc::clone(self), subject: Some(subject) });
         Some(Seat { answer, landing })
+    }
+}
+
+impl Landing {
+    /// Tells everyone who waits.
+    pub fn tell(mut self, verdict: &Verdict) {
+        self.land(verdict);
+    }
+
+    fn land(&mut self, verdict: &Verdict) {
+        // Once only: the next question about the same token is not this one's.
+        let Some(subject) = self.subject.take() else { return };
+        let mut open = self.flights.open();
+        let waiting = open.waiting.remove(&subject).unwrap_or_default();
+        open.requests = open.requests.saturating_sub(waiting.len());
+        drop(open);
+        for tell in waiting {
+            // Whoever waited may be gone.
+            let _ = tell.send(verdict.clone());
+        }
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        let mut open = self.flights.open();
-        let waiting = open.waiting.remove(&self.subject).unwrap_or_default();
-        open.requests = open.requests.saturating_sub(waiting.len());
-        drop(open);
-        for tell in waiting {
-            // Whoever waited may be gone.
-            let _ = tell.send(self.verdict.clone());
-        }
+        self.land(&Verdict::Unavailable);
     }
 }
 
@@ -103,10 +114,8 @@ mod tests {
         let first = flights.join(subject(1)).unwrap();
         let mut second = flights.join(subject(1)).unwrap();
         assert!(second.landing.is_none());
-        let mut landing = first.landing.unwrap();
         drop(first.answer);
-        landing.verdict = Verdict::Invalid;
-        drop(landing);
+        first.landing.unwrap().tell(&Verdict::Invalid);
         assert!(matches!(second.answer.try_recv(), Ok(Verdict::Invalid)));
         assert!(flights.join(subject(1)).unwrap().landing.is_some(), "the next one asks anew");
     }

@@ -200,3 +200,166 @@ pub fn joined(first: &Arc<[(&'static str, Value)]>, second: &Overlay) -> Arc<[(&
     let own = |key: &str| second.sets(key);
     first.iter().filter(|(key, _)| !own(key)).chain(second.environ.iter()).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a token makes of a request: its headers, and keys of the environ that are no headers.
+    fn said(body: &Value, era: Era) -> (Vec<String>, Vec<String>) {
+        let (_, identity) = Identity::parse(body.to_string().as_bytes(), era).expect("a token");
+        let mut headers = HeaderMap::new();
+        identity.user.put(&mut headers);
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let mut lines: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect();
+        lines.sort();
+        (lines, identity.user.environ.iter().map(|(key, value)| format!("{key}={value}")).collect())
+    }
+
+    fn v2() -> Value {
+        json!({"access": {
+            "token": {"id": "good1", "expires": "2026-11-22T12:44:37Z", "tenant": {"id": "t1", "name": "ten-one"}},
+            "user": {"id": "u1", "name": "user-one", "roles": [{"name": "admin"}, {"name": "Member"}]},
+            "serviceCatalog": [{"type": "volume", "name": "cinder", "endpoints": []}]
+        }})
+    }
+
+    fn v3() -> Value {
+        json!({"token": {
+            "expires_at": "2026-11-22T12:49:12.000000Z",
+            "project": {"id": "t1", "name": "ten-one", "domain": {"id": "pd", "name": "PDom"}},
+            "user": {"id": "u1", "name": "user-one", "domain": {"id": "default", "name": "Default"}},
+            "roles": [{"id": "r1", "name": "admin"}, {"id": "r2", "name": "member"}],
+            "catalog": [{"type": "identity", "name": "keystone", "endpoints": [
+                {"interface": "public", "region": "R1", "region_id": "R1", "url": "http://k/v3", "id": "e"}]}]
+        }})
+    }
+
+    #[test]
+    fn a_token_of_havana_says_what_the_recorded_one_said() {
+        let (headers, environ) = said(&v2(), Era::CLIENT_0_4);
+        assert_eq!(
+            headers,
+            [
+                "x-project-id: t1",
+                "x-project-name: ten-one",
+                "x-role: admin,Member",
+                "x-roles: admin,Member",
+                "x-tenant-id: t1",
+                "x-tenant-name: ten-one",
+                "x-tenant: ten-one",
+                "x-user-id: u1",
+                "x-user-name: user-one",
+                "x-user: user-one",
+            ]
+        );
+        let null = |name: &str| format!("HTTP_X_{name}=null");
+        let names = ["DOMAIN_ID", "DOMAIN_NAME", "PROJECT_DOMAIN_ID", "PROJECT_DOMAIN_NAME", "USER_DOMAIN_ID"];
+        assert_eq!(environ[..5], names.map(null));
+        assert_eq!(environ[5..], [null("USER_DOMAIN_NAME")]);
+    }
+
+    #[test]
+    fn a_token_of_today_says_what_the_recorded_one_said() {
+        let (headers, environ) = said(&v3(), Era::KSM_13_0);
+        for line in [
+            "x-is-admin-project: True",
+            "x-project-domain-id: pd",
+            "x-project-domain-name: PDom",
+            "x-roles: admin,member",
+            "x-user-domain-name: Default",
+        ] {
+            assert!(headers.iter().any(|header| header == line), "{line}");
+        }
+        assert_eq!(headers.len(), 15);
+        assert_eq!(environ, ["HTTP_X_DOMAIN_ID=null", "HTTP_X_DOMAIN_NAME=null", "HTTP_OPENSTACK_SYSTEM_SCOPE=null"]);
+    }
+
+    #[test]
+    fn the_scope_may_be_a_domain_the_system_or_nothing() {
+        let scoped = |with: &str, scope: Value| {
+            let mut body = v3();
+            let token = body["token"].as_object_mut().unwrap();
+            token.remove("project");
+            token.insert(with.to_owned(), scope);
+            said(&body, Era::KSM_13_0).0
+        };
+        let domain = scoped("domain", json!({"id": "d1", "name": "D"}));
+        assert!(domain.contains(&"x-domain-id: d1".to_owned()) && domain.contains(&"x-domain-name: D".to_owned()));
+        assert!(scoped("system", json!({"all": true})).contains(&"openstack-system-scope: all".to_owned()));
+        let nothing = scoped("is_admin_project", json!(false));
+        assert!(nothing.contains(&"x-is-admin-project: False".to_owned()));
+        assert!(!nothing.iter().any(|line| line.contains("tenant") || line.contains("scope")));
+    }
+
+    #[test]
+    fn the_catalog_has_the_shape_that_each_release_gave_it() {
+        let catalog = |body: &Value, era| {
+            let (_, identity) = Identity::parse(body.to_string().as_bytes(), era).expect("a token");
+            identity.catalog.map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(
+            catalog(&v3(), Era::KSM_13_0).as_deref(),
+            Some(
+                r#"[{"type": "identity", "name": "keystone", "endpoints": [{"region": "R1", "publicURL": "http://k/v3"}]}]"#
+            )
+        );
+        assert!(catalog(&v3(), Era::CLIENT_0_4).is_some_and(|text| text.contains("\"interface\": \"public\"")));
+        assert_eq!(
+            catalog(&v2(), Era::CLIENT_0_4).as_deref(),
+            Some(r#"[{"type": "volume", "name": "cinder", "endpoints": []}]"#)
+        );
+        let mut without = v2();
+        without["access"].as_object_mut().unwrap().remove("serviceCatalog");
+        assert_eq!(catalog(&without, Era::CLIENT_0_4), None);
+    }
+
+    #[test]
+    fn the_project_of_an_old_token_stands_in_one_of_three_places() {
+        let with = |token: Value, user: Value, era| {
+            let mut body = v2();
+            let access = body["access"].as_object_mut().unwrap();
+            let mut put = |at: &str, with: Value| {
+                let place = access[at].as_object_mut().unwrap();
+                place.remove("tenant");
+                place.extend(with.as_object().unwrap().clone());
+            };
+            put("token", token);
+            put("user", user);
+            let (_, identity) = Identity::parse(body.to_string().as_bytes(), era).expect("a token");
+            (identity.usable, identity.ids[2].clone(), identity.ids[3].clone())
+        };
+        for era in [Era::CLIENT_0_4, Era::KSM_4_4] {
+            let own = json!({"tenantId": "t2", "tenantName": "two"});
+            assert_eq!(with(json!({}), own, era), (true, json!("t2"), json!("two")));
+            assert_eq!(with(json!({"tenantId": "t3"}), json!({}), era), (true, json!("t3"), json!("t3")));
+            assert!(!with(json!({}), json!({}), era).0);
+        }
+    }
+
+    #[test]
+    fn names_beyond_ascii_go_as_text_too() {
+        let mut body = v3();
+        body["token"]["user"]["name"] = json!("Zoë");
+        let (headers, environ) = said(&body, Era::KSM_13_0);
+        assert!(headers.contains(&"x-user: Zoë".to_owned()));
+        assert!(environ.contains(&"HTTP_X_USER_NAME=\"Zoë\"".to_owned()));
+        body["token"]["user"]["name"] = json!("a\r\nX-Roles: admin");
+        let (headers, environ) = said(&body, Era::KSM_13_0);
+        assert!(!headers.iter().any(|line| line.starts_with("x-user:")));
+        assert!(environ.iter().any(|line| line.starts_with("HTTP_X_USER=")));
+    }
+
+    #[test]
+    fn what_is_no_token_is_an_error() {
+        for body in ["", "[]", "{}", "{\"token\": {}}", "{\"access\": {}}", "{\"token\": {\"expires_at\": \"soon\"}}"] {
+            assert!(Identity::parse(body.as_bytes(), Era::KSM_13_0).is_err(), "{body}");
+        }
+        let mut body = v3();
+        body["token"].as_object_mut().unwrap().remove("user");
+        assert!(Identity::parse(body.to_string().as_bytes(), Era::KSM_13_0).is_err());
+    }
+}
