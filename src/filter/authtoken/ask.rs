@@ -23,11 +23,13 @@ const TURNS: usize = 128;
 /// How long a question waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The label of its metrics.
+const METRIC: &str = "authtoken";
+
 type CacheTally = Tally<{ CacheOutcome::ALL.len() }>;
 
 /// Knows tokens, or asks.
 pub struct Asker {
-    name: &'static str,
     /// The release that answers.
     pub era: Era,
     catalog: bool,
@@ -42,23 +44,15 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// For a filter of that name in the metrics.
-    pub fn new(
-        name: &'static str,
-        era: Era,
-        catalog: bool,
-        delay: bool,
-        cache: TokenCache,
-        keystone: Keystone,
-        refusal: Refusal,
-    ) -> Self {
+    /// Nothing is being asked yet.
+    pub fn new(era: Era, catalog: bool, delay: bool, cache: TokenCache, keystone: Keystone, refusal: Refusal) -> Self {
         let (flights, turns, tally) = (Arc::default(), Semaphore::new(TURNS), OnceLock::new());
-        Self { name, era, catalog, delay, cache, keystone, flights, turns, refusal, tally }
+        Self { era, catalog, delay, cache, keystone, flights, turns, refusal, tally }
     }
 
     /// Where looks into memory are counted.
     pub fn tally(&self, metrics: &Metrics) -> &CacheTally {
-        self.tally.get_or_init(|| metrics.token_cache(self.name))
+        self.tally.get_or_init(|| metrics.token_cache(METRIC))
     }
 
     /// What the memory knows of a token.

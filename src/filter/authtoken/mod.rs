@@ -89,7 +89,6 @@ const STORAGE_TOKEN: HeaderName = HeaderName::from_static("x-storage-token");
 const SERVICE_TOKEN: HeaderName = HeaderName::from_static("x-service-token");
 
 fn build_of(build: &mut Build<'_>, client: bool) -> Option<Box<dyn Filter>> {
-    let name = if client { CLIENT_FACTORY.name } else { FACTORY.name };
     let era = options::era(build, client);
     if !client && era >= Era::KSM_4_5 {
         build.unknown = Some(|name| format!("The option \"{name}\" is not known to keystonemiddleware"));
@@ -99,8 +98,7 @@ fn build_of(build: &mut Build<'_>, client: bool) -> Option<Box<dyn Filter>> {
     let uri = options::uri(build, era);
     // Both report what is wrong, whatever the other finds.
     let (cache, keystone) = (TokenCache::build(build, era), Keystone::build(build, era));
-    let asker =
-        Asker::new(name, era, policy.catalog, policy.delay, cache?, keystone?, Refusal::new(era, uri.as_deref()));
+    let asker = Asker::new(era, policy.catalog, policy.delay, cache?, keystone?, Refusal::new(era, uri.as_deref()));
     Some(Box::new(AuthToken { era, policy, asker: Arc::new(asker), warned: AtomicBool::new(false) }))
 }
 
