@@ -40,6 +40,7 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
         best_content_type: None,
         faultwrap: false,
         environ: smallvec::SmallVec::new(),
+        token: None,
         health: Rc::new(Well),
         outside: Rc::new(Outside::closed()),
         started: Instant::now(),

@@ -6,8 +6,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use serde_json::Value;
 use smallvec::SmallVec;
 
@@ -62,6 +64,19 @@ pub trait Health {
     fn health(&self) -> Result<(), String>;
 }
 
+/// What a validated token says beside the headers of the request: shared by all requests that carry it, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TokenFacts {
+    /// Further values of the worker's environ by key: `None` where the original sets `None` for a header that is not
+    /// there (`HTTP_X_DOMAIN_ID`), and texts that no header can carry as they are (`HTTP_X_USER_NAME`, not ASCII).
+    /// They go before the request's headers.
+    pub environ: Arc<[(&'static str, Value)]>,
+    /// `keystone.token_info`, the JSON as Keystone sent it; `None` when the user's token is not valid.
+    pub info: Option<Bytes>,
+    /// The same of the service token, of which `keystone.token_auth` is made too.
+    pub service_info: Option<Bytes>,
+}
+
 /// The request's surroundings; one per request, alive until its response has passed the filters.
 pub struct Context {
     /// The API whose listener took the request.
@@ -86,6 +101,8 @@ pub struct Context {
     pub faultwrap: bool,
     /// Values for the worker's WSGI environ that are not headers, by key.
     pub environ: SmallVec<[(&'static str, Value); 4]>,
+    /// Set by an auth filter that validated a token.
+    pub token: Option<TokenFacts>,
     /// The state of the API's workers, for those who answer in their place.
     pub health: Rc<dyn Health>,
     /// The way to other programs.

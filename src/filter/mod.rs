@@ -42,7 +42,7 @@ use std::pin::Pin;
 
 pub use body::{Body, BodyError, BodyStream};
 pub use build::{Build, OptionSpec, Taken};
-pub use context::{Context, Health, RemoteAddr, Scheme};
+pub use context::{Context, Health, RemoteAddr, Scheme, TokenFacts};
 pub use outside::Outside;
 
 /// A request on its way to a worker.

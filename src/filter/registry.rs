@@ -1,8 +1,8 @@
 //! Which factory names of Paste files stand for which native filters.
 
 use super::{
-    Factory, Makes, compute_req_id, cors, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible, noauth,
-    osprofiler, request_id, request_log, sizelimit,
+    Factory, Makes, authtoken, compute_req_id, cors, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible,
+    noauth, osprofiler, request_id, request_log, sizelimit,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -15,6 +15,8 @@ pub static FACTORIES: &[&Factory] = &[
     &request_log::FACTORY,
     &sizelimit::FACTORY,
     &osprofiler::FACTORY,
+    &authtoken::FACTORY,
+    &authtoken::CLIENT_FACTORY,
     &noauth::FACTORY,
     &noauth::FACTORY_WITHOUT_PROJECT,
     &legacy_v2_compatible::FACTORY,

@@ -250,6 +250,7 @@ fn context(
         best_content_type: None,
         faultwrap: false,
         environ: smallvec::SmallVec::new(),
+        token: None,
         health: Rc::clone(&api.health),
         outside: Rc::clone(&api.outside),
         started,
