@@ -82,8 +82,8 @@ fn data(user: &str, era: Era) -> Value {
 }
 
 /// 4.22 was written for both Pythons; here it runs on Python 3, and its nova ran on Python 2.
-fn ours(library: &Library, options: &[(&str, &str)], conf: &[(&str, &str, &str)]) -> TokenCache {
-    let mut cache = cache(library.era, options, conf).unwrap();
+fn ours(library: &Library, options: &[(&str, &str)]) -> TokenCache {
+    let mut cache = cache(library.era, options, &[]).unwrap();
     if let Some(Far { scheme: Scheme::Vault { python3, .. }, .. }) = &mut cache.far {
         *python3 = true;
     }
@@ -107,7 +107,7 @@ async fn what_the_original_writes_is_read_and_the_reverse() {
             // The warning about `encrypt` is no error; the option stands in nova.conf here.
             let built = || match strategy {
                 "encrypt" => signing_only(&library, &options),
-                _ => ours(&library, &options, &[]),
+                _ => ours(&library, &options),
             };
             for n in 0..16 {
                 let token = format!("{era}-{strategy}-{n}").replace(' ', "-");
@@ -137,7 +137,7 @@ async fn what_the_original_writes_is_read_and_the_reverse() {
 fn signing_only(library: &Library, options: &[(&str, &str)]) -> TokenCache {
     use super::super::secret::Secret;
     let kept: Vec<_> = options.iter().copied().filter(|(name, _)| *name != "memcache_security_strategy").collect();
-    let mut cache = ours(library, &kept, &[]);
+    let mut cache = ours(library, &kept);
     if let Some(far) = &mut cache.far {
         let vault = crypt::Vault::new("encrypt", &Secret::from("swordfish"));
         far.scheme = Scheme::Vault { vault, python3: true };
@@ -153,7 +153,7 @@ async fn entries_have_the_time_that_the_option_says() {
     for library in libraries() {
         let options = [("memcached_servers", first.as_str()), ("token_cache_time", "120")];
         let mut original = Original::start(&library, &options);
-        let (front, era) = (ours(&library, &options, &[]), library.era);
+        let (front, era) = (ours(&library, &options), library.era);
         let (theirs, our) =
             (format!("time-theirs-{}", era).replace(' ', "-"), format!("time-ours-{}", era).replace(' ', "-"));
         original.set(&theirs, data("them", era));
@@ -165,7 +165,7 @@ async fn entries_have_the_time_that_the_option_says() {
         }
         // A negative time stores nothing, and takes away what was there.
         let options = [("memcached_servers", first.as_str()), ("token_cache_time", "-1")];
-        let (front, key) = (ours(&library, &options, &[]), TokenKey::new(format!("never-{era}").replace(' ', "-")));
+        let (front, key) = (ours(&library, &options), TokenKey::new(format!("never-{era}").replace(' ', "-")));
         front.put(&key, valid("us", era)).await;
         assert_eq!(told(front.get(&key).await), "Miss");
     }
@@ -180,14 +180,14 @@ async fn each_of_two_servers_has_the_same_keys_whoever_writes() {
         let era = library.era;
         let both = [("memcached_servers", servers.as_str())];
         let mut original = Original::start(&library, &both);
-        let front = ours(&library, &both, &[]);
-        let alone = |server: &str| ours(&library, &[("memcached_servers", server)], &[]);
+        let front = ours(&library, &both);
+        let alone = |server: &str| ours(&library, &[("memcached_servers", server)]);
         let mut on_first = 0;
         for n in 0..32 {
             let (theirs, our) = (format!("two-theirs-{era}-{n}"), format!("two-ours-{era}-{n}"));
             original.set(&theirs, data("them", era));
             front.put(&TokenKey::new(our.clone()), valid("us", era)).await;
-            assert_eq!(told(ours(&library, &both, &[]).get(&TokenKey::new(theirs.clone())).await), "them");
+            assert_eq!(told(ours(&library, &both).get(&TokenKey::new(theirs.clone())).await), "them");
             assert_eq!(original.get(&our), data("us", era));
             for token in [theirs, our] {
                 let key = TokenKey::new(token);
@@ -223,9 +223,9 @@ async fn with_an_account_or_tls_the_binary_protocol_is_shared_too() {
     let mut wrong = account;
     wrong[3].1 = "guess";
     let key = TokenKey::new("binary-theirs");
-    assert_eq!(told(ours(&library, &wrong, &[]).get(&key).await), "Miss", "with a wrong password");
+    assert_eq!(told(ours(&library, &wrong).get(&key).await), "Miss", "with a wrong password");
     let untrusted = [("memcached_servers", both), ("memcache_tls_enabled", "true")];
-    assert_eq!(told(ours(&library, &untrusted, &[]).get(&key).await), "Miss", "from a server that nobody vouches for");
+    assert_eq!(told(ours(&library, &untrusted).get(&key).await), "Miss", "from a server that nobody vouches for");
 }
 
 /// Both write through `options`, and both are read through each of `readers`.
@@ -233,11 +233,11 @@ async fn share(library: &Library, options: &[(&str, &str)], readers: &[&[(&str, 
     let era = library.era;
     let mut original = Original::start(library, options);
     original.set("binary-theirs", data("them", era));
-    ours(library, options, &[]).put(&TokenKey::new("binary-ours"), valid("us", era)).await;
+    ours(library, options).put(&TokenKey::new("binary-ours"), valid("us", era)).await;
     assert_eq!(original.get("binary-ours"), data("us", era));
     for reader in readers {
         for (token, writer) in [("binary-theirs", "them"), ("binary-ours", "us")] {
-            assert_eq!(told(ours(library, reader, &[]).get(&TokenKey::new(token)).await), writer, "{reader:?}");
+            assert_eq!(told(ours(library, reader).get(&TokenKey::new(token)).await), writer, "{reader:?}");
         }
     }
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use address::Address;
-use server::Server;
+use server::{Question, Server};
 use text::is_key;
 use value::LARGEST_WRITTEN;
 
@@ -82,10 +82,10 @@ impl Cluster {
             return None;
         }
         match self.protocol {
-            Protocol::Text => self.server(key)?.get(&self.protocol, key).await.ok()?,
+            Protocol::Text => self.server(key)?.ask(&self.protocol, Question::Get(key)).await.ok()?,
             Protocol::Binary { .. } => {
                 for server in self.servers.iter().filter(|server| server.is_alive()) {
-                    if let Ok(Some(found)) = server.get(&self.protocol, key).await {
+                    if let Ok(Some(found)) = server.ask(&self.protocol, Question::Get(key)).await {
                         return Some(found);
                     }
                 }
@@ -107,12 +107,12 @@ impl Cluster {
             Protocol::Text => {
                 if let Some(server) = self.server(key) {
                     // Failures have been told where they happened, and the value is only not there then.
-                    let _ = server.set(&self.protocol, key, value, time).await;
+                    let _ = server.ask(&self.protocol, Question::Set(key, value, time)).await;
                 }
             }
             Protocol::Binary { .. } => {
                 for server in self.servers.iter().filter(|server| server.is_alive()) {
-                    let _ = server.set(&self.protocol, key, value, time).await;
+                    let _ = server.ask(&self.protocol, Question::Set(key, value, time)).await;
                 }
             }
         }

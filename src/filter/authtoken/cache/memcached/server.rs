@@ -31,6 +31,15 @@ struct State {
     dead_until: Option<Instant>,
 }
 
+/// What a server is asked.
+#[derive(Clone, Copy)]
+pub(super) enum Question<'a> {
+    /// For what is under a key.
+    Get(&'a [u8]),
+    /// To keep a value under a key for so many seconds.
+    Set(&'a [u8], &'a [u8], i64),
+}
+
 /// Nothing came of a question; the server is dead if the connection was fresh.
 #[derive(Debug)]
 pub(super) struct Failed;
@@ -46,44 +55,13 @@ impl Server {
         self.state().dead_until.is_none_or(|until| until <= Instant::now())
     }
 
-    pub(super) async fn get(&self, protocol: &Protocol, key: &[u8]) -> Result<Option<Found>, Failed> {
-        let question = async |link: &mut Link| match protocol {
-            Protocol::Binary { .. } => binary::get(link, key).await,
-            Protocol::Text if self.lacks_meta.load(Ordering::Relaxed) => text::get(link, key).await,
-            Protocol::Text => match text::meta_get(link, key).await? {
-                text::Meta::Answer(found) => Ok(found),
-                text::Meta::Unknown => {
-                    self.lacks_meta.store(true, Ordering::Relaxed);
-                    text::get(link, key).await
-                }
-            },
-        };
-        self.ask(protocol, question).await
-    }
-
-    pub(super) async fn set(&self, protocol: &Protocol, key: &[u8], value: &[u8], time: i64) -> Result<(), Failed> {
-        let question = async |link: &mut Link| match protocol {
-            // python-binary-memcached makes "for ever" of a time that asks for nothing to be kept.
-            Protocol::Binary { .. } => match u32::try_from(time) {
-                Ok(time) => binary::set(link, key, value, time).await,
-                Err(_) => Ok(()),
-            },
-            Protocol::Text => text::set(link, key, value, time).await,
-        };
-        self.ask(protocol, question).await
-    }
-
     /// Asks over a kept connection, and once more over a fresh one when that one had been closed; what goes wrong then
     /// is the server's fault, and nobody asks it again before `dead_retry` has passed.
-    async fn ask<T>(
-        &self,
-        protocol: &Protocol,
-        question: impl AsyncFn(&mut Link) -> io::Result<T>,
-    ) -> Result<T, Failed> {
+    pub(super) async fn ask(&self, protocol: &Protocol, question: Question<'_>) -> Result<Option<Found>, Failed> {
         let permit = timeout(self.limits.patience, self.permits.acquire());
         let Ok(Ok(_permit)) = permit.await else { return Err(Failed) };
         if let Some(mut link) = self.kept() {
-            match timeout(self.limits.answer, question(&mut link)).await {
+            match timeout(self.limits.answer, self.put(protocol, question, &mut link)).await {
                 Ok(Ok(answer)) => return Ok(self.keep(link, answer)),
                 Ok(Err(_)) => {}
                 Err(_) => return Err(self.bury("does not answer")),
@@ -98,16 +76,45 @@ impl Server {
             Ok(Err(error)) => return Err(self.bury(&error.to_string())),
             Err(_) => return Err(self.bury("does not take the connection")),
         };
-        match timeout(self.limits.answer, question(&mut link)).await {
+        match timeout(self.limits.answer, self.put(protocol, question, &mut link)).await {
             Ok(Ok(answer)) => Ok(self.keep(link, answer)),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::debug!("memcached {}: {error}", self.address);
                 Err(Failed)
             }
             // A proxy may hang up at a command that it does not know.
-            Ok(Err(_)) if !self.lacks_meta.swap(true, Ordering::Relaxed) => Err(Failed),
+            Ok(Err(_)) if self.asked_meta(protocol, question) => {
+                self.lacks_meta.store(true, Ordering::Relaxed);
+                Err(Failed)
+            }
             Ok(Err(error)) => Err(self.bury(&error.to_string())),
             Err(_) => Err(self.bury("does not answer")),
+        }
+    }
+
+    fn asked_meta(&self, protocol: &Protocol, question: Question<'_>) -> bool {
+        matches!((protocol, question), (Protocol::Text, Question::Get(_))) && !self.lacks_meta.load(Ordering::Relaxed)
+    }
+
+    /// Puts a question over a connection; what is stored has no answer.
+    async fn put(&self, protocol: &Protocol, question: Question<'_>, link: &mut Link) -> io::Result<Option<Found>> {
+        match (protocol, question) {
+            (Protocol::Binary { .. }, Question::Get(key)) => binary::get(link, key).await,
+            // python-binary-memcached makes "for ever" of a time that asks for nothing to be kept.
+            (Protocol::Binary { .. }, Question::Set(key, value, time)) => match u32::try_from(time) {
+                Ok(time) => binary::set(link, key, value, time).await.map(|()| None),
+                Err(_) => Ok(None),
+            },
+            (Protocol::Text, Question::Set(key, value, time)) => text::set(link, key, value, time).await.map(|()| None),
+            (Protocol::Text, Question::Get(key)) => {
+                if !self.lacks_meta.load(Ordering::Relaxed) {
+                    match text::meta_get(link, key).await? {
+                        text::Meta::Answer(found) => return Ok(found),
+                        text::Meta::Unknown => self.lacks_meta.store(true, Ordering::Relaxed),
+                    }
+                }
+                text::get(link, key).await
+            }
         }
     }
 
