@@ -163,7 +163,7 @@ options! {
     AUTHTOKEN_ADMIN_PASSWORD = front("keystone_authtoken", "admin_password", Kind::Text).secret();
     /// The project of the account.
     AUTHTOKEN_ADMIN_TENANT_NAME = front("keystone_authtoken", "admin_tenant_name", Kind::Text).defaults(&[(FIRST, "admin")]);
-    /// Seconds that Keystone may take.
+    /// Seconds that Keystone may be silent; 60 for a whole exchange when it is not set.
     AUTHTOKEN_HTTP_CONNECT_TIMEOUT = front("keystone_authtoken", "http_connect_timeout", Kind::INT);
     /// How often a connection to Keystone is tried again.
     AUTHTOKEN_HTTP_REQUEST_MAX_RETRIES = front("keystone_authtoken", "http_request_max_retries", Kind::INT).defaults(&[(FIRST, "3")]);

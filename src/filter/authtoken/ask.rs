@@ -145,11 +145,4 @@ impl Asker {
             (None, _) => Ok(None),
         }
     }
-
-    /// Finds out where clients get tokens.
-    pub async fn find_uri(&self) {
-        if let Some(uri) = self.keystone.uri().await {
-            self.refusal.learn(&uri);
-        }
-    }
 }

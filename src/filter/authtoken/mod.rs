@@ -98,7 +98,9 @@ fn build_of(build: &mut Build<'_>, client: bool) -> Option<Box<dyn Filter>> {
     let uri = options::uri(build, era);
     // Both report what is wrong, whatever the other finds.
     let (cache, keystone) = (TokenCache::build(build, era), Keystone::build(build, era));
-    let asker = Asker::new(era, policy.catalog, policy.delay, cache?, keystone?, Refusal::new(era, uri.as_deref()));
+    let (cache, keystone) = (cache?, keystone?);
+    let uri = uri.or_else(|| keystone.uri());
+    let asker = Asker::new(era, policy.catalog, policy.delay, cache, keystone, Refusal::new(era, uri.as_deref()));
     Some(Box::new(AuthToken { era, policy, asker: Arc::new(asker), warned: AtomicBool::new(false) }))
 }
 
@@ -152,10 +154,9 @@ impl Filter for AuthToken {
     }
 
     fn resume(&self, cx: &mut Context, request: &mut Request, answer: Answer) -> Flow {
-        match answer.downcast::<Resumed>().map(|resumed| *resumed) {
-            Ok(Resumed::Heard(heard)) => self.judge(cx, request, heard),
-            Ok(Resumed::Challenge) | Err(_) => Flow::Reply(self.asker.refusal.unauthorized(request)),
-        }
+        // Nothing else is ever waited for.
+        let heard = answer.downcast::<Heard>().map_or_else(|_| Heard::default(), |heard| *heard);
+        self.judge(cx, request, heard)
     }
 
     fn response(&self, _: &mut Context, _: &Request, response: &mut Response) {
@@ -163,14 +164,6 @@ impl Filter for AuthToken {
             self.asker.refusal.challenge(response.headers_mut());
         }
     }
-}
-
-/// What a request waited for.
-enum Resumed {
-    /// Its tokens.
-    Heard(Heard),
-    /// Where its client gets one.
-    Challenge,
 }
 
 impl AuthToken {
@@ -208,7 +201,7 @@ impl AuthToken {
                 let lenient = matches!(&heard.service, Some(Verdict::Valid(entry)) if grants(entry, &roles, asker.era));
                 heard.user = Some(asker.verdict(&outside, user, lenient).await);
             }
-            Box::new(Resumed::Heard(heard)) as Answer
+            Box::new(heard) as Answer
         }))
     }
 
@@ -240,7 +233,7 @@ impl AuthToken {
                 && ((service_sent && self.era >= Era::KSM_4_12) || self.is_bound(cx, entry))
         });
         if !self.policy.delay && (user.is_none() || (service_sent && service.is_none())) {
-            return self.refuse(cx, request);
+            return Flow::Reply(self.asker.refusal.unauthorized(request));
         }
         self.identify(cx, request, user.as_deref(), service_sent, service.as_deref());
         Flow::Next
@@ -284,20 +277,6 @@ impl AuthToken {
         if user.is_some() || service.is_some() {
             cx.token = Some(facts);
         }
-    }
-
-    fn refuse(&self, cx: &Context, request: &Request) -> Flow {
-        let refusal = &self.asker.refusal;
-        if !refusal.is_clueless() {
-            return Flow::Reply(refusal.unauthorized(request));
-        }
-        let asker = Arc::clone(&self.asker);
-        let found = cx.outside.ask(async move { asker.find_uri().await });
-        Flow::Wait(Box::pin(async move {
-            // Without an answer there is a challenge that names no place.
-            let _ = found.await;
-            Box::new(Resumed::Challenge) as Answer
-        }))
     }
 
     fn stop(&self, cx: &Context, request: &Request, stop: &Stop) -> Flow {

@@ -174,7 +174,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     spec("admin_user", "", "the name of the account"),
     spec("admin_password", "", "the password of the account"),
     spec("admin_tenant_name", "admin", "the project of the account"),
-    spec("http_connect_timeout", "", "seconds that Keystone may take"),
+    spec("http_connect_timeout", "", "seconds that Keystone may be silent; 60 for a whole exchange when it is not set"),
     spec("http_request_max_retries", "3", "how often a connection to Keystone is tried again"),
     spec("cafile", "", "certificates that Keystone's must come from; those of the system when unset"),
     spec("certfile", "", "the front's own certificate for Keystone"),

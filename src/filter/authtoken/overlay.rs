@@ -103,10 +103,10 @@ impl Overlay {
         Self { headers, environ: environ.into(), keys: values.iter().map(|(name, _)| name.key).collect() }
     }
 
-    /// Puts them on a request that has none of them.
+    /// Puts them on a request that has none of them: to append is cheaper than to replace.
     pub fn put(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.headers {
-            headers.insert(name, value.clone());
+            headers.append(name, value.clone());
         }
     }
 
@@ -147,4 +147,37 @@ pub fn of_service(ids: &[Value; 10], roles: &[String], system: Option<&Value>, e
 
 fn system_scope(system: Option<&Value>, era: Era) -> Option<(Name, Value)> {
     (era >= Era::KSM_5_0).then(|| (SYSTEM_SCOPE, if system.is_some() { Value::from("all") } else { Value::Null }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::identity::is_identity_header;
+
+    #[test]
+    fn whatever_is_put_on_a_request_was_taken_off_before() {
+        let ids: [Value; 10] = std::array::from_fn(|at| Value::from(at.to_string()));
+        let (system, roles) = (Value::from(true), ["admin".to_owned(), "member".to_owned()]);
+        let user = of_user(&ids, &roles, true, Some(&system), Era::KSM_13_0);
+        let service = of_service(&ids, &roles, Some(&system), Era::KSM_13_0);
+        assert_eq!((user.len(), service.len()), (18, 12));
+        for (name, _) in user.headers.iter().chain(&service.headers) {
+            assert!(is_identity_header(name.as_str()), "{name}");
+        }
+        for name in [STATUS, SERVICE_STATUS, CATALOG] {
+            assert!(is_identity_header(name.as_str()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_header() {
+        for (user, service) in IDS {
+            for name in [user, service] {
+                assert_eq!(name.key, format!("HTTP_{}", name.header.to_uppercase().replace('-', "_")));
+            }
+        }
+        for (name, _) in OLDER {
+            assert_eq!(name.key, format!("HTTP_{}", name.header.to_uppercase().replace('-', "_")));
+        }
+    }
 }

@@ -2,8 +2,6 @@
 //!
 //! Must not know why somebody is not let in.
 
-use std::sync::OnceLock;
-
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -17,38 +15,21 @@ use crate::filter::{Context, Request, Response};
 #[derive(Debug)]
 pub struct Refusal {
     era: Era,
-    /// `WWW-Authenticate`, once it is known.
-    challenge: OnceLock<HeaderValue>,
+    /// `WWW-Authenticate`
+    challenge: HeaderValue,
 }
 
 impl Refusal {
-    /// `uri` is that of the options.
+    /// `uri` is where clients get tokens. Without one the challenge names what Python writes for nothing.
     pub fn new(era: Era, uri: Option<&str>) -> Self {
-        let refusal = Self { era, challenge: OnceLock::new() };
-        if let Some(uri) = uri {
-            refusal.learn(uri);
-        }
-        refusal
-    }
-
-    /// Whether the URI is still to be found.
-    pub fn is_clueless(&self) -> bool {
-        self.challenge.get().is_none()
-    }
-
-    /// The URI was found.
-    pub fn learn(&self, uri: &str) {
-        let quote = if self.era >= Era::KSM_5_1 { '"' } else { '\'' };
-        if let Ok(value) = HeaderValue::try_from(format!("Keystone uri={quote}{uri}{quote}")) {
-            // Two may find it at the same time; they find the same.
-            let _ = self.challenge.set(value);
-        }
+        let (quote, uri) = (if era >= Era::KSM_5_1 { '"' } else { '\'' }, uri.unwrap_or("None"));
+        let challenge = HeaderValue::try_from(format!("Keystone uri={quote}{uri}{quote}"));
+        Self { era, challenge: challenge.unwrap_or(HeaderValue::from_static("Keystone")) }
     }
 
     /// Tells a client where to go for a token.
     pub fn challenge(&self, headers: &mut HeaderMap) {
-        let value = self.challenge.get().cloned();
-        headers.append(WWW_AUTHENTICATE, value.unwrap_or(HeaderValue::from_static("Keystone")));
+        headers.append(WWW_AUTHENTICATE, self.challenge.clone());
     }
 
     /// 401.

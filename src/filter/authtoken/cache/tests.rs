@@ -35,7 +35,8 @@ pub(super) fn cache(
 ) -> Result<TokenCache, (Vec<String>, Option<String>)> {
     let local: IndexMap<_, _> = local.iter().map(|(name, value)| ((*name).to_owned(), setting(value))).collect();
     let (place, global, conf) = (Place::file("api-paste.ini"), IndexMap::new(), Conf(conf));
-    let mut build = Build::new(Release::NEWEST, "filter:authtoken", &place, &global, &local, &conf);
+    let reading = crate::config::Reading::new();
+    let mut build = Build::new(Release::NEWEST, "filter:authtoken", &place, &global, &local, &conf, &reading);
     let cache = TokenCache::build(&mut build, era);
     let left = build.left.take();
     let found: Vec<String> = build.finish(&[]).iter().map(|d| d.message.to_string()).collect();

@@ -122,7 +122,7 @@ impl Keystone {
     }
 
     /// Where clients get tokens, when the options do not say it. Nobody is asked for it.
-    pub async fn uri(&self) -> Option<String> {
+    pub fn uri(&self) -> Option<String> {
         match &self.how {
             How::Client(client) => Some(plugin::root(&client.base)),
             How::Session(session) => session.uri(),

@@ -148,7 +148,7 @@ async fn the_prefix_and_identity_uri_say_where() {
     let prefixed = nova(&fake, Era::CLIENT_0_4, &[V2, ("auth_admin_prefix", "/keystone/admin")]);
     prefixed.ask("good1").await.expect("valid");
     assert_eq!(fake.lines(), ["POST /keystone/admin/v2.0/tokens", "GET /keystone/admin/v2.0/tokens/good1"]);
-    assert_eq!(prefixed.uri().await, Some(format!("http://{}", fake.address)));
+    assert_eq!(prefixed.uri(), Some(format!("http://{}", fake.address)));
     fake.forget();
     let uri = format!("http://{}/id/", fake.address);
     let named = nova(&fake, Era::CLIENT_0_8, &[V2, ("auth_host", "nowhere"), ("identity_uri", &uri)]);

@@ -65,20 +65,20 @@ async fn another_section_may_have_the_account() {
         ("service_user/auth_url", "http://s"),
     ];
     let keystone = built(Era::KSM_13_0, &conf);
-    assert_eq!(keystone.uri().await.as_deref(), Some("http://s"));
+    assert_eq!(keystone.uri().as_deref(), Some("http://s"));
 }
 
 #[tokio::test]
 async fn the_paste_file_wins() {
     let (keystone, _, found) = build(Era::KSM_13_0, &[("auth_url", "http://paste")], ACCOUNT);
     assert!(found.is_empty(), "{found:?}");
-    assert_eq!(keystone.expect("built").uri().await.as_deref(), Some("http://paste"));
+    assert_eq!(keystone.expect("built").uri().as_deref(), Some("http://paste"));
 }
 
 #[tokio::test]
 async fn a_host_may_be_a_bare_ipv6_address() {
     let keystone = built(Era::CLIENT_0_4, &[("auth_host", "::1"), ("auth_port", "5000")]);
-    assert_eq!(keystone.uri().await.as_deref(), Some("https://[::1]:5000"));
+    assert_eq!(keystone.uri().as_deref(), Some("https://[::1]:5000"));
 }
 
 #[test]
