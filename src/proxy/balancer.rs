@@ -54,11 +54,8 @@ pub async fn forward(
         let lease = lease(api, failed_life).await?;
         let life = lease.member().life;
         let begun = Instant::now();
-        match exchange(thread, api, mount, cx, request, framing, &mut body, lease, safe && attempt == 1).await {
-            Ok(response) => {
-                api.metrics.upstream(begun.elapsed());
-                return Ok(response);
-            }
+        match exchange(thread, api, mount, cx, request, framing, &mut body, lease, safe && attempt == 1, begun).await {
+            Ok(response) => return Ok(response),
             Err(error) => {
                 api.metrics.upstream_error(reason(&error));
                 let again = error.nothing_sent() || (safe && error.nothing_received());
@@ -78,6 +75,7 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
     match error {
         UpstreamError::Connect(_) => metrics::UpstreamError::Connect,
         UpstreamError::Refused(_) | UpstreamError::Died(_) | UpstreamError::Truncated => metrics::UpstreamError::Closed,
+        UpstreamError::Late => metrics::UpstreamError::Timeout,
         UpstreamError::Invalid(_) => metrics::UpstreamError::Malformed,
         UpstreamError::Client(_) => metrics::UpstreamError::Io,
     }
@@ -111,24 +109,49 @@ async fn exchange(
     body: &mut Body,
     lease: Lease,
     may_be_stale: bool,
+    begun: Instant,
 ) -> Result<Response, UpstreamError> {
     let member = lease.member();
     let kept = thread.idle.borrow_mut().take(member.life, !may_be_stale);
     let mut wire = match kept {
         Some(wire) => wire,
-        None => Wire::connect(&member.socket, member.life).await.map_err(UpstreamError::Connect)?,
+        None => match Wire::connect(&member.socket, member.life).await {
+            Ok(wire) => wire,
+            Err(error) => {
+                lease.failed();
+                return Err(UpstreamError::Connect(error));
+            }
+        },
     };
     write_head(&mut wire.output, api, mount, cx, request, framing);
     let mut exchange = upstream::start(wire, std::mem::take(body), framing);
-    let (head, first) = match exchange.head(request.method()).await {
+    let watch = api.api.wire.answer_time.map(|time| thread.overdue.watch(begun + time, member));
+    let late = async {
+        match &watch {
+            Some(watch) => watch.over().await,
+            None => std::future::pending().await,
+        }
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = exchange.head(request.method()) => answer,
+        () = late => Err(UpstreamError::Late),
+    };
+    let (head, first) = match answer {
         Ok(answer) => answer,
         Err(error) => {
+            if !matches!(error, UpstreamError::Client(_)) {
+                lease.failed();
+            }
             if error.nothing_sent() {
                 *body = exchange.into_body();
             }
             return Err(error);
         }
     };
+    let took = begun.elapsed();
+    api.metrics.upstream(took);
+    lease.answered(begun, took);
     let hold = Hold { lease, idle: Rc::clone(&thread.idle), keep: head.keep_alive && api.api.wire.keep_alive };
     Ok(head.response.map(|()| upstream::body(exchange, head.length, first, hold)))
 }

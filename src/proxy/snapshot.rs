@@ -125,6 +125,8 @@ pub enum ChunkedBodies {
 /// How a pool's workers are spoken to.
 #[derive(Clone, Debug)]
 pub struct WireRules {
+    /// How long a worker may take until the head of its answer (`worker_request_timeout`); `None` = any time.
+    pub answer_time: Option<Duration>,
     /// `worker_chunked`.
     pub chunked: ChunkedBodies,
     /// Idle connections to them may be kept.

@@ -10,6 +10,7 @@
 
 pub mod announce;
 pub mod builtin;
+mod choice;
 mod external;
 pub mod manifest;
 mod member;
@@ -17,6 +18,7 @@ mod notify;
 mod output;
 mod place;
 mod pool;
+mod recycle;
 mod slot;
 mod socket;
 mod spawn;
@@ -28,6 +30,7 @@ pub mod wire;
 
 pub use member::Member;
 pub use pool::{Lease, Pool, QueueError};
+pub use recycle::Recycling;
 pub use spec::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartError};
 pub use standing::STATES;
 pub use state::Reason;

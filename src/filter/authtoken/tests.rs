@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::filter::harness::{Case, answer, build, built, head, text};
@@ -18,7 +19,9 @@ struct Fake {
     address: SocketAddr,
     calls: Arc<Mutex<Vec<String>>>,
     gate: Arc<(Mutex<bool>, Condvar)>,
-    control: Runtime,
+    control: Handle,
+    /// Ends the control runtime with it.
+    _alive: oneshot::Sender<()>,
 }
 
 impl Fake {
@@ -34,9 +37,11 @@ impl Fake {
                 std::thread::spawn(move || while serve(&stream, address, &told, &opened).is_some() {});
             }
         });
-        let control =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        Self { address, calls, gate, control }
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let control = runtime.handle().clone();
+        let (alive, dead) = oneshot::channel::<()>();
+        std::thread::spawn(move || runtime.block_on(dead));
+        Self { address, calls, gate, control, _alive: alive }
     }
 
     fn calls(&self) -> Vec<String> {
@@ -87,7 +92,7 @@ impl Fake {
     fn case(&self, method: &str, headers: &[(&'static str, &str)]) -> Case {
         let case = Case::new(method, "/x");
         let mut case = headers.iter().fold(case, |case, (name, value)| case.header(name, value));
-        case.cx.outside = Rc::new(Outside::new(self.control.handle().clone(), Metrics::new()));
+        case.cx.outside = Rc::new(Outside::new(self.control.clone(), Metrics::new()));
         case
     }
 
@@ -332,30 +337,20 @@ fn all_who_wait_for_a_token_share_one_question_and_nobody_can_cancel_it() {
         let Flow::Wait(wait) = filter.request(&mut case.cx, &mut case.request) else { panic!("does not wait") };
         waits.push(wait);
     }
-    let local = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let (first, second) = local.block_on(async move {
+    let local = Builder::new_current_thread().build().expect("a runtime");
+    let open = || fake.open();
+    let (first, second, ()) = local.block_on(async {
         let mut waits = waits.into_iter();
-        let (mut gone, first, second) = (waits.next().unwrap(), waits.next().unwrap(), waits.next().unwrap());
-        // The first one asks, and gives up.
+        let mut gone = waits.next().expect("the first");
+        // It asks, and gives up.
         assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(gone.as_mut().poll(cx))).await.is_pending());
         drop(gone);
-        let (first, second) = (tokio::task::unconstrained(first), tokio::task::unconstrained(second));
-        tokio::join!(first, second, async { fake.open() }).into_pair()
+        tokio::join!(waits.next().expect("the second"), waits.next().expect("the third"), async { open() })
     });
     for (case, answer) in cases[1..].iter_mut().zip([first, second]) {
         assert!(matches!(filter.resume(&mut case.cx, &mut case.request, answer), Flow::Next));
     }
     assert_eq!(fake.calls(), ["GET v3 slow"]);
-}
-
-trait IntoPair {
-    fn into_pair(self) -> (Answer, Answer);
-}
-
-impl IntoPair for (Answer, Answer, ()) {
-    fn into_pair(self) -> (Answer, Answer) {
-        (self.0, self.1)
-    }
 }
 
 #[test]
