@@ -37,7 +37,8 @@ fn build(
     let setting = |value: &str| Setting { value: value.to_owned(), place: None, via: Via::Local };
     let local: IndexMap<_, _> = local.iter().map(|(name, value)| ((*name).to_owned(), setting(value))).collect();
     let (place, global, conf) = (Place::file("api-paste.ini"), IndexMap::new(), Conf(conf));
-    let mut build = Build::new(Release::NEWEST, "filter:authtoken", &place, &global, &local, &conf);
+    let reading = crate::config::Reading::new();
+    let mut build = Build::new(Release::NEWEST, "filter:authtoken", &place, &global, &local, &conf, &reading);
     let keystone = Keystone::build(&mut build, era);
     let left = build.left.take();
     (keystone, left, build.finish(OPTIONS))
