@@ -25,7 +25,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub use options::OPTIONS;
+#[cfg(test)]
+use options::OPTIONS;
 
 use super::era::Era;
 use super::secret::Secret;

@@ -14,13 +14,16 @@ use super::tls::Tls;
 use super::transport::Transport;
 use super::{How, Keystone};
 use crate::config::{Setting, Via};
+use crate::filter::Build;
+#[cfg(test)]
+use crate::filter::OptionSpec;
 use crate::filter::authtoken::era::Era;
 use crate::filter::authtoken::secret::Secret;
-use crate::filter::{Build, OptionSpec};
 
 const GROUP: &str = "keystone_authtoken";
 
 /// The options that are taken here, for the reference.
+#[cfg(test)]
 pub static OPTIONS: &[OptionSpec] = &[
     spec("auth_type", "", "password, v3password, v2password, v3applicationcredential, token, admin_token, none"),
     spec("auth_section", "", "the group of nova.conf that has the options of auth_type"),
@@ -67,6 +70,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     spec("admin_tenant_name", "admin", "and the project"),
 ];
 
+#[cfg(test)]
 const fn spec(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec { name, group: GROUP, default, help }
 }

@@ -237,7 +237,7 @@ impl Session {
         self.transport.exchange(metrics, call).await.map_err(Fault::Unavailable)
     }
 
-    /// Where clients get tokens: the address of the options, and since keystonemiddleware 10 that of the version in
+    /// Where clients get tokens: the address of the options, and since keystonemiddleware 13 that of the version in
     /// use, once one is and its document is known. Nobody is asked, and the first answer stays.
     pub fn uri(&self) -> Option<String> {
         let uri = self.plugin.uri()?;
@@ -246,7 +246,7 @@ impl Session {
     }
 
     fn versioned(&self, uri: &str) -> Option<String> {
-        let major = self.known.major.get().filter(|_| self.era >= Era::KSM_10_1)?;
+        let major = self.known.major.get().filter(|_| self.era >= Era::KSM_13_0)?;
         let Way::Ask(_) = way(uri, *major) else { return None };
         let documents = self.known.documents.lock().unwrap_or_else(PoisonError::into_inner);
         newest(documents.get(key(uri))?, *major).map(|version| version.url.clone())

@@ -106,10 +106,7 @@ fn certificates(build: &mut Build<'_>, file: &Setting) -> Option<(Vec<u8>, Vec<C
 }
 
 fn read(build: &mut Build<'_>, file: &Setting) -> Option<Vec<u8>> {
-    match std::fs::read(&file.value) {
-        Ok(text) => Some(text),
-        Err(error) => unusable(build, file, &format!("cannot be read: {error}")),
-    }
+    build.file(file).map(|source| source.bytes.clone())
 }
 
 fn unusable<T>(build: &mut Build<'_>, file: &Setting, why: &str) -> Option<T> {

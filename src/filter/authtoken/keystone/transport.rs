@@ -89,10 +89,12 @@ impl Transport {
     /// # Errors
     /// Why there is no answer, for the log.
     pub async fn exchange(&self, metrics: &Metrics, call: &Call) -> Result<Reply, String> {
+        // Reading the system's authorities does not count as Keystone's time.
+        let client = self.client().map_err(|text| format!("no TLS to Keystone: {text}"))?;
         let (mut left, mut pause) = (call.retries, self.pause);
         loop {
             let started = Instant::now();
-            let result = match tokio::time::timeout(self.longest, self.follow(call)).await {
+            let result = match tokio::time::timeout(self.longest, self.follow(client, call)).await {
                 Ok(result) => result,
                 Err(_) => Err(Failure::timeout(&call.url, false)),
             };
@@ -115,8 +117,7 @@ impl Transport {
     }
 
     /// One try, with the redirects on its way. Nobody follows one to another host: the headers hold tokens.
-    async fn follow(&self, call: &Call) -> Result<Reply, Failure> {
-        let client = self.client().map_err(|text| Failure::lasting(format!("no TLS to Keystone: {text}")))?;
+    async fn follow(&self, client: &Client, call: &Call) -> Result<Reply, Failure> {
         let mut url = Url::parse(&call.url).map_err(|error| Failure::lasting(format!("its address: {error}")))?;
         for _ in 0..=REDIRECTS {
             let mut request = client.request(call.method.clone(), url.clone()).headers(call.headers.clone());

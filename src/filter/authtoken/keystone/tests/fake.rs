@@ -28,6 +28,8 @@ impl Seen {
 /// What it answers.
 pub enum Play {
     Say(u16, Vec<(&'static str, String)>, String),
+    /// 200, with a body in gzip.
+    Zipped(Vec<u8>),
     /// It says nothing more, and keeps the connection.
     Stall,
     /// It closes the connection.
@@ -113,18 +115,19 @@ async fn serve(
         bytes.drain(..length);
         let play = script(&one, address);
         seen.lock().expect("whole").push(one);
-        match play {
+        let (status, headers, body) = match play {
             Play::Hang => return,
             Play::Stall => std::future::pending().await,
-            Play::Say(status, headers, body) => {
-                let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
-                for (name, value) in headers {
-                    head += &format!("{name}: {value}\r\n");
-                }
-                if stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.is_err() {
-                    return;
-                }
-            }
+            Play::Zipped(body) => (200, vec![("Content-Encoding", "gzip".to_owned())], body),
+            Play::Say(status, headers, body) => (status, headers, body.into_bytes()),
+        };
+        let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let answer = [head.as_bytes(), b"\r\n", &body].concat();
+        if stream.write_all(&answer).await.is_err() {
+            return;
         }
     }
 }

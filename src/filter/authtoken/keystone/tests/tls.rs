@@ -103,7 +103,7 @@ fn files_that_cannot_be_used_are_errors() {
     let pki = Pki::new(false);
     let path = |name| pki.path(name);
     for (options, text) in [
-        (&[("cafile", path("missing.pem"))][..], "cannot be read"),
+        (&[("cafile", path("missing.pem"))][..], "cannot read"),
         (&[("cafile", path("empty.pem"))], "holds no certificate"),
         (&[("certfile", path("client.pem"))], "no usable private key"),
         (&[("certfile", path("client.pem")), ("keyfile", path("other.key"))], "does not go with"),
