@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::Utc;
+use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use super::Stop;
@@ -13,7 +14,7 @@ use super::cache::{Peek, TokenCache};
 use super::era::Era;
 use super::flights::{Flights, Verdict};
 use super::keystone::{Ask, Keystone, KeystoneError};
-use super::refusal::Refusal;
+use super::refusal;
 use super::token::{Entry, Outcome, TokenHash, TokenKey};
 use crate::filter::Outside;
 use crate::metrics::{CacheOutcome, Metrics, Tally};
@@ -38,16 +39,32 @@ pub struct Asker {
     keystone: Keystone,
     flights: Arc<Flights>,
     turns: Semaphore,
-    /// The answers to those who are not let in.
-    pub refusal: Refusal,
+    /// `www_authenticate_uri`
+    uri: Option<String>,
+    challenge: OnceLock<HeaderValue>,
     tally: OnceLock<Arc<CacheTally>>,
 }
 
 impl Asker {
     /// Nothing is being asked yet.
-    pub fn new(era: Era, catalog: bool, delay: bool, cache: TokenCache, keystone: Keystone, refusal: Refusal) -> Self {
-        let (flights, turns, tally) = (Arc::default(), Semaphore::new(TURNS), OnceLock::new());
-        Self { era, catalog, delay, cache, keystone, flights, turns, refusal, tally }
+    pub fn new(
+        era: Era,
+        catalog: bool,
+        delay: bool,
+        cache: TokenCache,
+        keystone: Keystone,
+        uri: Option<String>,
+    ) -> Self {
+        let (flights, turns, challenge) = (Arc::default(), Semaphore::new(TURNS), OnceLock::new());
+        Self { era, catalog, delay, cache, keystone, flights, turns, uri, challenge, tally: OnceLock::new() }
+    }
+
+    /// `WWW-Authenticate`. What no option says is looked for when it is needed first, among what is known then.
+    pub fn challenge(&self) -> &HeaderValue {
+        self.challenge.get_or_init(|| {
+            let uri = self.uri.clone().or_else(|| self.keystone.uri());
+            refusal::challenge(self.era, uri.as_deref())
+        })
     }
 
     /// Where looks into memory are counted.

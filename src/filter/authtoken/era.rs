@@ -32,7 +32,6 @@ const fn middleware(major: u8, minor: u8) -> Era {
 /// The releases at which something changed: `CLIENT_` for keystoneclient, `KSM_` for keystonemiddleware.
 #[allow(missing_docs)]
 impl Era {
-    pub const CLIENT_0_3: Self = client(0, 3);
     pub const CLIENT_0_4: Self = client(0, 4);
     /// include_service_catalog, enforce_token_bind.
     pub const CLIENT_0_6: Self = client(0, 6);
@@ -91,9 +90,7 @@ impl Era {
     pub const KSM_10_1: Self = middleware(10, 1);
     /// Unknown tokens are not remembered.
     pub const KSM_10_2: Self = middleware(10, 2);
-    pub const KSM_10_4: Self = middleware(10, 4);
     pub const KSM_10_6: Self = middleware(10, 6);
-    pub const KSM_10_7: Self = middleware(10, 7);
     /// memcache_sasl_enabled.
     pub const KSM_10_9: Self = middleware(10, 9);
     /// memcache_tls_enabled.

@@ -32,11 +32,14 @@ mod secret;
 mod tests;
 mod token;
 
+use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::Utc;
 use http::HeaderName;
+use http::header::WWW_AUTHENTICATE;
 use smallvec::SmallVec;
 
 use self::ask::Asker;
@@ -47,7 +50,6 @@ use self::identity::joined;
 use self::keystone::Keystone;
 use self::options::Policy;
 use self::overlay::{CATALOG, CONFIRMED, INVALID, SERVICE_STATUS, STATUS};
-use self::refusal::Refusal;
 use self::rules::Asked;
 use self::token::{Entry, TokenHash, TokenKey};
 use super::TokenFacts;
@@ -99,8 +101,7 @@ fn build_of(build: &mut Build<'_>, client: bool) -> Option<Box<dyn Filter>> {
     // Both report what is wrong, whatever the other finds.
     let (cache, keystone) = (TokenCache::build(build, era), Keystone::build(build, era));
     let (cache, keystone) = (cache?, keystone?);
-    let uri = uri.or_else(|| keystone.uri());
-    let asker = Asker::new(era, policy.catalog, policy.delay, cache, keystone, Refusal::new(era, uri.as_deref()));
+    let asker = Asker::new(era, policy.catalog, policy.delay, cache, keystone, uri);
     Some(Box::new(AuthToken { era, policy, asker: Arc::new(asker), warned: AtomicBool::new(false) }))
 }
 
@@ -128,7 +129,7 @@ enum Stop {
 impl Filter for AuthToken {
     fn request(&self, cx: &mut Context, request: &mut Request) -> Flow {
         strip(request);
-        let (user, service) = self.tokens(request);
+        let [user, service] = self.tokens(request);
         let user = user.as_deref().filter(|token| !token.is_empty());
         let service = service.as_deref().filter(|token| !token.is_empty());
         let tally = self.asker.tally(&cx.outside.metrics);
@@ -161,32 +162,28 @@ impl Filter for AuthToken {
 
     fn response(&self, _: &mut Context, _: &Request, response: &mut Response) {
         if self.era >= Era::KSM_1_3 && response.status() == http::StatusCode::UNAUTHORIZED {
-            self.asker.refusal.challenge(response.headers_mut());
+            response.headers_mut().append(WWW_AUTHENTICATE, self.asker.challenge().clone());
         }
     }
 }
 
 impl AuthToken {
     /// The user's token and the service's, as sent.
-    fn tokens<'a>(
-        &self,
-        request: &'a Request,
-    ) -> (Option<std::borrow::Cow<'a, [u8]>>, Option<std::borrow::Cow<'a, [u8]>>) {
+    fn tokens<'a>(&self, request: &'a Request) -> [Option<Cow<'a, [u8]>>; 2] {
         let get = |name: &HeaderName| {
             let mut values = request.headers().get_all(name).iter();
             let first = values.next()?;
             Some(match values.next() {
-                None => std::borrow::Cow::Borrowed(first.as_bytes()),
-                Some(_) => std::borrow::Cow::Owned(headers::joined(request.headers(), name)?.into_owned().into_bytes()),
+                None => Cow::Borrowed(first.as_bytes()),
+                Some(_) => Cow::Owned(headers::joined(request.headers(), name)?.into_owned().into_bytes()),
             })
         };
         let user = get(&USER_TOKEN).or_else(|| get(&STORAGE_TOKEN));
-        let service = if self.era >= Era::KSM_1_2 { get(&SERVICE_TOKEN) } else { None };
-        (user, service)
+        [user, if self.era >= Era::KSM_1_2 { get(&SERVICE_TOKEN) } else { None }]
     }
 
     fn ask(&self, cx: &Context, user: Option<TokenKey>, service: Option<TokenKey>) -> Flow {
-        let (asker, outside) = (Arc::clone(&self.asker), std::rc::Rc::clone(&cx.outside));
+        let (asker, outside) = (Arc::clone(&self.asker), Rc::clone(&cx.outside));
         let roles = self.policy.service_roles.clone();
         Flow::Wait(Box::pin(async move {
             let mut heard = Heard::default();
@@ -233,7 +230,7 @@ impl AuthToken {
                 && ((service_sent && self.era >= Era::KSM_4_12) || self.is_bound(cx, entry))
         });
         if !self.policy.delay && (user.is_none() || (service_sent && service.is_none())) {
-            return Flow::Reply(self.asker.refusal.unauthorized(request));
+            return Flow::Reply(refusal::unauthorized(self.era, request, self.asker.challenge()));
         }
         self.identify(cx, request, user.as_deref(), service_sent, service.as_deref());
         Flow::Next
@@ -281,8 +278,8 @@ impl AuthToken {
 
     fn stop(&self, cx: &Context, request: &Request, stop: &Stop) -> Flow {
         Flow::Reply(match stop {
-            Stop::Unavailable => self.asker.refusal.unavailable(cx, request),
-            Stop::Broken => self.asker.refusal.broken(cx, request),
+            Stop::Unavailable => refusal::unavailable(self.era, cx, request),
+            Stop::Broken => refusal::broken(cx, request),
         })
     }
 

@@ -15,7 +15,7 @@ pub(super) enum Scheme {
     /// What `memcache_security_strategy` derives from it.
     Vault {
         /// The operator's secret.
-        vault: Vault,
+        vault: Box<Vault>,
         /// Whether Python 3 writes the key: what it makes of bytes in a text has `b'…'` around it.
         python3: bool,
     },
@@ -33,7 +33,7 @@ impl Scheme {
     /// The scheme of an era, with the vault when there is a strategy.
     pub(super) fn new(era: Era, vault: Option<Vault>) -> Self {
         match vault {
-            Some(vault) => Self::Vault { vault, python3: era.is_python3() },
+            Some(vault) => Self::Vault { vault: Box::new(vault), python3: era.is_python3() },
             None if era < Era::KSM_2_0 => Self::Raw,
             None => Self::Hashed,
         }

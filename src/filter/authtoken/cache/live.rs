@@ -140,7 +140,7 @@ fn signing_only(library: &Library, options: &[(&str, &str)]) -> TokenCache {
     let mut cache = ours(library, &kept);
     if let Some(far) = &mut cache.far {
         let vault = crypt::Vault::new("encrypt", &Secret::from("swordfish"));
-        far.scheme = Scheme::Vault { vault, python3: true };
+        far.scheme = Scheme::Vault { vault: Box::new(vault), python3: true };
     }
     cache
 }

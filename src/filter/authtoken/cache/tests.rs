@@ -65,10 +65,13 @@ pub(super) fn told(peek: Peek) -> String {
     }
 }
 
+/// By key: the time to live that was asked for, and the value.
+type Kept = HashMap<String, (i64, Vec<u8>)>;
+
 /// A memcached of one process: what it has, and how often it was asked.
 #[derive(Clone, Default)]
 struct StandIn {
-    kept: Arc<Mutex<HashMap<String, (i64, Vec<u8>)>>>,
+    kept: Arc<Mutex<Kept>>,
     asked: Arc<AtomicUsize>,
     /// Whether it is too old to know `mg`.
     old: bool,

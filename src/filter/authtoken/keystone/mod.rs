@@ -25,9 +25,6 @@ use std::fmt;
 
 use bytes::Bytes;
 
-#[cfg(test)]
-use options::OPTIONS;
-
 use super::era::Era;
 use super::secret::Secret;
 use crate::filter::Build;

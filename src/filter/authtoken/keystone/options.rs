@@ -16,64 +16,10 @@ use super::{How, Keystone};
 use crate::config::{Setting, Via};
 use crate::filter::Build;
 #[cfg(test)]
-use crate::filter::OptionSpec;
 use crate::filter::authtoken::era::Era;
 use crate::filter::authtoken::secret::Secret;
 
 const GROUP: &str = "keystone_authtoken";
-
-/// The options that are taken here, for the reference.
-#[cfg(test)]
-pub static OPTIONS: &[OptionSpec] = &[
-    spec("auth_type", "", "password, v3password, v2password, v3applicationcredential, token, admin_token, none"),
-    spec("auth_section", "", "the group of nova.conf that has the options of auth_type"),
-    spec("auth_url", "", "where the front gets its own token"),
-    spec("username", "", "whose token it is"),
-    spec("user_id", "", "the same by id"),
-    spec("user_domain_id", "", "the user's domain"),
-    spec("user_domain_name", "", "the same by name"),
-    spec("password", "", "the user's password"),
-    spec("project_id", "", "the project of the token"),
-    spec("project_name", "", "the same by name"),
-    spec("project_domain_id", "", "the project's domain"),
-    spec("project_domain_name", "", "the same by name"),
-    spec("domain_id", "", "a token for a domain instead"),
-    spec("domain_name", "", "the same by name"),
-    spec("system_scope", "", "a token for the system instead: all"),
-    spec("trust_id", "", "a token by a trust instead"),
-    spec("default_domain_id", "", "for user and project, where they name none"),
-    spec("default_domain_name", "", "the same by name"),
-    spec("tenant_id", "", "project_id, as version 2.0 called it"),
-    spec("tenant_name", "", "project_name, as version 2.0 called it"),
-    spec("application_credential_id", "", "an application credential"),
-    spec("application_credential_name", "", "the same by name, with its user"),
-    spec("application_credential_secret", "", "its secret"),
-    spec("token", "", "for auth_type token and admin_token"),
-    spec("endpoint", "", "for auth_type admin_token and none: Keystone's version 3"),
-    spec("interface", "internal", "which of the catalog's addresses tokens are validated at"),
-    spec("region_name", "", "and in which region"),
-    spec("auth_version", "", "the version of Keystone's API; found out when it is not set"),
-    spec("http_connect_timeout", "", "seconds that Keystone may be silent; 60 for a whole exchange when it is not set"),
-    spec("http_request_max_retries", "3", "how often Keystone is asked again when it does not answer"),
-    spec("cafile", "", "the authorities whose certificates of Keystone are believed; the system's when it is not set"),
-    spec("insecure", "false", "whether any certificate is believed"),
-    spec("certfile", "", "the front's own certificate"),
-    spec("keyfile", "", "its key"),
-    spec("identity_uri", "", "Keystone's root, up to keystonemiddleware 12"),
-    spec("auth_host", "127.0.0.1", "Keystone's host, up to keystonemiddleware 12"),
-    spec("auth_port", "35357", "and port"),
-    spec("auth_protocol", "https", "and scheme"),
-    spec("auth_admin_prefix", "", "and path"),
-    spec("admin_token", "", "the front's own token, up to keystonemiddleware 12"),
-    spec("admin_user", "", "or whose it is"),
-    spec("admin_password", "", "and the password"),
-    spec("admin_tenant_name", "admin", "and the project"),
-];
-
-#[cfg(test)]
-const fn spec(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
-    OptionSpec { name, group: GROUP, default, help }
-}
 
 /// Makes the client that the options describe. `None` after an error, or when another plugin is Python's.
 pub fn keystone(build: &mut Build<'_>, era: Era) -> Option<Keystone> {

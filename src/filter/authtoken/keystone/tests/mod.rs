@@ -41,7 +41,7 @@ fn build(
     let mut build = Build::new(Release::NEWEST, "filter:authtoken", &place, &global, &local, &conf, &reading);
     let keystone = Keystone::build(&mut build, era);
     let left = build.left.take();
-    (keystone, left, build.finish(OPTIONS))
+    (keystone, left, build.finish(crate::filter::authtoken::options::OPTIONS))
 }
 
 fn built(era: Era, conf: &[(&str, &str)]) -> Keystone {

@@ -85,13 +85,3 @@ async fn a_host_may_be_a_bare_ipv6_address() {
 fn a_keystone_shows_nothing() {
     assert_eq!(format!("{:?}", built(Era::KSM_13_0, ACCOUNT)), "Keystone");
 }
-
-#[test]
-fn every_option_stands_once_in_the_reference() {
-    let mut names: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
-    names.sort_unstable();
-    let all = names.len();
-    names.dedup();
-    assert_eq!(names.len(), all);
-    assert!(OPTIONS.iter().all(|option| option.group == GROUP && !option.help.is_empty()));
-}
