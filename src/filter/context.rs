@@ -65,7 +65,8 @@ pub trait Health {
 }
 
 /// What a validated token says beside the headers of the request: shared by all requests that carry it, cheap to clone.
-#[derive(Clone, Debug)]
+/// Not for logs: v2.0 repeats the token.
+#[derive(Clone)]
 pub struct TokenFacts {
     /// Further values of the worker's environ by key: `None` where the original sets `None` for a header that is not
     /// there (`HTTP_X_DOMAIN_ID`), and texts that no header can carry as they are (`HTTP_X_USER_NAME`, not ASCII).

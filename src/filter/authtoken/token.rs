@@ -48,8 +48,7 @@ impl TokenKey {
     }
 }
 
-/// What Keystone said of a token, parsed once.
-#[derive(Debug)]
+/// What Keystone said of a token, parsed once. Not for logs: v2.0 repeats the token.
 pub struct Entry {
     /// `{"access": …}` (v2.0) or `{"token": …}` (v3), as it came: `keystone.token_info`.
     pub body: Bytes,
@@ -77,6 +76,12 @@ impl Entry {
     /// Whether the token has ended.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires <= now
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }
 

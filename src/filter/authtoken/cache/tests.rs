@@ -187,7 +187,8 @@ async fn what_one_front_keeps_another_finds_and_remembers_no_longer_than_memcach
             assert_eq!(told(writer.peek(&key.hash)), "u1");
             let (time, value) = memcached.kept.lock().unwrap().values().next().unwrap().clone();
             assert_eq!(time, 300);
-            assert_eq!(String::from_utf8(value).unwrap().contains("u1"), *strategy == "None");
+            // With its quotes: base64 may hold the letters by chance.
+            assert_eq!(String::from_utf8(value).unwrap().contains("\"u1\""), *strategy == "None");
             assert_eq!(told(reader.get(&key).await), "u1");
             // How old it is only a new memcached says.
             let before = memcached.asked();

@@ -15,7 +15,6 @@ use super::transport::Transport;
 use super::{How, Keystone};
 use crate::config::{Setting, Via};
 use crate::filter::Build;
-#[cfg(test)]
 use crate::filter::authtoken::era::Era;
 use crate::filter::authtoken::secret::Secret;
 
