@@ -52,6 +52,7 @@ impl Case {
             path_info: path.as_bytes().to_vec(),
             best_content_type: None,
             faultwrap: false,
+            ec2: Default::default(),
             environ: SmallVec::new(),
             token: None,
             health: Rc::new(Says(Ok(()))),

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::Method;
-use http_body_util::BodyExt;
 
 use super::live::ApiView;
 use super::respond::Failure;
@@ -16,7 +15,7 @@ use super::thread::Thread;
 use super::upstream::encode::{self, Framing};
 use super::upstream::wire::Wire;
 use super::upstream::{self, Hold, UpstreamError};
-use crate::filter::{Body, Context, RemoteAddr, Request, Response};
+use crate::filter::{Body, Context, RemoteAddr, Request, Response, Whole};
 use crate::metrics::{self, QueueRejection};
 use crate::worker::{Lease, QueueError, wire as names};
 
@@ -229,16 +228,10 @@ fn one_line(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Reads a body of unknown length, up to a limit.
-async fn spool(mut body: Body, limit: u64) -> Result<Body, Failure> {
-    let mut held = bytes::BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| UpstreamError::Client(error.to_string()))?;
-        if let Ok(data) = frame.into_data() {
-            if held.len() as u64 + data.len() as u64 > limit {
-                return Err(Failure::TooLarge);
-            }
-            held.extend_from_slice(&data);
-        }
+async fn spool(body: Body, limit: u64) -> Result<Body, Failure> {
+    match body.whole(limit).await {
+        Whole::Bytes(bytes) => Ok(Body::Full(bytes)),
+        Whole::TooLarge => Err(Failure::TooLarge),
+        Whole::Broken(error) => Err(UpstreamError::Client(error.to_string()).into()),
     }
-    Ok(Body::Full(held.freeze()))
 }
