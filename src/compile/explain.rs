@@ -40,6 +40,8 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
         best_content_type: None,
         faultwrap: false,
         ec2: Default::default(),
+        catch_errors: false,
+        user_id: None,
         environ: smallvec::SmallVec::new(),
         token: None,
         health: Rc::new(Well),

@@ -3,7 +3,8 @@
 //! The longest leading run of filters that the front knows runs in the front. A filter of [`Side::Both`] does not end
 //! it; its Paste context goes to the worker as well. The first filter that the front does not know ends it: that
 //! filter and all below it are the worker's, a composite below it as a whole. An app that the front knows is native
-//! only where nothing above it went to the worker.
+//! only where nothing above it went to the worker; one of [`Side::Both`] then stands before the worker's as a filter
+//! does.
 //! Must not know listeners or workers.
 
 use std::collections::HashMap;
@@ -191,6 +192,9 @@ impl Cutter<'_> {
             composite::Tree::Filtered { .. } => self.front(tree),
             composite::Tree::App(context) => match self.native(context, Makes::App) {
                 Ok(factory) => match self.step(context, factory) {
+                    Ok(step) if step.factory.side == Side::Both => {
+                        Tree::Filtered(step, Box::new(self.worker(tree, Reason::App)))
+                    }
                     Ok(step) => Tree::App(step),
                     Err(reason) => self.worker(tree, reason),
                 },

@@ -94,6 +94,13 @@ impl<'a> Build<'a> {
         Some(setting)
     }
 
+    /// Takes every option of the section whose name begins so, with the rest of its name.
+    pub fn local_by_prefix(&mut self, prefix: &str) -> Vec<(String, Setting)> {
+        let names: Vec<_> = self.local.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+        let rest = |name: &str| name.strip_prefix(prefix).map(str::to_owned);
+        names.iter().filter_map(|name| Some((rest(name)?, self.local(name)?))).collect()
+    }
+
     /// Every option that was taken, in the order of the builder's questions; of an option that may stand in several
     /// places, the text that counts.
     pub fn taken(&self) -> Vec<Taken> {

@@ -53,6 +53,8 @@ impl Case {
             best_content_type: None,
             faultwrap: false,
             ec2: Default::default(),
+            catch_errors: false,
+            user_id: None,
             environ: SmallVec::new(),
             token: None,
             health: Rc::new(Says(Ok(()))),

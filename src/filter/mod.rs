@@ -22,17 +22,24 @@ pub mod urlmap;
 pub mod webob;
 
 mod authtoken;
+mod basic_auth;
+mod catch_errors;
 mod compute_req_id;
+mod correlation_id;
 mod cors;
 mod faultwrap;
 mod healthcheck;
 mod http_proxy_to_wsgi;
+mod keystonecontext;
 mod legacy_v2_compatible;
+mod metadata;
 mod noauth;
 mod osprofiler;
+mod ratelimit;
 mod request_id;
 mod request_log;
 mod sizelimit;
+mod ssl;
 
 #[cfg(test)]
 mod harness;
@@ -43,7 +50,7 @@ use std::pin::Pin;
 
 pub use body::{Body, BodyError, BodyStream, Whole};
 pub use build::{Build, OptionSpec, Taken};
-pub use context::{Context, Health, RemoteAddr, Scheme, TokenFacts};
+pub use context::{Context, EnvironValue, Health, RemoteAddr, Scheme, TokenFacts};
 pub use outside::Outside;
 
 /// A request on its way to a worker.
@@ -87,7 +94,8 @@ pub enum Flow {
 pub enum Side {
     /// Wholly in the front.
     Front,
-    /// A half of it in the front; the worker gets the Paste context too.
+    /// A half of it in the front; the worker gets the Paste context too. An app of both sides may pass a request on
+    /// to the worker's, as a filter does.
     Both,
 }
 
@@ -96,7 +104,7 @@ pub enum Side {
 pub enum Makes {
     /// Something that wraps an app.
     Filter,
-    /// An app: its [`Filter::request`] answers every request.
+    /// An app: its [`Filter::request`] answers every request, or is a front half ([`Side::Both`]).
     App,
 }
 

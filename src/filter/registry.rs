@@ -1,8 +1,9 @@
 //! Which factory names of Paste files stand for which native filters.
 
 use super::{
-    Factory, Makes, authtoken, compute_req_id, cors, ec2, faultwrap, healthcheck, http_proxy_to_wsgi,
-    legacy_v2_compatible, noauth, osprofiler, request_id, request_log, sizelimit,
+    Factory, Makes, authtoken, basic_auth, catch_errors, compute_req_id, correlation_id, cors, ec2, faultwrap,
+    healthcheck, http_proxy_to_wsgi, keystonecontext, legacy_v2_compatible, metadata, noauth, osprofiler, ratelimit,
+    request_id, request_log, sizelimit, ssl,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -11,14 +12,21 @@ pub static FACTORIES: &[&Factory] = &[
     &http_proxy_to_wsgi::FACTORY,
     &compute_req_id::FACTORY,
     &request_id::FACTORY,
+    &correlation_id::FACTORY,
+    &catch_errors::FACTORY,
+    &ssl::FACTORY,
     &faultwrap::FACTORY,
     &request_log::FACTORY,
     &sizelimit::FACTORY,
     &osprofiler::FACTORY,
     &authtoken::FACTORY,
     &authtoken::CLIENT_FACTORY,
+    &basic_auth::FACTORY,
+    &keystonecontext::FACTORY,
     &noauth::FACTORY,
     &noauth::FACTORY_WITHOUT_PROJECT,
+    &ratelimit::FACTORY,
+    &ratelimit::V3_FACTORY,
     &legacy_v2_compatible::FACTORY,
     &ec2::fault_wrapper::FACTORY,
     &ec2::request_logging::FACTORY,
@@ -27,6 +35,7 @@ pub static FACTORIES: &[&Factory] = &[
     &ec2::no_auth::FACTORY,
     &healthcheck::FACTORY,
     &healthcheck::APP_FACTORY,
+    &metadata::FACTORY,
 ];
 
 /// The native filter that replaces a factory, by any of the spellings used since Havana.

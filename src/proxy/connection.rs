@@ -250,6 +250,8 @@ fn context(
         best_content_type: None,
         faultwrap: false,
         ec2: Default::default(),
+        catch_errors: false,
+        user_id: None,
         environ: smallvec::SmallVec::new(),
         token: None,
         health: Rc::clone(&api.health),

@@ -49,6 +49,9 @@ options! {
     /// The users of the basic_auth filter, in the format of htpasswd.
     HTTP_BASIC_AUTH_USER_FILE =
         front("oslo_middleware", "http_basic_auth_user_file", Kind::Text).defaults(&[(FIRST, "/etc/htpasswd")]);
+    /// The header by which the ssl filter knows the scheme of a client's request.
+    OSLO_SECURE_PROXY_SSL_HEADER = front("oslo_middleware", "secure_proxy_ssl_header", Kind::Text)
+        .defaults(&[(FIRST, "X-Forwarded-Proto")]);
     /// The path that the health check answers.
     HEALTHCHECK_PATH = front("healthcheck", "path", Kind::Text).defaults(&[(FIRST, "/healthcheck")]);
     /// Whether it tells about the process.

@@ -254,7 +254,8 @@ fn trusted_proxies(read: &mut Reader<'_>) -> Trust {
         }
         return Trust::Networks(networks);
     }
-    let readers = [&options::ENABLE_PROXY_HEADERS_PARSING, &options::USE_FORWARDED_FOR];
+    let readers =
+        [&options::ENABLE_PROXY_HEADERS_PARSING, &options::USE_FORWARDED_FOR, &options::SERVICE_METADATA_PROXY];
     let on = readers.into_iter().find(|opt| read.get(opt));
     let header = &options::SECURE_PROXY_SSL_HEADER;
     let on = on.or_else(|| read.get::<Option<String>>(header).map(|_| header));
