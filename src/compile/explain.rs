@@ -43,6 +43,7 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
         catch_errors: false,
         user_id: None,
         environ: smallvec::SmallVec::new(),
+        token: None,
         health: Rc::new(Well),
         outside: Rc::new(Outside::closed()),
         started: Instant::now(),

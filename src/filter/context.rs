@@ -6,8 +6,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use serde::Serialize;
 use serde_json::Value;
@@ -74,6 +76,20 @@ pub trait Health {
     fn health(&self) -> Result<(), String>;
 }
 
+/// What a validated token says beside the headers of the request: shared by all requests that carry it, cheap to clone.
+/// Not for logs: v2.0 repeats the token.
+#[derive(Clone)]
+pub struct TokenFacts {
+    /// Further values of the worker's environ by key: `None` where the original sets `None` for a header that is not
+    /// there (`HTTP_X_DOMAIN_ID`), and texts that no header can carry as they are (`HTTP_X_USER_NAME`, not ASCII).
+    /// They go before the request's headers.
+    pub environ: Arc<[(&'static str, Value)]>,
+    /// `keystone.token_info`, the JSON as Keystone sent it; `None` when the user's token is not valid.
+    pub info: Option<Bytes>,
+    /// The same of the service token, of which `keystone.token_auth` is made too.
+    pub service_info: Option<Bytes>,
+}
+
 /// A value for the worker's environ; serialising it gives its JSON.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
@@ -116,6 +132,8 @@ pub struct Context {
     pub user_id: Option<HeaderValue>,
     /// Values for the worker's WSGI environ that are not headers, by key.
     pub environ: SmallVec<[(&'static str, EnvironValue); 4]>,
+    /// Set by an auth filter that validated a token.
+    pub token: Option<TokenFacts>,
     /// The state of the API's workers, for those who answer in their place.
     pub health: Rc<dyn Health>,
     /// The way to other programs.

@@ -22,6 +22,7 @@ pub mod reply;
 pub mod urlmap;
 pub mod webob;
 
+mod authtoken;
 mod basic_auth;
 mod catch_errors;
 mod compress;
@@ -55,7 +56,7 @@ use std::pin::Pin;
 
 pub use body::{Body, BodyError, BodyStream, Whole};
 pub use build::{Build, OptionSpec, Taken};
-pub use context::{Context, EnvironValue, Health, RemoteAddr, Scheme};
+pub use context::{Context, EnvironValue, Health, RemoteAddr, Scheme, TokenFacts};
 pub use outside::Outside;
 
 /// A request on its way to a worker.

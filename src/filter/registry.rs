@@ -1,9 +1,9 @@
 //! Which factory names of Paste files stand for which native filters.
 
 use super::{
-    Factory, Makes, basic_auth, catch_errors, compress, compute_req_id, correlation_id, cors, ec2, faultwrap,
-    healthcheck, http_proxy_to_wsgi, keystonecontext, legacy_v2_compatible, metadata, noauth, osprofiler, paste_gzip,
-    paste_objects, prefix, ratelimit, request_id, request_log, sizelimit, ssl, translogger,
+    Factory, Makes, authtoken, basic_auth, catch_errors, compress, compute_req_id, correlation_id, cors, ec2,
+    faultwrap, healthcheck, http_proxy_to_wsgi, keystonecontext, legacy_v2_compatible, metadata, noauth, osprofiler,
+    paste_gzip, paste_objects, prefix, ratelimit, request_id, request_log, sizelimit, ssl, translogger,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -19,6 +19,8 @@ pub static FACTORIES: &[&Factory] = &[
     &request_log::FACTORY,
     &sizelimit::FACTORY,
     &osprofiler::FACTORY,
+    &authtoken::FACTORY,
+    &authtoken::CLIENT_FACTORY,
     &basic_auth::FACTORY,
     &keystonecontext::FACTORY,
     &noauth::FACTORY,

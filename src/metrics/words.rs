@@ -92,6 +92,38 @@ words! {
     }
 }
 
+words! {
+    /// How Keystone answered: `keystone_requests_total{outcome}`.
+    KeystoneOutcome {
+        /// It did what it was asked for.
+        Ok = "ok",
+        /// It does not know the token.
+        NotFound = "not_found",
+        /// It does not accept the front's own token or password.
+        Unauthorized = "unauthorized",
+        /// Any other answer.
+        Error = "error",
+        /// None in time.
+        Timeout = "timeout",
+        /// It cannot be reached, or broke off.
+        Unreachable = "unreachable",
+    }
+}
+
+words! {
+    /// What the cache knew of a token: `token_cache_total{outcome}`.
+    CacheOutcome {
+        /// That it is valid.
+        Hit = "hit",
+        /// Nothing.
+        Miss = "miss",
+        /// That Keystone did not know it.
+        Negative = "negative",
+        /// That it was valid and has ended.
+        Expired = "expired",
+    }
+}
+
 /// Every outcome of a reload.
 pub(super) const OUTCOMES: [Outcome; 3] = [Outcome::Applied, Outcome::Unchanged, Outcome::Rejected];
 /// Everyone who may want one.

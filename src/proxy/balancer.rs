@@ -204,6 +204,9 @@ fn environ(out: &mut Vec<u8>, cx: &Context) {
     if cx.scheme != Scheme::Http {
         put(out, "wsgi.url_scheme", &|out| drop(serde_json::to_writer(out, cx.scheme.as_str())));
     }
+    for (key, value) in cx.token.iter().flat_map(|token| token.environ.iter()) {
+        put(out, key, &|out| drop(serde_json::to_writer(out, value)));
+    }
     for (key, value) in &cx.environ {
         put(out, key, &|out| drop(serde_json::to_writer(out, value)));
     }

@@ -253,6 +253,7 @@ fn context(
         catch_errors: false,
         user_id: None,
         environ: smallvec::SmallVec::new(),
+        token: None,
         health: Rc::clone(&api.health),
         outside: Rc::clone(&api.outside),
         started,
