@@ -223,7 +223,7 @@ class Lives(unittest.TestCase):
             host.ready()
             host.process.send_signal(signal.SIGABRT)
             self.assertEqual(host.ended(), -signal.SIGABRT)
-            self.assertIn('in run', host.stderr())
+            self.assertIn('Current thread', host.stderr())
 
     def test_a_host_that_the_front_did_not_start_ends(self):
         with Host([app('apps:trivial')], env={'PASTEWAY_FRONT_PID': '1'}) as host:

@@ -127,8 +127,8 @@ async fn exchange(
         }
         Protocol::Framed => {
             let environ = cx.environ.iter().map(|(key, value)| (*key, value));
-            let token = TokenJson::default();
-            packet::write(&mut wire.output, mount, cx, request, framing, &api.api.host, environ, token)
+            let call = packet::Call { mount, cx, request, framing, host: &api.api.host, token: TokenJson::default() };
+            packet::write(&mut wire.output, &call, environ)
         }
     };
     let mut exchange = upstream::start(wire, std::mem::take(body), framing);
