@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOST = os.path.join(HERE, '..', '..', 'src', 'worker', 'host', 'host.py')
@@ -59,7 +60,8 @@ class Host:
         self.notes.settimeout(DEADLINE)
         environ = dict(os.environ, PASTEWAY_WORKER=self.manifest, PASTEWAY_FRONT_PID=str(os.getpid()),
                        PASTEWAY_SLOT='0', PASTEWAY_LIFE='1', NOTIFY_SOCKET=os.path.join(self.dir, 'notify'),
-                       WATCHDOG_USEC='400000', PYTHONPATH=self.dir + os.pathsep + HERE, PYTHONDONTWRITEBYTECODE='1')
+                       WATCHDOG_USEC='400000', PYTHONDONTWRITEBYTECODE='1',
+                       PYTHONPATH=os.pathsep.join([self.dir, HERE, os.environ.get('PYTHONPATH', '')]).strip(os.pathsep))
         environ.update(env or {})
         run = os.path.join(self.dir, 'run')
         os.mkdir(run)
@@ -110,6 +112,16 @@ class Host:
         self.links.append(link)
         link.connect(self.path)
         return Link(link)
+
+    def refuses(self):
+        """Waits until it takes no more connections."""
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            try:
+                self.link().close()
+            except OSError:
+                return
+        raise AssertionError('it still takes connections')
 
     def ended(self):
         """Its exit code."""
