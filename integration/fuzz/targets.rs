@@ -84,7 +84,7 @@ pub fn resolve(data: &[u8]) {
     };
     let invocation = Invocation { arguments: arguments(), environment: environment(), cpus: 2 };
     if let Ok(config) = config::load_from(&invocation, files(&conf)) {
-        let _ = compile::compile(config);
+        let _ = compile::compile(config, None);
     }
     for rules in RULES {
         let reading = files(&conf);

@@ -11,6 +11,7 @@
 #![allow(clippy::result_large_err)]
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,7 +39,7 @@ pub struct Invocation {
 /// A whole configuration, understood.
 pub struct Config {
     /// What was read for it.
-    pub reading: Reading,
+    pub reading: Rc<Reading>,
     /// nova.conf and its kin.
     pub conf: Conf,
     /// The options that Pasteway itself needs, typed.
@@ -133,7 +134,7 @@ fn run(
     match build(invocation, &reading, timed, thorough) {
         Ok(parts) => {
             let Parts { conf, settings, apis, paste_file, warnings, documents } = parts;
-            Ok(Config { reading, conf, settings, apis, paste_file, warnings, read_at, documents })
+            Ok(Config { reading: Rc::new(reading), conf, settings, apis, paste_file, warnings, read_at, documents })
         }
         Err(Broken { diagnostics, settings }) => Err(Failed {
             diagnostics,
