@@ -130,6 +130,14 @@ class Host:
             reader.join(DEADLINE)
         return code
 
+    def logs(self, wanted):
+        """Waits until it has written so to its standard error."""
+        deadline = time.monotonic() + DEADLINE
+        while wanted not in self.stderr():
+            if time.monotonic() > deadline:
+                raise AssertionError('%r is not in %r' % (wanted, self.stderr()))
+            time.sleep(0.005)
+
     def stderr(self):
         return self.said[2].decode()
 
