@@ -100,6 +100,31 @@ pub enum EnvironValue {
     Json(Box<RawValue>),
 }
 
+/// The same, lent.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum EnvironRef<'a> {
+    /// See [`EnvironValue::Value`].
+    Value(&'a Value),
+    /// See [`EnvironValue::Json`].
+    Json(&'a RawValue),
+}
+
+impl<'a> From<&'a Value> for EnvironRef<'a> {
+    fn from(value: &'a Value) -> Self {
+        Self::Value(value)
+    }
+}
+
+impl<'a> From<&'a EnvironValue> for EnvironRef<'a> {
+    fn from(value: &'a EnvironValue) -> Self {
+        match value {
+            EnvironValue::Value(value) => Self::Value(value),
+            EnvironValue::Json(text) => Self::Json(text),
+        }
+    }
+}
+
 /// The request's surroundings; one per request, alive until its response has passed the filters.
 pub struct Context {
     /// The API whose listener took the request.
@@ -173,7 +198,14 @@ impl Context {
 
     /// Whether a filter has set a value of the worker's environ.
     pub fn has(&self, key: &str) -> bool {
-        self.environ.iter().any(|(k, _)| *k == key)
+        self.values().any(|(k, _)| k == key)
+    }
+
+    /// All values for the worker's environ that are not headers; of equal keys the last counts.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, EnvironRef<'_>)> + Clone {
+        let said_by_token = self.token.iter().flat_map(|token| token.environ.iter());
+        let said_by_token = said_by_token.map(|(key, value)| (*key, value.into()));
+        said_by_token.chain(self.environ.iter().map(|(key, value)| (*key, value.into())))
     }
 
     /// WebOb's `host_url`: scheme and `Host` (SERVER_NAME and port where the client sent none), without the scheme's

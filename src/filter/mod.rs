@@ -48,7 +48,7 @@ mod ssl;
 mod translogger;
 
 #[cfg(test)]
-mod harness;
+pub mod harness;
 
 use std::any::Any;
 use std::future::Future;
@@ -56,7 +56,7 @@ use std::pin::Pin;
 
 pub use body::{Body, BodyError, BodyStream, Whole};
 pub use build::{Build, OptionSpec, Taken};
-pub use context::{Context, EnvironValue, Health, RemoteAddr, Scheme, TokenFacts};
+pub use context::{Context, EnvironRef, EnvironValue, Health, RemoteAddr, Scheme, TokenFacts};
 pub use outside::Outside;
 
 /// A request on its way to a worker.

@@ -59,6 +59,8 @@ pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
         }
         Failure::Upstream(_) if cx.ec2.faultwrap => return ec2::exception(cx, request),
         Failure::Upstream(_) if cx.faultwrap || cx.catch_errors => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, None),
+        // As eventlet answers an exception of the app's.
+        Failure::Upstream(UpstreamError::App(_)) if !cx.faultwrap && !cx.catch_errors => return crashed(),
         Failure::Upstream(_) => (StatusCode::BAD_GATEWAY, "The worker failed to answer.", None),
     };
     let mut response = if cx.faultwrap {
@@ -71,6 +73,14 @@ pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
     if let Some(seconds) = retry {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response
+}
+
+/// An exception that nobody caught: eventlet.wsgi since Newton, which keeps the traceback to its log.
+fn crashed() -> Response {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
 
