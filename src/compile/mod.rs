@@ -26,10 +26,10 @@ use crate::config::settings::{ApiSettings, Chunked, WorkerKind};
 use crate::config::{ApiConfig, ConfSource, Config};
 use crate::filter::identity::is_auth_factory;
 use crate::message::{Diagnostic, nearest};
-use crate::proxy::snapshot::{ChunkedBodies, DoorRules, Limits, WireRules};
+use crate::proxy::snapshot::{ChunkedBodies, DoorRules, Limits, Protocol, WireRules};
 use crate::release::Release;
 use crate::telemetry::{AccessFormat, AccessStyle};
-use crate::worker::manifest::{Manifest, Mount};
+use crate::worker::manifest::{HostSpec, Manifest, Mount};
 
 /// A body of unknown length is held up to this many bytes for a worker that cannot read chunks.
 const SPOOL_LIMIT: u64 = 1024 * 1024;
@@ -192,6 +192,7 @@ fn manifest(settings: &ApiSettings, config: &Config, mounts: Vec<Mount>, generat
         generation,
         mounts,
         options: options.collect(),
+        host: HostSpec::default(),
     }
 }
 
@@ -241,6 +242,7 @@ impl Write for Sum {
 fn wire(settings: &ApiSettings) -> WireRules {
     let builtin = matches!(settings.kind, WorkerKind::Builtin);
     WireRules {
+        protocol: Protocol::Http1,
         chunked: match settings.chunked {
             Chunked::Pass => ChunkedBodies::Pass,
             Chunked::Spool => ChunkedBodies::Spool(SPOOL_LIMIT),

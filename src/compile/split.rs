@@ -278,6 +278,9 @@ fn mount_context(context: &Context, is_app: bool) -> MountContext {
         line: context.place.line,
         global_conf: plain(&context.global_conf),
         local_conf: plain(&context.local_conf),
+        protocol: context.protocol.clone(),
+        loader: context.loader.display().to_string(),
+        inherited: plain(&context.inherited),
     }
 }
 

@@ -122,9 +122,20 @@ pub enum ChunkedBodies {
     Refuse,
 }
 
+/// What is spoken on the sockets of a pool's workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 (`builtin`, `command` and `external` workers).
+    Http1,
+    /// The frames of the Python host (`python` workers).
+    Framed,
+}
+
 /// How a pool's workers are spoken to.
 #[derive(Clone, Debug)]
 pub struct WireRules {
+    /// What is spoken.
+    pub protocol: Protocol,
     /// `worker_chunked`.
     pub chunked: ChunkedBodies,
     /// Idle connections to them may be kept.

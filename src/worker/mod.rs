@@ -11,6 +11,7 @@
 pub mod announce;
 pub mod builtin;
 mod external;
+pub mod host;
 pub mod manifest;
 mod member;
 mod notify;
