@@ -42,13 +42,17 @@ pub struct HostSpec {
     pub config_files: Vec<String>,
     /// Its `--config-dir`s, absolute.
     pub config_dirs: Vec<String>,
-    /// Files of the operator's (absolute) → their copies of this generation; `None`: there was no such file. Reading
-    /// the one reads the other.
+    /// Files and directories of the operator's (absolute) → their copies of this generation; `None`: there was no such
+    /// file. Reading, listing or examining the one does so to the other; what is in a directory of this list but not
+    /// in its copy is not there.
     pub frozen: IndexMap<String, Option<String>>,
-    /// Directories of the operator's (absolute) in which only the files of `frozen` are seen.
-    pub frozen_dirs: Vec<String>,
     /// The Paste file's logging sections (`[loggers]`, …) are handed to `logging.config.fileConfig`.
     pub file_logging: bool,
+    /// The service's manager class, `module.Class`, whose hooks run before and after the first request is accepted
+    /// (`metadata_manager` of Nova up to Ussuri).
+    pub manager: Option<String>,
+    /// The front validates tokens for these mounts: what rebuilds `keystone.token_auth` is imported at the start.
+    pub token_auth: bool,
 }
 
 impl Default for HostSpec {
@@ -62,8 +66,9 @@ impl Default for HostSpec {
             config_files: Vec::new(),
             config_dirs: Vec::new(),
             frozen: IndexMap::new(),
-            frozen_dirs: Vec::new(),
             file_logging: false,
+            manager: None,
+            token_auth: false,
         }
     }
 }
