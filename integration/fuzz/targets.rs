@@ -83,7 +83,12 @@ pub fn resolve(data: &[u8]) {
             ("/b.ini".into(), other.clone()),
         ])
     };
-    let invocation = Invocation { arguments: arguments(), environment: environment(), cpus: 2, interpreters: Interpreters::default() };
+    let invocation = Invocation {
+        arguments: arguments(),
+        environment: environment(),
+        cpus: 2,
+        interpreters: Interpreters::default(),
+    };
     if let Ok(config) = config::load_from(&invocation, files(&conf)) {
         let _ = compile::compile(config);
     }

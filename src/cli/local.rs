@@ -54,7 +54,8 @@ pub fn main() -> ExitCode {
         }
     };
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let invocation = Invocation { arguments, environment: Environment::of_process(), cpus, interpreters: Interpreters::default() };
+    let invocation =
+        Invocation { arguments, environment: Environment::of_process(), cpus, interpreters: Interpreters::default() };
     match command {
         Command::Serve => serve(invocation, nova),
         Command::Check { format } => check(&invocation, format),

@@ -174,9 +174,8 @@ pub fn search(name: &str, path: Option<&str>, cwd: &Path) -> Option<PathBuf> {
         return Some(cwd.join(name));
     }
     let dirs = path.unwrap_or("/usr/local/bin:/usr/bin:/bin").split(':').filter(|dir| !dir.is_empty());
-    dirs.map(|dir| cwd.join(dir).join(name)).find(|file| {
-        std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
-    })
+    dirs.map(|dir| cwd.join(dir).join(name))
+        .find(|file| std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0))
 }
 
 /// Where the links on the way to a program lead, and those on the way to the directory of its virtualenv.
@@ -199,7 +198,8 @@ fn run(program: &Path, names: &[String]) -> Result<Told, Unusable> {
     let shown = program.display();
     let unusable = |fact: String| Unusable {
         fact,
-        help: "set worker_python to a Python of the service, or choose another worker_kind: builtin, external".to_owned(),
+        help: "set worker_python to a Python of the service, or choose another worker_kind: builtin, external"
+            .to_owned(),
     };
     let mut command = Command::new(program);
     command.args(["-c", QUESTION]).args(names).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

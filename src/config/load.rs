@@ -258,7 +258,8 @@ fn chosen(settings: &Settings, from: Told, interpreter: Option<&Interpreter>) ->
         PasteLibrary::One => "1",
         PasteLibrary::Two => "2",
     };
-    let installed = interpreter.map(|it| format!(" (PasteDeploy {} is installed)", it.paste_deploy)).unwrap_or_default();
+    let installed =
+        interpreter.map(|it| format!(" (PasteDeploy {} is installed)", it.paste_deploy)).unwrap_or_default();
     format!("release {} ({from}), ini_dialect {dialect}, paste_library {library}{installed}", settings.release)
 }
 

@@ -42,7 +42,10 @@ pub(super) fn collect(conf: &Conf, reading: &Reading, paste_file: &Path) -> Serv
     }
     found.neighbours(paste_file, &known);
     let Collector { files, dirs, .. } = found;
-    ServiceFiles { files: files.into_iter().filter(|path| !known.contains(path)).collect(), dirs: dirs.into_iter().collect() }
+    ServiceFiles {
+        files: files.into_iter().filter(|path| !known.contains(path)).collect(),
+        dirs: dirs.into_iter().collect(),
+    }
 }
 
 struct Collector<'a> {

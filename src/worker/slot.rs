@@ -209,8 +209,7 @@ impl Slot {
             Kind::Python { interpreter, host, .. } => (interpreter, Some(host.as_path())),
             Kind::Builtin | Kind::External { .. } => (&spec.program, None),
         };
-        let birth =
-            Birth { program, host, manifest: &spec.manifest, slot: id, life: number, notify: notify.path() };
+        let birth = Birth { program, host, manifest: &spec.manifest, slot: id, life: number, notify: notify.path() };
         let refused = |source| SpawnError::Program { program: program.clone(), source };
         let command = birth.command(socket.share().map_err(refused)?);
         let mut child = staff.spawner.spawn(command).await.map_err(refused)?;

@@ -221,7 +221,8 @@ mod tests {
         let slot = SlotId { api: "ec2".into(), index: 0 };
         let path = Path::new("/nowhere");
         // Without arguments it waits for its standard input, which here never ends.
-        let birth = Birth { program: Path::new("/bin/cat"), host: None, manifest: path, slot: &slot, life: 1, notify: path };
+        let birth =
+            Birth { program: Path::new("/bin/cat"), host: None, manifest: path, slot: &slot, life: 1, notify: path };
         let (_front, worker) = std::os::unix::net::UnixStream::pair().expect("two sockets");
         let spawner = Spawner::start(Handle::current()).expect("a thread");
         let mut child = spawner.spawn(birth.command(worker.into())).await.expect("started");

@@ -234,7 +234,8 @@ fn app(read: &mut Reader<'_>, name: &str) -> Option<String> {
     let dotted = |text: &str| {
         text.split('.').all(|word| {
             let mut letters = word.chars();
-            letters.next().is_some_and(|c| c.is_alphabetic() || c == '_') && letters.all(|c| c.is_alphanumeric() || c == '_')
+            letters.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+                && letters.all(|c| c.is_alphanumeric() || c == '_')
         })
     };
     let named = |(module, callable): (&str, &str)| dotted(module) && dotted(callable.trim_end_matches("()"));
