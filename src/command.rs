@@ -104,6 +104,9 @@ pub struct ReloadReport {
     pub dry_run: bool,
     /// What differs between the two.
     pub changes: Vec<Change>,
+    /// Of a dry run that would start workers beside the old ones: the resident memory of those now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_memory_bytes: Option<u64>,
     /// What was found in the files.
     pub diagnostics: Vec<Diagnostic>,
 }

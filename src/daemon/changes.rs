@@ -113,7 +113,7 @@ fn listeners(old: &Plan, new: &Plan) -> Vec<Change> {
 }
 
 /// APIs whose workers are replaced.
-fn rolled(old: &Plan, new: &Plan) -> Vec<String> {
+pub fn rolled(old: &Plan, new: &Plan) -> Vec<String> {
     let same = |api: &&ApiPlan| {
         old.apis.iter().find(|before| before.settings.name == api.settings.name).is_none_or(|b| b.digest == api.digest)
     };
