@@ -59,17 +59,23 @@ fn frozen(config: &Config, copy: &dyn Fn(&Path) -> PathBuf) -> IndexMap<String, 
     files.chain(config.service.dirs.iter().map(|dir| copied(dir, config.reading.dir(dir).is_ok()))).collect()
 }
 
-/// The service's own entry: what the option says, else Nova's from the release on that has no other way in.
+/// The service's own entry: what the option says, else Nova's: from 32 on the modules of `nova/wsgi/`, from Pike to 31
+/// what `nova-api-wsgi` and `nova-metadata-wsgi` call. Older ones have none.
 fn worker_app(settings: &ApiSettings, stated: Option<&str>, release: Release, mounts: &[Mount]) -> Option<String> {
     if let Some(stated) = stated {
-        return Some(stated.to_owned()).filter(|stated| !stated.is_empty());
+        return Some(stated.to_owned()).filter(|stated| stated != "none");
     }
-    let module = match settings.name.as_str() {
-        "osapi_compute" => "nova.wsgi.osapi_compute",
-        "metadata" => "nova.wsgi.metadata",
+    if release < Release::PIKE || !are_novas(mounts) {
+        return None;
+    }
+    let entry = match (settings.name.as_str(), release >= Release::NOVA_32) {
+        ("osapi_compute", true) => "nova.wsgi.osapi_compute:application",
+        ("osapi_compute", false) => "nova.api.openstack.compute.wsgi:init_application()",
+        ("metadata", true) => "nova.wsgi.metadata:application",
+        ("metadata", false) => "nova.api.metadata.wsgi:init_application()",
         _ => return None,
     };
-    (release >= Release::NOVA_32 && are_novas(mounts)).then(|| format!("{module}:application"))
+    Some(entry.to_owned())
 }
 
 fn are_novas(mounts: &[Mount]) -> bool {

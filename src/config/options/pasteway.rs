@@ -44,7 +44,7 @@ options! {
     WORKER_SOCKETS_API = ours("worker_sockets_<api>", Kind::LIST, Rolling);
     /// The interpreter of Python workers, or a virtualenv's; looked for in PATH if it has no slash.
     WORKER_PYTHON = ours("worker_python", Kind::Text, Rolling).defaults(&[(FIRST, "python3")]);
-    /// The service's own WSGI entry, module:callable, for Python workers; Nova's own from 32 on, else the Paste sections.
+    /// The WSGI entry of the service, module:callable, that Python workers import; Nova's own for Nova, else none.
     WORKER_APP = ours("worker_app", Kind::Text, Rolling);
     /// The same for one API.
     WORKER_APP_API = ours("worker_app_<api>", Kind::Text, Rolling);

@@ -67,7 +67,7 @@ pub struct TlsSettings {
 pub enum WorkerKind {
     /// A process of `worker_python` with the real app.
     Python {
-        /// `worker_app`: `module:callable`, empty for the Paste sections alone; `None` is as the release has it.
+        /// `worker_app`: `module:callable`, or `none` for the Paste sections alone; `None` is as the release has it.
         app: Option<String>,
     },
     /// A process of this binary with the stand-in app.
@@ -223,7 +223,7 @@ fn kind(read: &mut Reader<'_>, name: &str) -> WorkerKind {
     }
 }
 
-/// `module:callable`, or `module:factory()`, as WSGI servers have it; empty for none.
+/// `module:callable`, or `module:factory()`, as WSGI servers have it; or `none`.
 fn app(read: &mut Reader<'_>, name: &str) -> Option<String> {
     let own: Option<String> = read.get_for(&options::WORKER_APP_API, name);
     let (text, place) = match own {
@@ -239,9 +239,9 @@ fn app(read: &mut Reader<'_>, name: &str) -> Option<String> {
         })
     };
     let named = |(module, callable): (&str, &str)| dotted(module) && dotted(callable.trim_end_matches("()"));
-    if !text.is_empty() && !text.split_once(':').is_some_and(named) {
+    if text != "none" && !text.split_once(':').is_some_and(named) {
         let found = Diagnostic::error(place, format!("worker_app: `{text}` names no WSGI entry"));
-        read.report(found.help("write module:callable, as nova.wsgi.osapi_compute:application; nothing for none"));
+        read.report(found.help("write module:callable, as nova.wsgi.osapi_compute:application; none for the Paste sections alone"));
     }
     Some(text.to_owned())
 }
