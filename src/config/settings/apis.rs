@@ -241,7 +241,11 @@ fn app(read: &mut Reader<'_>, name: &str) -> Option<String> {
     let named = |(module, callable): (&str, &str)| dotted(module) && dotted(callable.trim_end_matches("()"));
     if text != "none" && !text.split_once(':').is_some_and(named) {
         let found = Diagnostic::error(place, format!("worker_app: `{text}` names no WSGI entry"));
-        read.report(found.help("write module:callable, as nova.wsgi.osapi_compute:application; none for the Paste sections alone"));
+        read.report(
+            found.help(
+                "write module:callable, as nova.wsgi.osapi_compute:application; none for the Paste sections alone",
+            ),
+        );
     }
     Some(text.to_owned())
 }

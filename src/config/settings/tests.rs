@@ -146,7 +146,10 @@ fn a_service_s_own_entry_is_a_module_and_a_name_in_it() {
         apps.ok_or_else(|| found.into_iter().next().unwrap_or_default())
     };
     let python = |app: &str| WorkerKind::Python { app: Some(app.to_owned()) };
-    assert_eq!(apps("worker_app = a.b:make()\nworker_app_metadata = none\n"), Ok(vec![python("a.b:make()"), python("none")]));
+    assert_eq!(
+        apps("worker_app = a.b:make()\nworker_app_metadata = none\n"),
+        Ok(vec![python("a.b:make()"), python("none")])
+    );
     let error = apps("worker_app = a.b\n").expect_err("no callable");
     assert!(error.starts_with("nova.conf:2:14: worker_app: `a.b` names no WSGI entry"), "{error}");
 }
