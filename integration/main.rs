@@ -11,6 +11,7 @@ mod http;
 mod layers;
 mod listen;
 mod pipelines;
+mod python;
 mod reload;
 mod samples;
 mod start;
