@@ -36,14 +36,14 @@ class Host:
     """A host with its own directory, in which its modules and files lie."""
 
     def __init__(self, mounts, files=None, python=None, env=None, **host):
-        self.dir = tempfile.mkdtemp(prefix='host')
+        self.dir, self.links = tempfile.mkdtemp(prefix='host'), []
         paste = self.write('api-paste.ini', '[app:it]\n')
         for name, text in (files or {}).items():
             self.write(name, text)
-        for one in (mounts or {}):
-            for told in one['contexts']:
-                if not told['file']:
-                    told['file'] = told['loader'] = paste
+        mounts = json.loads(json.dumps(mounts))
+        for told in [told for mount in mounts for told in mount['contexts'] if not told['file']]:
+            told['file'] = told['loader'] = paste
+            told['global_conf'] = {'__file__': paste, 'here': self.dir}
         told = {'program': 'nova-api', 'worker_app': None, 'threads': 1, 'paste_file': paste, 'paste_name': 'main',
                 'config_files': [], 'config_dirs': [], 'frozen': {}, 'file_logging': False, 'manager': None,
                 'token_auth': False}
@@ -107,6 +107,7 @@ class Host:
     def link(self):
         link = socket.socket(socket.AF_UNIX)
         link.settimeout(DEADLINE)
+        self.links.append(link)
         link.connect(self.path)
         return Link(link)
 
@@ -133,6 +134,8 @@ class Host:
         if self.process.poll() is None:
             self.process.kill()
         self.ended()
+        for link in self.links:
+            link.close()
         self.notes.close()
         self.process.stdout.close()
         self.process.stderr.close()

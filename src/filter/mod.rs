@@ -33,7 +33,7 @@ mod request_log;
 mod sizelimit;
 
 #[cfg(test)]
-mod harness;
+pub mod harness;
 
 use std::any::Any;
 use std::future::Future;

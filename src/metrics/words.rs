@@ -37,6 +37,8 @@ words! {
         Timeout = "timeout",
         /// Its answer was not understood.
         Malformed = "malformed",
+        /// Its app let an exception go.
+        App = "app",
         /// Any other error of its socket.
         Io = "io",
     }

@@ -11,9 +11,10 @@ use http_body_util::BodyExt;
 
 use super::live::ApiView;
 use super::respond::Failure;
-use super::snapshot::ChunkedBodies;
+use super::snapshot::{ChunkedBodies, Protocol};
 use super::thread::Thread;
 use super::upstream::encode::{self, Framing};
+use super::upstream::framed::packet::{self, TokenJson};
 use super::upstream::wire::Wire;
 use super::upstream::{self, Hold, UpstreamError};
 use crate::filter::{Body, Context, RemoteAddr, Request, Response};
@@ -79,6 +80,7 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
         UpstreamError::Connect(_) => metrics::UpstreamError::Connect,
         UpstreamError::Refused(_) | UpstreamError::Died(_) | UpstreamError::Truncated => metrics::UpstreamError::Closed,
         UpstreamError::Invalid(_) => metrics::UpstreamError::Malformed,
+        UpstreamError::App(_) => metrics::UpstreamError::App,
         UpstreamError::Client(_) => metrics::UpstreamError::Io,
     }
 }
@@ -118,9 +120,19 @@ async fn exchange(
         Some(wire) => wire,
         None => Wire::connect(&member.socket, member.life).await.map_err(UpstreamError::Connect)?,
     };
-    write_head(&mut wire.output, api, mount, cx, request, framing);
+    let framing = match api.api.wire.protocol {
+        Protocol::Http1 => {
+            write_head(&mut wire.output, api, mount, cx, request, framing);
+            framing
+        }
+        Protocol::Framed => {
+            let environ = cx.environ.iter().map(|(key, value)| (*key, value));
+            let token = TokenJson::default();
+            packet::write(&mut wire.output, mount, cx, request, framing, &api.api.host, environ, token)
+        }
+    };
     let mut exchange = upstream::start(wire, std::mem::take(body), framing);
-    let (head, first) = match exchange.head(request.method()).await {
+    let (head, first) = match exchange.head(api.api.wire.protocol, request.method()).await {
         Ok(answer) => answer,
         Err(error) => {
             if error.nothing_sent() {

@@ -55,6 +55,8 @@ pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
         Failure::Upstream(UpstreamError::Client(_)) => {
             (StatusCode::BAD_REQUEST, "The request's body was cut off.", None)
         }
+        // As eventlet answers an exception of the app's.
+        Failure::Upstream(UpstreamError::App(_)) if !cx.faultwrap => return crashed(),
         Failure::Upstream(_) if cx.faultwrap => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, None),
         Failure::Upstream(_) => (StatusCode::BAD_GATEWAY, "The worker failed to answer.", None),
     };
@@ -62,6 +64,14 @@ pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
     if let Some(seconds) = retry {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response
+}
+
+/// An exception that nobody caught: eventlet.wsgi since Newton, which keeps the traceback to its log.
+fn crashed() -> Response {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
 

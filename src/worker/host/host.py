@@ -465,7 +465,7 @@ def token_auth_class():
         def get(self):
             if which in self.told:
                 info, token = self.told.pop(which)
-                self.made[which] = info and access.create(body=json.loads(info), auth_token=token)
+                self.made[which] = access.create(body=json.loads(info), auth_token=token) if info else None
             return self.made.get(which)
         # The base class says None of both when it is made; what was told says more.
         return property(get, lambda self, value: None)
