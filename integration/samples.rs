@@ -192,6 +192,16 @@ fn the_readme_names_every_native_filter() {
     }
 }
 
+#[test]
+fn the_reference_of_the_filters_is_what_the_program_prints() {
+    let printed = pasteway(&["filters", "--format", "markdown"], &root());
+    let printed = String::from_utf8_lossy(&printed.stdout);
+    assert!(
+        read("etc/filters.md") == printed,
+        "etc/filters.md is old; print it anew: pasteway filters --format markdown > etc/filters.md"
+    );
+}
+
 /// Names and labels of the metrics in an expression, against the table of all metrics.
 #[track_caller]
 fn known_metrics(expression: &str, place: &str) -> usize {

@@ -16,7 +16,7 @@
 //! that.
 //!
 //! ```text
-//! command  id  message  network  release  telemetry  metrics      the floor: words that everyone shares
+//! balance  command  id  message  network  release  telemetry  metrics      the floor: words that everyone shares
 //! config   worker   admin                                         strangers to each other
 //! filter                                                          knows config's options and worker's pools
 //! proxy                                                           never sees config
@@ -38,6 +38,7 @@
     )
 )]
 
+pub mod balance;
 pub mod command;
 pub mod id;
 pub mod message;

@@ -85,7 +85,7 @@ fn once(invocation: &Invocation) -> Spent {
     let load = processor_time() - begun;
     let config = config.unwrap_or_else(|Failed { diagnostics, .. }| panic!("{diagnostics:?}"));
     let begun = processor_time();
-    let plan = compile::compile(config).unwrap_or_else(|found| panic!("{found:?}"));
+    let plan = compile::compile(config, None).unwrap_or_else(|found| panic!("{found:?}"));
     let compile = processor_time() - begun;
     drop(plan);
     Spent { load, compile }

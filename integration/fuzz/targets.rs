@@ -90,7 +90,7 @@ pub fn resolve(data: &[u8]) {
         interpreters: Interpreters::default(),
     };
     if let Ok(config) = config::load_from(&invocation, files(&conf)) {
-        let _ = compile::compile(config);
+        let _ = compile::compile(config, None);
     }
     for rules in RULES {
         let reading = files(&conf);

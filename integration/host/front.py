@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOST = os.path.join(HERE, '..', '..', 'src', 'worker', 'host', 'host.py')
@@ -59,7 +60,8 @@ class Host:
         self.notes.settimeout(DEADLINE)
         environ = dict(os.environ, PASTEWAY_WORKER=self.manifest, PASTEWAY_FRONT_PID=str(os.getpid()),
                        PASTEWAY_SLOT='0', PASTEWAY_LIFE='1', NOTIFY_SOCKET=os.path.join(self.dir, 'notify'),
-                       WATCHDOG_USEC='400000', PYTHONPATH=self.dir + os.pathsep + HERE, PYTHONDONTWRITEBYTECODE='1')
+                       WATCHDOG_USEC='400000', PYTHONDONTWRITEBYTECODE='1',
+                       PYTHONPATH=os.pathsep.join([self.dir, HERE, os.environ.get('PYTHONPATH', '')]).strip(os.pathsep))
         environ.update(env or {})
         run = os.path.join(self.dir, 'run')
         os.mkdir(run)
@@ -111,12 +113,30 @@ class Host:
         link.connect(self.path)
         return Link(link)
 
+    def refuses(self):
+        """Waits until it takes no more connections."""
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            try:
+                self.link().close()
+            except OSError:
+                return
+        raise AssertionError('it still takes connections')
+
     def ended(self):
         """Its exit code."""
         code = self.process.wait(DEADLINE)
         for reader in self.readers:
             reader.join(DEADLINE)
         return code
+
+    def logs(self, wanted):
+        """Waits until it has written so to its standard error."""
+        deadline = time.monotonic() + DEADLINE
+        while wanted not in self.stderr():
+            if time.monotonic() > deadline:
+                raise AssertionError('%r is not in %r' % (wanted, self.stderr()))
+            time.sleep(0.005)
 
     def stderr(self):
         return self.said[2].decode()

@@ -64,6 +64,11 @@ pub fn main() -> ExitCode {
         Command::Paste(asked) => paste::paste(&asked),
         Command::Conf(asked) => conf::conf(&invocation, &asked),
         Command::Man => printed(&man::page()),
+        Command::Completions { shell } => printed(&super::completions(shell)),
+        Command::Filters { names, format } => match super::filters::filters(&names, format) {
+            Ok(text) => printed(&text),
+            Err(problem) => usage(&problem),
+        },
         Command::Client(command) => client(&invocation, &command),
     }
 }
@@ -86,7 +91,7 @@ fn serve(invocation: Invocation, nova: bool) -> ExitCode {
 
 fn check(invocation: &Invocation, format: Format) -> ExitCode {
     let config = config::load_thoroughly(invocation).map_err(|failed| failed.diagnostics);
-    let (found, fine) = match config.and_then(compile::compile) {
+    let (found, fine) = match config.and_then(|config| compile::compile(config, None)) {
         Ok(plan) => (plan.config.warnings, true),
         Err(found) => (found, false),
     };
@@ -181,7 +186,7 @@ fn client(invocation: &Invocation, command: &Client) -> ExitCode {
 
 pub(super) fn planned(invocation: &Invocation) -> Result<Plan, Vec<Diagnostic>> {
     let config = config::load(invocation, &|_, _| {}).map_err(|failed| failed.diagnostics)?;
-    compile::compile(config)
+    compile::compile(config, None)
 }
 
 pub(super) fn rejected(found: &[Diagnostic]) -> ExitCode {

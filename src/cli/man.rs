@@ -131,6 +131,8 @@ fn filters() -> Roff {
     for factory in FACTORIES {
         roff.control("SS", [factory.name]);
         roff.text([italic(factory.aliases.join(", "))]);
+        roff.control("PP", []);
+        roff.text([roman(format!("It {}. {}.", factory.about, factory.eras))]);
         for spec in factory.options {
             let group = if spec.group.is_empty() { String::new() } else { format!(" [{}]", spec.group) };
             let default =

@@ -5,6 +5,7 @@
 mod client;
 mod conf;
 pub mod diagnostic;
+mod filters;
 mod front;
 mod local;
 mod man;
@@ -16,7 +17,7 @@ pub mod terminal;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
 pub use client::client;
@@ -73,6 +74,20 @@ pub enum Command {
     Paste(Paste),
     /// Show the options in effect, as JSON; one that cannot be read is shown as the original's exception (exit 78)
     Conf(Conf),
+    /// Show the native filters and apps: what they do, their factory names, options and defaults
+    Filters {
+        /// A filter's name, or a factory's as in Paste files [default: all]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: FiltersFormat,
+    },
+    /// Print the completions for a shell: bash, zsh, fish, elvish, powershell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// Print the manual page, with all options of the configuration
     Man,
     /// Ask the running front.
@@ -225,12 +240,31 @@ pub enum TreeFormat {
     Mermaid,
 }
 
+/// How `filters` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FiltersFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// As `etc/filters.md` has it
+    Markdown,
+}
+
 /// Reads the arguments, the program's name first.
 ///
 /// # Errors
 /// Also for `--help` and `--version`: [`clap::Error::exit`] prints what belongs to each and leaves with 0 or 2.
 pub fn parse(argv: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Command, clap::Error> {
     Line::try_parse_from(argv).map(|line| line.command)
+}
+
+/// The completions for a shell, from the definitions above.
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Line::command(), "pasteway", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 fn path(text: &str) -> Result<String, &'static str> {
@@ -250,7 +284,6 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
     use clap::error::ErrorKind;
 
     use super::*;

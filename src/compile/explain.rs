@@ -39,6 +39,7 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
         path_info: percent_encoding::percent_decode_str(&path).collect(),
         best_content_type: None,
         faultwrap: false,
+        ec2: Default::default(),
         environ: smallvec::SmallVec::new(),
         health: Rc::new(Well),
         outside: Rc::new(Outside::closed()),

@@ -8,6 +8,7 @@
 //! Everything is built and nothing is changed here: what can fail on the machine (binding, spawning) is `prepare`,
 //! in the daemon.
 
+mod carry;
 pub mod explain;
 mod identity;
 pub mod origins;
@@ -19,7 +20,9 @@ mod tls;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use carry::Filters;
 pub use split::{Reason, Step, Tree};
 
 use crate::config::settings::{ApiSettings, Chunked, WorkerKind};
@@ -53,6 +56,8 @@ pub struct ApiPlan {
     pub tree: Tree,
     /// The short names of its native filters, by [`Step::index`].
     pub filter_names: Vec<&'static str>,
+    /// Its native filters, for the generation after this one.
+    filters: Filters,
     /// What its workers host.
     pub mounts: Vec<Mount>,
     /// The identity of its worker side: equal digests mean that its workers can stay.
@@ -79,15 +84,15 @@ impl ApiPlan {
     }
 }
 
-/// Builds everything that a configuration wants.
+/// Builds everything that a configuration wants. Filters of the `running` plan that are the same in it serve on.
 ///
 /// # Errors
 /// All problems at once; warnings come with the plan, in its config.
-pub fn compile(mut config: Config) -> Result<Plan, Vec<Diagnostic>> {
+pub fn compile(mut config: Config, running: Option<&Plan>) -> Result<Plan, Vec<Diagnostic>> {
     let mut found = Vec::new();
     let (mut apis, mut factories) = (Vec::new(), HashSet::new());
     for api in &config.apis {
-        if let Some(plan) = api_plan(api, &config, &mut factories, &mut found) {
+        if let Some(plan) = api_plan(api, &config, running, &mut factories, &mut found) {
             apis.push(plan);
         }
     }
@@ -119,11 +124,14 @@ fn strangers(config: &Config, factories: &HashSet<String>, found: &mut Vec<Diagn
 fn api_plan(
     api: &ApiConfig,
     config: &Config,
+    running: Option<&Plan>,
     factories: &mut HashSet<String>,
     found: &mut Vec<Diagnostic>,
 ) -> Option<ApiPlan> {
     let settings = &config.settings;
-    let mut split = split::split(&api.tree, settings, &config.conf, found);
+    let running = running.and_then(|plan| plan.apis.iter().find(|old| old.settings.name == api.settings.name));
+    let running = running.map(|old| &old.filters);
+    let mut split = split::split(&api.tree, settings, &config.conf, &config.reading, running, found);
     factories.extend(split.factories.iter().cloned());
     let tls = match &api.settings.tls {
         None => None,
@@ -155,13 +163,14 @@ fn api_plan(
         },
         tree: split.tree,
         filter_names: split.filter_names,
+        filters: split.filters,
         limits: Limits {
             request_line: api.settings.max_url_len,
             header_line: settings.max_header_line,
             idle: settings.client_socket_timeout,
             keep_alive: settings.keep_alive,
         },
-        wire: wire(&api.settings),
+        wire: wire(&api.settings, settings.pasteway.worker_request_timeout),
         access,
     })
 }
@@ -186,11 +195,12 @@ fn access(api: &ApiSettings, config: &Config) -> Result<Option<Arc<AccessStyle>>
 }
 
 /// How the API's workers are spoken to, by their kind.
-fn wire(settings: &ApiSettings) -> WireRules {
+fn wire(settings: &ApiSettings, answer_time: Option<Duration>) -> WireRules {
     let own = !matches!(settings.kind, WorkerKind::External(_));
     let framed = matches!(settings.kind, WorkerKind::Python { .. });
     WireRules {
         protocol: if framed { Protocol::Framed } else { Protocol::Http1 },
+        answer_time,
         chunked: match settings.chunked {
             Chunked::Pass => ChunkedBodies::Pass,
             Chunked::Spool => ChunkedBodies::Spool(SPOOL_LIMIT),

@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::config::Setting;
+use super::carry::{FilterKey, Filters};
 use crate::config::composite::{self, MapKey, MapKind};
 use crate::config::oslo::Conf;
 use crate::config::paste::Context;
 use crate::config::settings::Settings;
+use crate::config::{Reading, Setting};
 use crate::filter::urlmap::UrlMap;
 use crate::filter::{Build, Factory, Filter, Makes, Side, Taken, registry};
 use crate::message::Diagnostic;
@@ -90,13 +91,25 @@ pub struct Split {
     pub factories: Vec<String>,
     /// Short names of its native filters, by [`Step::index`].
     pub filter_names: Vec<&'static str>,
+    /// Those filters.
+    pub filters: Filters,
 }
 
-/// Cuts the pipelines of a tree and builds its native filters. What is wrong with their options goes to `found`.
-pub fn split(tree: &composite::Tree, settings: &Settings, conf: &Conf, found: &mut Vec<Diagnostic>) -> Split {
+/// Cuts the pipelines of a tree and builds its native filters; those of `running` that are the same serve on. What is
+/// wrong with their options goes to `found`.
+pub fn split(
+    tree: &composite::Tree,
+    settings: &Settings,
+    conf: &Conf,
+    reading: &Reading,
+    running: Option<&Filters>,
+    found: &mut Vec<Diagnostic>,
+) -> Split {
     let mut cutter = Cutter {
         settings,
         conf,
+        reading,
+        running,
         found,
         mounts: Vec::new(),
         alike: HashMap::new(),
@@ -104,15 +117,19 @@ pub fn split(tree: &composite::Tree, settings: &Settings, conf: &Conf, found: &m
         filter_names: Vec::new(),
         built: IndexMap::new(),
         both: Vec::new(),
+        way: Vec::new(),
+        filters: Filters::new(),
     };
     let tree = cutter.front(tree);
-    let Cutter { mounts, factories, filter_names, .. } = cutter;
-    Split { tree, mounts, factories, filter_names }
+    let Cutter { mounts, factories, filter_names, filters, .. } = cutter;
+    Split { tree, mounts, factories, filter_names, filters }
 }
 
 struct Cutter<'a> {
     settings: &'a Settings,
     conf: &'a Conf,
+    reading: &'a Reading,
+    running: Option<&'a Filters>,
     found: &'a mut Vec<Diagnostic>,
     mounts: Vec<Mount>,
     /// Their numbers by a hash of their sections' places.
@@ -123,6 +140,9 @@ struct Cutter<'a> {
     built: IndexMap<(Option<String>, u32), ()>,
     /// The filters of both sides above the part that is being cut: the worker gets them too.
     both: Vec<Arc<Context>>,
+    /// The keys of the composites around the part that is being cut.
+    way: Vec<String>,
+    filters: Filters,
 }
 
 impl Cutter<'_> {
@@ -160,8 +180,12 @@ impl Cutter<'_> {
                     }
                 }
                 composite::order(&mut parsed);
-                let entries = parsed.into_iter().map(|(key, target)| (key, self.front(target))).collect();
-                let not_found = not_found.as_ref().map(|target| Box::new(self.front(target)));
+                let entries = parsed
+                    .into_iter()
+                    .map(|(key, target)| (key.clone(), self.below(key.to_string(), target)))
+                    .collect();
+                let not_found =
+                    not_found.as_ref().map(|target| Box::new(self.below("not_found_app".to_owned(), target)));
                 Tree::Map { context: Arc::clone(context), kind: *kind, entries, not_found }
             }
             composite::Tree::Filtered { .. } => self.front(tree),
@@ -174,6 +198,14 @@ impl Cutter<'_> {
                 Err(_) => self.worker(tree, Reason::App),
             },
         }
+    }
+
+    /// What an entry of a composite leads to.
+    fn below(&mut self, key: String, target: &composite::Tree) -> Tree {
+        self.way.push(key);
+        let tree = self.front(target);
+        self.way.pop();
+        tree
     }
 
     /// The native filter for a context, or why there is none.
@@ -203,10 +235,12 @@ impl Cutter<'_> {
             &context.global_conf,
             &context.local_conf,
             self.conf,
+            self.reading,
         );
         let filter = (factory.build)(&mut build);
         let left = build.left.take();
         let taken = build.taken();
+        let key = FilterKey::new(&self.way, factory, &build);
         let problems = build.finish(factory.options);
         if self.built.insert((context.section.clone(), context.place.line), ()).is_none() {
             self.found.extend(problems);
@@ -220,7 +254,8 @@ impl Cutter<'_> {
             Reason::Left(why)
         })?;
         self.filter_names.push(factory.name);
-        Ok(Step { context: Arc::clone(context), factory, filter: Arc::from(filter), index, taken })
+        let filter = key.choose(filter, self.running, &mut self.filters);
+        Ok(Step { context: Arc::clone(context), factory, filter, index, taken })
     }
 
     fn refuse(&mut self, context: &Context, why: &str) {

@@ -11,6 +11,7 @@
 #![allow(clippy::result_large_err)]
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,7 +43,7 @@ pub struct Invocation {
 /// A whole configuration, understood.
 pub struct Config {
     /// What was read for it.
-    pub reading: Reading,
+    pub reading: Rc<Reading>,
     /// nova.conf and its kin.
     pub conf: Conf,
     /// The options that Pasteway itself needs, typed.
@@ -147,7 +148,7 @@ fn run(
             let Parts { conf, settings, apis, paste_file, interpreter, service, chosen, warnings, documents } = parts;
             let interpreters = invocation.interpreters.clone();
             Ok(Config {
-                reading,
+                reading: Rc::new(reading),
                 conf,
                 settings,
                 apis,

@@ -13,12 +13,12 @@ use super::runtime_dir::RuntimeDir;
 use crate::admin::{self, AdminListen, Token};
 use crate::compile::{ApiPlan, Plan};
 use crate::config::Config;
-use crate::config::settings::{AdminAddress, WorkerKind};
+use crate::config::settings::{AdminAddress, PastewaySettings, WorkerKind};
 use crate::id::Generation;
 use crate::message::Diagnostic;
 use crate::proxy::listener::{ListenKey, Listener};
 use crate::telemetry::PreparedLog;
-use crate::worker::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartedPool, Supervisor, announce};
+use crate::worker::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, Recycling, StartedPool, Supervisor, announce};
 
 /// A generation that only waits for its swap.
 pub struct Prepared {
@@ -211,6 +211,7 @@ impl Workshop<'_> {
             release: config.settings.release,
         };
         let pool = self.supervisor.start(spec).await;
+        tune(&pool, api, settings);
         started.push(pool.clone());
         Rc::new(PoolInUse { pool, digest: api.digest, born: self.number })
     }
@@ -230,6 +231,18 @@ impl Workshop<'_> {
             })
             .collect()
     }
+}
+
+/// Gives a pool the options that can change while its workers live.
+pub fn tune(pool: &StartedPool, api: &ApiPlan, settings: &PastewaySettings) {
+    pool.pool().set_queue(settings.queue_size, settings.queue_timeout);
+    pool.pool().set_balance(settings.balance);
+    let recycling = Recycling {
+        requests: settings.worker_max_requests,
+        lifetime: settings.worker_max_lifetime,
+        rss: settings.worker_max_rss,
+    };
+    pool.recycle(recycling, api.settings.drain_timeout);
 }
 
 fn listen_key(api: &ApiPlan) -> ListenKey {

@@ -52,16 +52,21 @@ impl Daemon {
             );
         });
         // What was looked at is watched even when it is broken: the next save may mend it.
-        match &config {
-            Ok(config) => self.watch(config.reading.watched(), config.read_at),
-            Err(failed) => self.watch(failed.watched.clone(), failed.read_at),
+        let config = config.map_err(|failed| {
+            self.watch(failed.watched, failed.read_at);
+            failed.diagnostics
+        })?;
+        let (reading, read_at) = (Rc::clone(&config.reading), config.read_at);
+        let running = Rc::clone(&self.current.borrow().running);
+        let emptied = self.refuse_what_was_emptied(&config);
+        // Filters name files too.
+        let plan = self.timed(Phase::Compile, || compile::compile(config, Some(&running.plan)));
+        self.watch(reading.watched(), read_at);
+        emptied?;
+        let plan = plan?;
+        if plan.config.digest() == self.current.borrow().record.digest {
+            return Ok(self.verdict(Outcome::Unchanged, plan.config.warnings));
         }
-        let config = config.map_err(|failed| failed.diagnostics)?;
-        if config.digest() == self.current.borrow().record.digest {
-            return Ok(self.verdict(Outcome::Unchanged, config.warnings));
-        }
-        self.refuse_what_was_emptied(&config)?;
-        let plan = self.timed(Phase::Compile, || compile::compile(config))?;
         self.refuse_what_cannot_change(&plan)?;
         let changes = changes(&self.current.borrow().running.plan, &plan);
         if dry_run {

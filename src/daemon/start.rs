@@ -63,7 +63,7 @@ pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
         last_words(&log, &program, &problems);
         StartFailure::Config(problems)
     };
-    let plan = compile::compile(config).map_err(failed)?;
+    let plan = compile::compile(config, None).map_err(failed)?;
     let runtime_dir = RuntimeDir::choose(&plan.config.settings.pasteway.runtime_dir)
         .map_err(|error| StartFailure::Machine(error.to_string()))?;
     raise_descriptor_limit();

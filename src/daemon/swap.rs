@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::generation::{Current, PoolInUse, Record, Running, State, now};
-use super::prepare::Prepared;
+use super::prepare::{Prepared, tune};
 use super::{Daemon, HISTORY};
 use crate::command::{Change, Source};
 use crate::id::{ApiName, Generation};
@@ -93,7 +93,7 @@ impl Daemon {
         }
         for (api, pool) in running.plan.apis.iter().zip(&running.pools) {
             let settings = &running.plan.config.settings.pasteway;
-            pool.pool.pool().set_queue(settings.queue_size, settings.queue_timeout);
+            tune(&pool.pool, api, settings);
             if api.settings.slots() < pool.pool.wanted() {
                 self.shrink(pool, api.settings.slots(), api.settings.drain_timeout);
             }

@@ -6,8 +6,9 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 
 /// What may go wrong while a body streams; the connection that carries it cannot be used any further.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -36,6 +37,36 @@ impl Body {
     /// How many bytes it has, when that is known.
     pub fn length(&self) -> Option<u64> {
         http_body::Body::size_hint(self).exact()
+    }
+}
+
+/// A body that was read to its end, or not.
+pub enum Whole {
+    /// All of it.
+    Bytes(Bytes),
+    /// It has more bytes than it may.
+    TooLarge,
+    /// It broke off.
+    Broken(BodyError),
+}
+
+impl Body {
+    /// Reads it until its end or the first byte beyond the limit. Trailers are dropped.
+    pub async fn whole(mut self, limit: u64) -> Whole {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = self.frame().await {
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => {
+                    if (whole.len() + data.len()) as u64 > limit {
+                        return Whole::TooLarge;
+                    }
+                    whole.extend_from_slice(&data);
+                }
+                Ok(Err(_trailers)) => {}
+                Err(error) => return Whole::Broken(error),
+            }
+        }
+        Whole::Bytes(whole.freeze())
     }
 }
 

@@ -3,10 +3,12 @@
 //! Must not know any particular filter.
 
 use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::config::{ConfSource, Setting};
+use crate::config::{ConfSource, Reading, Setting, Source};
 use crate::message::{Diagnostic, Place, nearest};
 use crate::release::Release;
 
@@ -45,6 +47,9 @@ pub struct Build<'a> {
     global: &'a IndexMap<String, Setting>,
     local: IndexMap<String, Setting>,
     conf: &'a dyn ConfSource,
+    reading: &'a Reading,
+    /// Digests of the files that were read.
+    files: Vec<[u8; 32]>,
     /// What was taken so far. Builders look at nova.conf through a shared borrow, hence the cell.
     taken: RefCell<Vec<Taken>>,
     /// What was found wrong so far.
@@ -62,6 +67,7 @@ impl<'a> Build<'a> {
         global: &'a IndexMap<String, Setting>,
         local: &IndexMap<String, Setting>,
         conf: &'a dyn ConfSource,
+        reading: &'a Reading,
     ) -> Self {
         Self {
             release,
@@ -70,6 +76,8 @@ impl<'a> Build<'a> {
             global,
             local: local.clone(),
             conf,
+            reading,
+            files: Vec::new(),
             taken: RefCell::default(),
             diagnostics: Vec::new(),
             left: None,
@@ -138,6 +146,27 @@ impl<'a> Build<'a> {
         let setting = self.conf.raw(group, name)?;
         self.take(Some(group), name, &setting);
         Some(setting)
+    }
+
+    /// The bytes of a file that an option names, as this load sees them: a change of the file is a reload. `None` after
+    /// an error.
+    pub fn file(&mut self, setting: &Setting) -> Option<Arc<Source>> {
+        match self.reading.file(Path::new(&setting.value)) {
+            Ok(source) => {
+                self.files.push(source.digest);
+                Some(source)
+            }
+            Err(error) => {
+                let text = format!("cannot read {}: {error}", setting.value);
+                self.error(Some(setting), text, "name a file that the front may read");
+                None
+            }
+        }
+    }
+
+    /// Digests of the files that were read, in the order of the builder's questions.
+    pub fn files(&self) -> Vec<[u8; 32]> {
+        self.files.clone()
     }
 
     /// Reports an error at the option's own line.
@@ -219,7 +248,8 @@ mod tests {
         };
         let (place, global) = (Place::file("api-paste.ini"), conf(&[("debug", Via::Set), ("unread", Via::Default)]));
         let local = conf(&[("own", Via::Local), ("lent", Via::Use)]);
-        let mut build = Build::new(Release::NEWEST, "filter:f", &place, &global, &local, &NovaConf);
+        let reading = Reading::of([]);
+        let mut build = Build::new(Release::NEWEST, "filter:f", &place, &global, &local, &NovaConf, &reading);
         assert!(build.local("nothing").is_none());
         build.local_or_conf("cors", "max_age");
         build.local_or_conf("cors", "debug");

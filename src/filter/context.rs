@@ -55,6 +55,15 @@ impl fmt::Display for RemoteAddr {
     }
 }
 
+/// What the filters of the EC2 API tell each other.
+#[derive(Debug, Default)]
+pub struct Ec2 {
+    /// Set by ec2faultwrap on the way in: errors from below are answered as EC2's error document.
+    pub faultwrap: bool,
+    /// The access key whose failures ec2lockout counts.
+    pub access_key: Option<String>,
+}
+
 /// Says whether the API behind this request can do its work; see [`crate::worker::Pool::health`].
 pub trait Health {
     /// # Errors
@@ -84,6 +93,8 @@ pub struct Context {
     pub best_content_type: Option<&'static str>,
     /// Set by faultwrap on the way in: errors from below are answered as Nova faults.
     pub faultwrap: bool,
+    /// What the EC2 filters tell each other.
+    pub ec2: Ec2,
     /// Values for the worker's WSGI environ that are not headers, by key.
     pub environ: SmallVec<[(&'static str, Value); 4]>,
     /// The state of the API's workers, for those who answer in their place.

@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use smallvec::SmallVec;
 
 use super::{Body, Build, Context, Factory, Filter, Flow, Health, Outside, RemoteAddr, Request, Response, Scheme};
-use crate::config::{ConfSource, Setting, Via};
+use crate::config::{ConfSource, Reading, Setting, Via};
 use crate::message::{Diagnostic, Place};
 use crate::release::Release;
 
@@ -52,6 +52,7 @@ impl Case {
             path_info: path.as_bytes().to_vec(),
             best_content_type: None,
             faultwrap: false,
+            ec2: Default::default(),
             environ: SmallVec::new(),
             health: Rc::new(Says(Ok(()))),
             outside: Rc::new(Outside::closed()),
@@ -158,7 +159,8 @@ pub fn build(
     let setting = |value: &str| Setting { value: value.to_owned(), place: None, via: Via::Local };
     let local: IndexMap<_, _> = local.iter().map(|(name, value)| ((*name).to_owned(), setting(value))).collect();
     let (place, global, conf) = (Place::file("api-paste.ini"), IndexMap::new(), Conf(conf));
-    let mut build = Build::new(release, "filter:tested", &place, &global, &local, &conf);
+    let reading = Reading::new();
+    let mut build = Build::new(release, "filter:tested", &place, &global, &local, &conf, &reading);
     let filter = (factory.build)(&mut build);
     let left = build.left.take();
     (filter, left, build.finish(factory.options))

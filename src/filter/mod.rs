@@ -9,6 +9,7 @@ mod accept;
 mod body;
 pub mod build;
 pub mod context;
+pub mod ec2;
 pub mod fault;
 mod headers;
 pub mod identity;
@@ -39,7 +40,7 @@ use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use body::{Body, BodyError, BodyStream};
+pub use body::{Body, BodyError, BodyStream, Whole};
 pub use build::{Build, OptionSpec, Taken};
 pub use context::{Context, Health, RemoteAddr, Scheme};
 pub use outside::Outside;

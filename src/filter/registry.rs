@@ -1,8 +1,8 @@
 //! Which factory names of Paste files stand for which native filters.
 
 use super::{
-    Factory, Makes, compute_req_id, cors, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible, noauth,
-    osprofiler, request_id, request_log, sizelimit,
+    Factory, Makes, compute_req_id, cors, ec2, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible,
+    noauth, osprofiler, request_id, request_log, sizelimit,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -18,6 +18,11 @@ pub static FACTORIES: &[&Factory] = &[
     &noauth::FACTORY,
     &noauth::FACTORY_WITHOUT_PROJECT,
     &legacy_v2_compatible::FACTORY,
+    &ec2::fault_wrapper::FACTORY,
+    &ec2::request_logging::FACTORY,
+    &ec2::lockout::FACTORY,
+    &ec2::keystone_auth::FACTORY,
+    &ec2::no_auth::FACTORY,
     &healthcheck::FACTORY,
     &healthcheck::APP_FACTORY,
 ];

@@ -69,7 +69,7 @@ impl Filter for RequestId {
 }
 
 /// `req-` and a random UUID. It names a request in logs and guards nothing, so a quick generator will do.
-fn generate() -> String {
+pub(super) fn generate() -> String {
     let random = fastrand::u128(..) & !(0xf000 << 64 | 0xc000 << 48) | 0x4000 << 64 | 0x8000 << 48;
     format!(
         "req-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",

@@ -56,7 +56,7 @@ fn line(cx: &Context, request: &Request, response: &Response, seconds: f64) -> S
 }
 
 /// Decoded text from a client, with control characters escaped: it must not be able to forge lines.
-fn shown(text: &[u8]) -> Cow<'_, str> {
+pub(super) fn shown(text: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(text);
     if !text.contains(char::is_control) {
         return text;

@@ -4,12 +4,10 @@
 //! memory up to the limit, so that the worker gets a length, and so that the answer is not half an answer.
 //! Must not know who reads the body afterwards.
 
-use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http_body_util::BodyExt;
 
-use super::BodyError;
+use super::body::Whole;
 use super::prelude::*;
 use super::webob::webob;
 
@@ -61,13 +59,6 @@ struct SizeLimit {
     limit: u64,
 }
 
-/// How reading a chunked body ended.
-enum Read {
-    Whole(Bytes),
-    TooLarge,
-    Broken(BodyError),
-}
-
 impl Filter for SizeLimit {
     fn request(&self, _: &mut Context, request: &mut Request) -> Flow {
         match request.body().length() {
@@ -75,22 +66,22 @@ impl Filter for SizeLimit {
             Some(_) => Flow::Reply(self.refuse(request, false)),
             None => {
                 let (body, limit) = (std::mem::take(request.body_mut()), self.limit);
-                Flow::Wait(Box::pin(async move { Box::new(read(body, limit).await) as Answer }))
+                Flow::Wait(Box::pin(async move { Box::new(body.whole(limit).await) as Answer }))
             }
         }
     }
 
     fn resume(&self, _: &mut Context, request: &mut Request, answer: Answer) -> Flow {
-        match answer.downcast::<Read>().map(|read| *read) {
-            Ok(Read::Whole(bytes)) => {
+        match answer.downcast::<Whole>().map(|whole| *whole) {
+            Ok(Whole::Bytes(bytes)) => {
                 request.headers_mut().remove(TRANSFER_ENCODING);
                 request.headers_mut().insert(CONTENT_LENGTH, bytes.len().into());
                 *request.body_mut() = Body::Full(bytes);
                 Flow::Next
             }
-            Ok(Read::TooLarge) => Flow::Reply(self.refuse(request, true)),
+            Ok(Whole::TooLarge) => Flow::Reply(self.refuse(request, true)),
             // The client has gone or talks nonsense; if it still listens, that is what it gets.
-            Ok(Read::Broken(error)) => {
+            Ok(Whole::Broken(error)) => {
                 tracing::debug!(error = %error, "a chunked request body broke off");
                 Flow::Reply(webob(self.release, StatusCode::BAD_REQUEST, None, "", request))
             }
@@ -115,33 +106,17 @@ impl SizeLimit {
     }
 }
 
-/// Reads a body until its end or the first byte beyond the limit. Trailers are dropped.
-async fn read(mut body: Body, limit: u64) -> Read {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        match frame.map(http_body::Frame::into_data) {
-            Ok(Ok(data)) => {
-                if (whole.len() + data.len()) as u64 > limit {
-                    return Read::TooLarge;
-                }
-                whole.extend_from_slice(&data);
-            }
-            Ok(Err(_trailers)) => {}
-            Err(error) => return Read::Broken(error),
-        }
-    }
-    Read::Whole(whole.freeze())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
     use std::pin::Pin;
     use std::task::Poll;
 
+    use bytes::Bytes;
     use http_body::Frame;
 
     use super::*;
+    use crate::filter::BodyError;
     use crate::filter::harness::{Case, build, built, read, text};
 
     /// A body in chunks without a length; an empty chunk breaks it off.

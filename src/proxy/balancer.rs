@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::Method;
-use http_body_util::BodyExt;
 
 use super::live::ApiView;
 use super::respond::Failure;
@@ -17,7 +16,7 @@ use super::upstream::encode::{self, Framing};
 use super::upstream::framed::packet::{self, TokenJson};
 use super::upstream::wire::Wire;
 use super::upstream::{self, Hold, UpstreamError};
-use crate::filter::{Body, Context, RemoteAddr, Request, Response};
+use crate::filter::{Body, Context, RemoteAddr, Request, Response, Whole};
 use crate::metrics::{self, QueueRejection};
 use crate::worker::{Lease, QueueError, wire as names};
 
@@ -55,11 +54,8 @@ pub async fn forward(
         let lease = lease(api, failed_life).await?;
         let life = lease.member().life;
         let begun = Instant::now();
-        match exchange(thread, api, mount, cx, request, framing, &mut body, lease, safe && attempt == 1).await {
-            Ok(response) => {
-                api.metrics.upstream(begun.elapsed());
-                return Ok(response);
-            }
+        match exchange(thread, api, mount, cx, request, framing, &mut body, lease, safe && attempt == 1, begun).await {
+            Ok(response) => return Ok(response),
             Err(error) => {
                 api.metrics.upstream_error(reason(&error));
                 let again = error.nothing_sent() || (safe && error.nothing_received());
@@ -79,6 +75,7 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
     match error {
         UpstreamError::Connect(_) => metrics::UpstreamError::Connect,
         UpstreamError::Refused(_) | UpstreamError::Died(_) | UpstreamError::Truncated => metrics::UpstreamError::Closed,
+        UpstreamError::Late => metrics::UpstreamError::Timeout,
         UpstreamError::Invalid(_) => metrics::UpstreamError::Malformed,
         UpstreamError::App(_) => metrics::UpstreamError::App,
         UpstreamError::Client(_) => metrics::UpstreamError::Io,
@@ -113,12 +110,19 @@ async fn exchange(
     body: &mut Body,
     lease: Lease,
     may_be_stale: bool,
+    begun: Instant,
 ) -> Result<Response, UpstreamError> {
     let member = lease.member();
     let kept = thread.idle.borrow_mut().take(member.life, !may_be_stale);
     let mut wire = match kept {
         Some(wire) => wire,
-        None => Wire::connect(&member.socket, member.life).await.map_err(UpstreamError::Connect)?,
+        None => match Wire::connect(&member.socket, member.life).await {
+            Ok(wire) => wire,
+            Err(error) => {
+                lease.failed();
+                return Err(UpstreamError::Connect(error));
+            }
+        },
     };
     let framing = match api.api.wire.protocol {
         Protocol::Http1 => {
@@ -127,20 +131,39 @@ async fn exchange(
         }
         Protocol::Framed => {
             let environ = cx.environ.iter().map(|(key, value)| (*key, value));
-            let token = TokenJson::default();
-            packet::write(&mut wire.output, mount, cx, request, framing, &api.api.host, environ, token)
+            let call = packet::Call { mount, cx, request, framing, host: &api.api.host, token: TokenJson::default() };
+            packet::write(&mut wire.output, &call, environ)
         }
     };
     let mut exchange = upstream::start(wire, std::mem::take(body), framing);
-    let (head, first) = match exchange.head(api.api.wire.protocol, request.method()).await {
+    let watch = api.api.wire.answer_time.map(|time| thread.overdue.watch(begun + time, member));
+    let late = async {
+        match &watch {
+            Some(watch) => watch.over().await,
+            None => std::future::pending().await,
+        }
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = exchange.head(api.api.wire.protocol, request.method()) => answer,
+        () = late => Err(UpstreamError::Late),
+    };
+    let (head, first) = match answer {
         Ok(answer) => answer,
         Err(error) => {
+            // An app's exception says nothing against the worker.
+            if !matches!(error, UpstreamError::Client(_) | UpstreamError::App(_)) {
+                lease.failed();
+            }
             if error.nothing_sent() {
                 *body = exchange.into_body();
             }
             return Err(error);
         }
     };
+    let took = begun.elapsed();
+    api.metrics.upstream(took);
+    lease.answered(begun, took);
     let hold = Hold { lease, idle: Rc::clone(&thread.idle), keep: head.keep_alive && api.api.wire.keep_alive };
     Ok(head.response.map(|()| upstream::body(exchange, head.length, first, hold)))
 }
@@ -218,16 +241,10 @@ fn one_line(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Reads a body of unknown length, up to a limit.
-async fn spool(mut body: Body, limit: u64) -> Result<Body, Failure> {
-    let mut held = bytes::BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| UpstreamError::Client(error.to_string()))?;
-        if let Ok(data) = frame.into_data() {
-            if held.len() as u64 + data.len() as u64 > limit {
-                return Err(Failure::TooLarge);
-            }
-            held.extend_from_slice(&data);
-        }
+async fn spool(body: Body, limit: u64) -> Result<Body, Failure> {
+    match body.whole(limit).await {
+        Whole::Bytes(bytes) => Ok(Body::Full(bytes)),
+        Whole::TooLarge => Err(Failure::TooLarge),
+        Whole::Broken(error) => Err(UpstreamError::Client(error.to_string()).into()),
     }
-    Ok(Body::Full(held.freeze()))
 }

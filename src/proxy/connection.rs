@@ -249,6 +249,7 @@ fn context(
         path_info,
         best_content_type: None,
         faultwrap: false,
+        ec2: Default::default(),
         environ: smallvec::SmallVec::new(),
         health: Rc::clone(&api.health),
         outside: Rc::clone(&api.outside),

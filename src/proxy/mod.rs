@@ -22,6 +22,7 @@ pub mod door;
 pub mod listener;
 pub mod live;
 mod outgoing;
+mod overdue;
 mod pipeline;
 mod respond;
 pub mod snapshot;

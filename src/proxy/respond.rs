@@ -8,6 +8,7 @@ use hyper::ext::ReasonPhrase;
 
 use super::door::Refusal;
 use super::upstream::UpstreamError;
+use crate::filter::ec2;
 use crate::filter::fault::fault;
 use crate::filter::{Body, Context, Request, Response};
 use crate::worker::QueueError;
@@ -55,6 +56,7 @@ pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
         Failure::Upstream(UpstreamError::Client(_)) => {
             (StatusCode::BAD_REQUEST, "The request's body was cut off.", None)
         }
+        Failure::Upstream(_) if cx.ec2.faultwrap => return ec2::exception(cx, request),
         // As eventlet answers an exception of the app's.
         Failure::Upstream(UpstreamError::App(_)) if !cx.faultwrap => return crashed(),
         Failure::Upstream(_) if cx.faultwrap => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, None),

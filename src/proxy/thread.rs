@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{self, Peer};
 use super::live::{CurrentView, Live, View};
+use super::overdue::Overdue;
 use super::upstream::wire::Idle;
 use crate::filter::Outside;
 use crate::id::Generation;
@@ -70,6 +71,8 @@ pub struct Thread {
     metrics: ThreadMetrics,
     /// Kept connections to workers.
     pub idle: Rc<RefCell<Idle>>,
+    /// Requests that a worker must answer in time.
+    pub overdue: Rc<Overdue>,
     /// This thread's part of the access log.
     pub log: RefCell<AccessLog>,
     peers: RefCell<HashMap<u64, Rc<Peer>>>,
@@ -92,6 +95,7 @@ impl Thread {
             current: CurrentView::new(live, &metrics, Rc::clone(&lame), Rc::new(outside)),
             metrics,
             idle: Rc::default(),
+            overdue: Rc::default(),
             log: RefCell::new(log),
             peers: RefCell::default(),
             next_peer: Cell::new(0),
@@ -133,6 +137,7 @@ impl Thread {
         let now = Instant::now();
         self.clock.set(now);
         self.log.borrow_mut().flush();
+        self.overdue.tick(now);
         let view = self.view();
         // A connection that was taken just before has a tick's time to send its first request.
         let leaving = self.leaving.get().is_some_and(|since| now.saturating_duration_since(since) >= TICK);

@@ -123,7 +123,7 @@ impl ExternalSlot {
         };
         if let Some(member) = self.member.take() {
             self.place.pool.dismiss(member.life);
-            if let Order::Retire { drain } = order {
+            if let Order::Retire { drain, .. } = order {
                 self.drain(&member, drain).await;
             }
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::choice::Record;
 use crate::id::SlotId;
 
 /// One life of a worker, as the balancer sees it.
@@ -21,12 +22,16 @@ pub struct Member {
     pub pid: u32,
     /// The Unix socket that it serves.
     pub socket: PathBuf,
+    /// How it does.
+    pub record: Record,
     limit: usize,
     in_flight: AtomicUsize,
     requests: AtomicU64,
     heartbeat: AtomicU64,
     draining: AtomicBool,
     idle: Notify,
+    hung: Notify,
+    hangs: AtomicBool,
 }
 
 impl Member {
@@ -37,12 +42,15 @@ impl Member {
             life,
             pid,
             socket,
+            record: Record::default(),
             limit,
             in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             idle: Notify::new(),
+            hung: Notify::new(),
+            hangs: AtomicBool::new(false),
         }
     }
 
@@ -74,6 +82,23 @@ impl Member {
     /// Whether it takes no new requests and its kept connections are to be closed.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// A request takes longer on it than it may.
+    pub fn hang(&self) {
+        if !self.hangs.swap(true, Ordering::Relaxed) {
+            self.hung.notify_one();
+        }
+    }
+
+    /// Whether it was said to hang.
+    pub fn hangs(&self) -> bool {
+        self.hangs.load(Ordering::Relaxed)
+    }
+
+    /// Returns when it is said to hang; told once, to one listener.
+    pub async fn hung(&self) {
+        self.hung.notified().await;
     }
 
     /// Takes no new requests from now on.

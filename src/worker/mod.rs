@@ -10,6 +10,7 @@
 
 pub mod announce;
 pub mod builtin;
+mod choice;
 mod external;
 pub mod host;
 pub mod manifest;
@@ -18,6 +19,7 @@ mod notify;
 mod output;
 mod place;
 mod pool;
+mod recycle;
 mod slot;
 mod socket;
 mod spawn;
@@ -29,6 +31,7 @@ pub mod wire;
 
 pub use member::Member;
 pub use pool::{Lease, Pool, QueueError};
+pub use recycle::Recycling;
 pub use spec::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartError};
 pub use standing::STATES;
 pub use state::Reason;

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+use super::choice::{self, Choice};
 use super::member::Member;
+use crate::balance::Balance;
 use crate::id::ApiName;
 
 /// Why no worker could be had.
@@ -30,6 +32,7 @@ pub struct Pool {
     /// Whose requests these are.
     pub api: ApiName,
     members: ArcSwap<Vec<Arc<Member>>>,
+    choice: Choice,
     queue_size: AtomicUsize,
     queue_timeout_ms: AtomicU64,
     waiting: AtomicUsize,
@@ -46,6 +49,7 @@ impl Pool {
         let pool = Self {
             api,
             members: ArcSwap::default(),
+            choice: Choice::default(),
             queue_size: AtomicUsize::new(0),
             queue_timeout_ms: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
@@ -63,6 +67,11 @@ impl Pool {
         self.queue_timeout_ms.store(timeout.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Changes how workers are chosen.
+    pub fn set_balance(&self, balance: Balance) {
+        self.choice.set(balance);
+    }
+
     /// The pool's own clock, for [`Member::beat`].
     pub fn now(&self) -> Duration {
         self.epoch.elapsed()
@@ -75,7 +84,10 @@ impl Pool {
 
     /// Adds a worker that is ready, and lets waiting requests try it.
     pub fn admit(self: &Arc<Self>, member: Arc<Member>) {
-        member.beat(self.now());
+        let now = self.now();
+        member.beat(now);
+        member.record.admit(now);
+        self.choice.unsettle(now + choice::SLOW_START);
         self.members.rcu(|old| {
             let mut new = Vec::clone(old);
             new.push(Arc::clone(&member));
@@ -114,18 +126,15 @@ impl Pool {
         Ok(())
     }
 
-    /// The serving worker with the fewest requests, if one has room.
+    /// A serving worker that has room, if there is one.
     ///
     /// `avoid` is the life that just failed this request: it is taken only when there is no other.
     pub fn try_lease(self: &Arc<Self>, avoid: Option<u64>) -> Option<Lease> {
         let members = self.members.load();
         let avoid = avoid.filter(|life| members.iter().any(|member| member.life != *life));
-        // Starting anywhere spreads equal loads. Who loses the race for a permit looks again: somebody else has won it.
-        let start = if members.len() > 1 { fastrand::usize(..members.len()) } else { 0 };
+        // Who loses the race for a permit looks again: somebody else has won it.
         for _ in 0..=members.len() {
-            let all = members.iter().cycle().skip(start).take(members.len());
-            let best =
-                all.filter(|member| avoid != Some(member.life) && member.has_room()).min_by_key(|m| m.in_flight())?;
+            let best = self.choice.next(&members, avoid, || self.now())?;
             if best.try_acquire() {
                 return Some(Lease { member: Arc::clone(best), pool: Some(Arc::clone(self)) });
             }
@@ -212,6 +221,29 @@ impl Lease {
     /// The worker.
     pub fn member(&self) -> &Arc<Member> {
         &self.member
+    }
+
+    /// The head of the worker's answer came: `took` after `begun`.
+    pub fn answered(&self, begun: Instant, took: Duration) {
+        match &self.pool {
+            Some(pool) if pool.choice.balance() == Balance::P2cEwma => {
+                self.member.record.answered(took, begun.saturating_duration_since(pool.epoch) + took);
+            }
+            _ => self.member.record.recover(),
+        }
+    }
+
+    /// The worker could not be spoken to, or gave no usable answer: who does so again and again is left out for a while.
+    pub fn failed(&self) {
+        let Some(pool) = &self.pool else { return };
+        let now = pool.now();
+        if self.member.record.failed(now) && choice::may_eject(&pool.members.load(), now) {
+            pool.choice.unsettle(self.member.record.eject(now));
+            tracing::warn!(
+                target: "pasteway::worker",
+                "worker {} fails again and again: it gets no requests for a while", self.member.slot,
+            );
+        }
     }
 
     /// Ends without handing the permit over: who does that already must not begin it again.

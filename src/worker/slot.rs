@@ -129,10 +129,16 @@ impl Slot {
                 () = alarm => Event::Tick,
             };
         };
-        let member = life.member.clone().filter(|_| state.is_draining());
+        let member = life.member.clone();
         let idle = async {
             match &member {
-                Some(member) => member.idle().await,
+                Some(member) if state.is_draining() => member.idle().await,
+                _ => std::future::pending().await,
+            }
+        };
+        let hung = async {
+            match &member {
+                Some(member) => member.hung().await,
                 None => std::future::pending().await,
             }
         };
@@ -158,6 +164,7 @@ impl Slot {
                     Note::Leaving => Event::Leaving,
                 }
             }
+            () = hung => Event::Hung,
             () = idle => Event::Idle,
             () = alarm => Event::Tick,
         }
@@ -179,6 +186,13 @@ impl Slot {
                 }
             }
             Action::Terminate => self.signal(Signal::TERM),
+            Action::Abort => {
+                tracing::warn!(
+                    target: "pasteway::worker",
+                    "worker {}: a request takes longer than worker_request_timeout; it is ended as hung", self.place.id,
+                );
+                self.signal(Signal::ABORT);
+            }
             Action::Kill => self.signal(Signal::KILL),
             Action::Bury(reason) => self.bury(reason).await,
             Action::GiveUp(cause) => {

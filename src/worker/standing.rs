@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::command::SlotReport;
 use crate::worker::member::Member;
 use crate::worker::output::Tail;
+use crate::worker::recycle::Lived;
 use crate::worker::spec::{Kind, PoolSpec, StartError};
 use crate::worker::state::Reason;
 
@@ -86,6 +87,13 @@ impl Standing {
         self.pid = 0;
         self.member = None;
         self.last_exit = Some((how, why));
+    }
+
+    /// What its life has come to, while it serves.
+    pub fn lived(&self) -> Option<Lived> {
+        let member = self.member.as_deref().filter(|member| !member.is_draining())?;
+        let rss = rss(self.pid).unwrap_or(0);
+        Some(Lived { life: member.life, requests: member.requests(), age: self.born.elapsed(), rss })
     }
 
     /// For `GET /workers`.

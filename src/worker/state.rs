@@ -22,6 +22,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_secs(30);
 /// Lives in a row that end before they are ready until the start counts as failed.
 const START_TRIES: u32 = 3;
+/// From SIGABRT to SIGKILL: time to say where it hangs.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long a worker may take.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,8 @@ pub enum Order {
     Retire {
         /// The deadline of the requests.
         drain: Duration,
+        /// What is noted when it is gone.
+        why: Reason,
     },
     /// SIGTERM now, SIGKILL after `grace` (`None`: never).
     Stop {
@@ -81,6 +85,8 @@ pub enum Event {
     },
     /// No request is left on the worker.
     Idle,
+    /// A request takes longer on it than it may.
+    Hung,
     /// See [`Order`].
     Asked(Order),
 }
@@ -96,6 +102,8 @@ pub enum Action {
     Dismiss,
     /// SIGTERM.
     Terminate,
+    /// SIGABRT: a Python worker tells where it hangs.
+    Abort,
     /// SIGKILL.
     Kill,
     /// The process is gone: note why.
@@ -122,7 +130,7 @@ enum Phase {
     Waiting { until: Duration },
     Starting { until: Duration },
     Serving { since: Duration, beat: Duration },
-    Draining { until: Duration },
+    Draining { until: Duration, why: Reason },
     Stopping { kill_at: Option<Duration>, killed: bool, why: Option<Reason>, last: bool },
     Reaped,
 }
@@ -175,7 +183,7 @@ impl State {
     /// When the next [`Event::Tick`] is due.
     pub fn wakes_at(&self, limits: &Limits) -> Option<Duration> {
         match self.phase {
-            Phase::Waiting { until } | Phase::Starting { until } | Phase::Draining { until } => Some(until),
+            Phase::Waiting { until } | Phase::Starting { until } | Phase::Draining { until, .. } => Some(until),
             Phase::Serving { beat, .. } => Some(beat + limits.hang),
             Phase::Stopping { kill_at, .. } => kill_at,
             Phase::Reaped => None,
@@ -194,7 +202,7 @@ impl State {
             Phase::Waiting { until } => self.waiting(event, until, now, limits),
             Phase::Starting { until } => self.starting(event, until, now, limits),
             Phase::Serving { since, beat } => self.serving(event, since, beat, now, limits),
-            Phase::Draining { until } => self.draining(event, until, now, limits),
+            Phase::Draining { until, why } => self.draining(event, until, why, now, limits),
             Phase::Stopping { .. } => self.stopping(event, now),
             Phase::Reaped => (self, Vec::new()),
         }
@@ -229,10 +237,10 @@ impl State {
                 (next, actions)
             }
             // There are no requests to wait for.
-            Event::Asked(Order::Retire { .. }) => self.terminate(limits.stop.map(|stop| now + stop), Vec::new()),
-            Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), Vec::new()),
+            Event::Asked(Order::Retire { why, .. }) => self.terminate(limits.stop.map(|s| now + s), why, Vec::new()),
+            Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), Reason::Asked, Vec::new()),
             Event::Asked(Order::Kill) => self.kill(Reason::Asked, true, Vec::new()),
-            Event::Tick | Event::Beat | Event::Leaving | Event::Idle => (self, Vec::new()),
+            Event::Tick | Event::Beat | Event::Leaving | Event::Idle | Event::Hung => (self, Vec::new()),
         }
     }
 
@@ -247,6 +255,15 @@ impl State {
         match event {
             Event::Beat | Event::Ready => (self.to(Phase::Serving { since, beat: now }), Vec::new()),
             Event::Tick if now >= beat + limits.hang => self.kill(Reason::Hang, false, vec![Action::Dismiss]),
+            Event::Hung => {
+                let phase = Phase::Stopping {
+                    kill_at: Some(now + LAST_WORDS),
+                    killed: false,
+                    why: Some(Reason::Hang),
+                    last: false,
+                };
+                (self.to(phase), vec![Action::Dismiss, Action::Abort])
+            }
             Event::Leaving => {
                 let phase = Phase::Stopping {
                     kill_at: limits.stop.map(|stop| now + stop),
@@ -263,26 +280,45 @@ impl State {
                 actions.insert(0, Action::Dismiss);
                 (next, actions)
             }
-            Event::Asked(Order::Retire { drain }) => {
-                (self.to(Phase::Draining { until: now + drain }), vec![Action::Dismiss])
+            Event::Asked(Order::Retire { drain, why }) => {
+                (self.to(Phase::Draining { until: now + drain, why }), vec![Action::Dismiss])
             }
-            Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), vec![Action::Dismiss]),
+            Event::Asked(Order::Stop { grace }) => {
+                self.terminate(grace.map(|g| now + g), Reason::Asked, vec![Action::Dismiss])
+            }
             Event::Asked(Order::Kill) => self.kill(Reason::Asked, true, vec![Action::Dismiss]),
             Event::Tick | Event::Unborn { .. } | Event::Unusable { .. } | Event::Idle => (self, Vec::new()),
         }
     }
 
-    fn draining(self, event: Event, until: Duration, now: Duration, limits: &Limits) -> (Self, Vec<Action>) {
+    fn draining(
+        self,
+        event: Event,
+        until: Duration,
+        why: Reason,
+        now: Duration,
+        limits: &Limits,
+    ) -> (Self, Vec<Action>) {
         match event {
-            Event::Idle => self.terminate(limits.stop.map(|stop| now + stop), Vec::new()),
-            Event::Tick if now >= until => self.terminate(limits.stop.map(|stop| now + stop), Vec::new()),
+            Event::Idle => self.terminate(limits.stop.map(|stop| now + stop), why, Vec::new()),
+            Event::Tick if now >= until => self.terminate(limits.stop.map(|stop| now + stop), why, Vec::new()),
+            // It goes with its last request; that one will not end by itself.
+            Event::Hung => {
+                let phase = Phase::Stopping {
+                    kill_at: Some(now + LAST_WORDS),
+                    killed: false,
+                    why: Some(Reason::Hang),
+                    last: true,
+                };
+                (self.to(phase), vec![Action::Abort])
+            }
             Event::Exited { signal, .. } => {
                 (self.to(Phase::Reaped), vec![Action::Bury(by_itself(signal)), Action::Close])
             }
-            Event::Asked(Order::Retire { drain }) => {
-                (self.to(Phase::Draining { until: until.min(now + drain) }), Vec::new())
+            Event::Asked(Order::Retire { drain, .. }) => {
+                (self.to(Phase::Draining { until: until.min(now + drain), why }), Vec::new())
             }
-            Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), Vec::new()),
+            Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), Reason::Asked, Vec::new()),
             Event::Asked(Order::Kill) => self.kill(Reason::Asked, true, Vec::new()),
             _ => (self, Vec::new()),
         }
@@ -334,9 +370,9 @@ impl State {
         (Self { phase, deaths, unready }, actions)
     }
 
-    fn terminate(self, kill_at: Option<Duration>, mut first: Vec<Action>) -> (Self, Vec<Action>) {
+    fn terminate(self, kill_at: Option<Duration>, why: Reason, mut first: Vec<Action>) -> (Self, Vec<Action>) {
         first.push(Action::Terminate);
-        let phase = Phase::Stopping { kill_at, killed: false, why: Some(Reason::Asked), last: true };
+        let phase = Phase::Stopping { kill_at, killed: false, why: Some(why), last: true };
         (self.to(phase), first)
     }
 

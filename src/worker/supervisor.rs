@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::command::SlotReport;
 use crate::id::{ApiName, Generation};
@@ -20,14 +20,19 @@ use crate::worker::announce;
 use crate::worker::external::ExternalSlot;
 use crate::worker::place::{Place, Staff};
 use crate::worker::pool::Pool;
+use crate::worker::recycle::Recycling;
 use crate::worker::slot::Slot;
 use crate::worker::spawn::{Spawner, WATCHDOG};
 use crate::worker::spec::{Kind, PoolSpec, StartError};
 use crate::worker::standing::{Proof, STATES, Standing};
-use crate::worker::state::Order;
+use crate::worker::state::{Order, Reason};
 
 /// A worker that said nothing for this long does not count as answering.
 const HEARTBEAT_LIMIT: Duration = WATCHDOG.saturating_mul(3);
+/// How often the workers' lives are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A worker that could not be replaced is tried again after this time.
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// How long a process may take to vanish after SIGKILL (the disk may hold it).
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
@@ -71,6 +76,9 @@ struct Inner {
     spec: Arc<PoolSpec>,
     pool: Arc<Pool>,
     wanted: AtomicU32,
+    recycling: Mutex<(Recycling, Duration)>,
+    /// One worker is replaced at a time.
+    replacing: tokio::sync::Mutex<()>,
     slots: Mutex<Vec<SlotHandle>>,
 }
 
@@ -93,6 +101,25 @@ impl StartedPool {
     /// How many workers it should have.
     pub fn wanted(&self) -> u32 {
         self.0.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Has its workers replaced when they have lived so long; those that go may take `drain` to finish.
+    pub fn recycle(&self, recycling: Recycling, drain: Duration) {
+        *self.0.recycling.lock().unwrap_or_else(PoisonError::into_inner) = (recycling, drain);
+    }
+
+    /// The first slot whose worker is to be replaced, why, and how long that one may take to finish.
+    fn due(&self) -> Option<(u32, Reason, Duration)> {
+        let (recycling, drain) = *self.0.recycling.lock().unwrap_or_else(PoisonError::into_inner);
+        if recycling.is_off() {
+            return None;
+        }
+        let slots = self.slots();
+        let mut lives = slots.iter().filter(|slot| !slot.leaving);
+        lives.find_map(|slot| {
+            let why = slot.standing.borrow().lived().and_then(|lived| recycling.due(&lived))?;
+            Some((slot.index, why, drain))
+        })
     }
 
     /// Returns when all its slots are over.
@@ -147,11 +174,16 @@ impl Supervisor {
         let pool = Pool::new(spec.api.clone(), spec.queue_size, spec.queue_timeout, HEARTBEAT_LIMIT);
         let started = StartedPool(Arc::new(Inner {
             wanted: AtomicU32::new(spec.slots()),
+            recycling: Mutex::default(),
+            replacing: tokio::sync::Mutex::default(),
             pool: Arc::new(pool),
             slots: Mutex::default(),
             spec: Arc::new(spec),
         }));
         self.pools().push(started.clone());
+        if started.spec().kind == Kind::Builtin {
+            self.runtime.spawn(self.clone().keep_young(Arc::downgrade(&started.0)));
+        }
         let spec = started.spec();
         if spec.is_own() {
             announce::starting(spec.release, spec.count);
@@ -194,7 +226,7 @@ impl Supervisor {
             return Ok(());
         }
         let before = started.0.wanted.swap(count, Ordering::Relaxed);
-        started.order(Order::Retire { drain }, |slot| slot.index >= count && !slot.leaving);
+        started.order(Order::Retire { drain, why: Reason::Asked }, |slot| slot.index >= count && !slot.leaving);
         let present: BTreeSet<u32> = started.slots().iter().filter(|s| !s.leaving).map(|s| s.index).collect();
         let turns = Arc::new(Semaphore::new(spec.surge.unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
         let missing: BTreeSet<u32> = (0..count).filter(|index| !present.contains(index)).collect();
@@ -211,10 +243,57 @@ impl Supervisor {
         served
     }
 
+    /// Puts a new worker into a slot, beside the old one, which is drained once the new one serves. A slot that has no
+    /// worker now stays as it is.
+    ///
+    /// # Errors
+    /// What kept the new worker from serving; the old one serves on.
+    pub async fn replace(
+        &self,
+        started: &StartedPool,
+        index: u32,
+        why: Reason,
+        drain: Duration,
+    ) -> Result<(), StartError> {
+        let _turn = started.0.replacing.lock().await;
+        let of_slot = |slot: &&SlotHandle| slot.index == index && !slot.leaving;
+        let Some(old) = started.slots().iter().find(of_slot).map(|slot| slot.orders.clone()) else { return Ok(()) };
+        // It may be heard or not: readiness is what counts.
+        drop(self.fill(started, index, None));
+        let new = started.slots().iter().rfind(of_slot).cloned();
+        let Some(new) = new.filter(|new| !new.orders.same_channel(&old)) else { return Ok(()) };
+        let orders = new.orders.clone();
+        let proof = new.proof().await;
+        let (order, leaving) = match &proof {
+            Ok(()) => (Order::Retire { drain, why }, old),
+            Err(_) => (Order::Kill, orders),
+        };
+        started.order(order, |slot| slot.orders.same_channel(&leaving));
+        proof
+    }
+
+    /// Replaces the workers of a pool that have lived long enough, until the pool is gone.
+    async fn keep_young(self, pool: Weak<Inner>) {
+        loop {
+            sleep(LOOK).await;
+            let Some(started) = pool.upgrade().map(StartedPool) else { return };
+            let Some((index, why, drain)) = started.due() else { continue };
+            tracing::info!(
+                target: "pasteway::worker",
+                "worker {} is replaced ({})", started.spec().slot(index), why.as_str(),
+            );
+            if self.replace(&started, index, why, drain).await.is_err() {
+                // It was logged by the slot. What fails now would fail again at once.
+                drop(started);
+                sleep(AFTER_FAILURE).await;
+            }
+        }
+    }
+
     /// Takes a pool out of service: no new requests, SIGTERM to each worker when its last one is answered or after
     /// `drain`. [`StartedPool::gone`] tells the end.
     pub fn retire(&self, started: &StartedPool, drain: Duration) {
-        started.order(Order::Retire { drain }, |_| true);
+        started.order(Order::Retire { drain, why: Reason::Asked }, |_| true);
     }
 
     /// The launcher's stop: SIGTERM to every worker, and time to finish (zero: as long as it takes).

@@ -73,9 +73,9 @@ options! {
     PROFILER_ENABLED = worker("profiler", "enabled", Kind::Bool).defaults(&[(FIRST, "false")]);
     /// Keystone's answer to EC2 signatures.
     KEYSTONE_EC2_URL =
-        worker("DEFAULT", "keystone_ec2_url", Kind::Text).defaults(&[(FIRST, "http://localhost:5000/v2.0/ec2tokens")]);
+        front("DEFAULT", "keystone_ec2_url", Kind::Text).defaults(&[(FIRST, "http://localhost:5000/v2.0/ec2tokens")]);
     /// Whether Keystone's certificate is not checked for them.
-    KEYSTONE_EC2_INSECURE = worker("DEFAULT", "keystone_ec2_insecure", Kind::Bool).defaults(&[(FIRST, "false")]);
+    KEYSTONE_EC2_INSECURE = front("DEFAULT", "keystone_ec2_insecure", Kind::Bool).defaults(&[(FIRST, "false")]);
     /// Seconds that an EC2 request is good for.
     EC2_TIMESTAMP_EXPIRY = worker("DEFAULT", "ec2_timestamp_expiry", Kind::INT).defaults(&[(FIRST, "300")]);
     /// Whether EC2 arguments are checked strictly.
@@ -83,11 +83,11 @@ options! {
     /// Whether EC2 answers name private addresses.
     EC2_PRIVATE_DNS_SHOW_IP = worker("DEFAULT", "ec2_private_dns_show_ip", Kind::Bool).defaults(&[(FIRST, "false")]);
     /// Failed EC2 authentications before a lockout.
-    LOCKOUT_ATTEMPTS = worker("DEFAULT", "lockout_attempts", Kind::INT).defaults(&[(FIRST, "5")]);
+    LOCKOUT_ATTEMPTS = front("DEFAULT", "lockout_attempts", Kind::INT).defaults(&[(FIRST, "5")]);
     /// Minutes that a lockout lasts.
-    LOCKOUT_MINUTES = worker("DEFAULT", "lockout_minutes", Kind::INT).defaults(&[(FIRST, "15")]);
+    LOCKOUT_MINUTES = front("DEFAULT", "lockout_minutes", Kind::INT).defaults(&[(FIRST, "15")]);
     /// Minutes within which the failures count.
-    LOCKOUT_WINDOW = worker("DEFAULT", "lockout_window", Kind::INT).defaults(&[(FIRST, "15")]);
+    LOCKOUT_WINDOW = front("DEFAULT", "lockout_window", Kind::INT).defaults(&[(FIRST, "15")]);
     /// Whether metadata requests come through Neutron's proxy.
     SERVICE_METADATA_PROXY = worker("neutron", "service_metadata_proxy", Kind::Bool)
         .was(

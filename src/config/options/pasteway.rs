@@ -3,6 +3,7 @@
 //! Must not know how a value is found.
 
 use super::{Kind, Opt, options};
+use crate::balance::Balance;
 use crate::command::Class::{self, Live, Rebind, Rolling};
 use crate::release::Release;
 
@@ -14,16 +15,7 @@ const fn ours(name: &'static str, kind: Kind, change: Class) -> Opt {
 }
 
 /// Options of `[pasteway]` that a later version reads. One that is set is an error, so that nobody relies on it.
-pub const NOT_YET: &[&str] = &[
-    "worker_command",
-    "worker_protocol",
-    "worker_max_requests",
-    "worker_max_lifetime",
-    "worker_max_rss",
-    "worker_request_timeout",
-    "reload_confirm",
-    "drain_kill_timeout",
-];
+pub const NOT_YET: &[&str] = &["worker_command", "worker_protocol", "reload_confirm", "drain_kill_timeout"];
 
 options! {
     /// Addresses of the admin API: `HOST:PORT` or `unix:/path`, several with commas; empty is none.
@@ -56,12 +48,20 @@ options! {
     WORKER_START_TIMEOUT = ours("worker_start_timeout", Kind::Seconds, Rolling).defaults(&[(FIRST, "60")]);
     /// Seconds that a worker may take to end; graceful_shutdown_timeout when unset.
     WORKER_STOP_TIMEOUT = ours("worker_stop_timeout", Kind::Seconds, Rolling);
+    /// Requests after which a worker is replaced; 0 = never.
+    WORKER_MAX_REQUESTS = ours("worker_max_requests", Kind::at_least(0), Live).defaults(&[(FIRST, "0")]);
+    /// Seconds after which a worker is replaced; 0 = never.
+    WORKER_MAX_LIFETIME = ours("worker_max_lifetime", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
+    /// Bytes of resident memory from which on a worker is replaced; 0 = never.
+    WORKER_MAX_RSS = ours("worker_max_rss", Kind::at_least(0), Live).defaults(&[(FIRST, "0")]);
+    /// Seconds that a request may take on a worker, which is killed as hung then; 0 = any time.
+    WORKER_REQUEST_TIMEOUT = ours("worker_request_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
     /// Method and path of the probe that an external worker must answer before it serves.
     WORKER_READY_REQUEST = ours("worker_ready_request", Kind::Text, Rolling).defaults(&[(FIRST, "GET /")]);
     /// What becomes of chunked request bodies: passed on, spooled into one with a length, or refused.
     WORKER_CHUNKED = ours("worker_chunked", Kind::Choice(&["pass", "spool", "refuse"]), Live);
     /// How a worker is chosen.
-    BALANCE = ours("balance", Kind::Choice(&["least_request", "p2c_ewma", "round_robin"]), Live)
+    BALANCE = ours("balance", Kind::Choice(Balance::WORDS), Live)
         .defaults(&[(FIRST, "least_request")]);
     /// Requests of one API that may wait for a worker.
     QUEUE_SIZE = ours("queue_size", Kind::at_least(0), Live).defaults(&[(FIRST, "1024")]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::{AdminAddress, Trust};
+use crate::balance::Balance;
 use crate::config::interpreter::Interpreter;
 use crate::config::options::{self, NOT_YET};
 use crate::message::{Diagnostic, nearest};
@@ -31,8 +32,18 @@ pub struct PastewaySettings {
     pub worker_start_timeout: Duration,
     /// How long a worker may take to end; `None` is for ever.
     pub worker_stop_timeout: Option<Duration>,
+    /// Requests after which a worker is replaced; 0 = never.
+    pub worker_max_requests: u64,
+    /// Its age then; zero = never.
+    pub worker_max_lifetime: Duration,
+    /// Its resident memory in bytes then; 0 = never.
+    pub worker_max_rss: u64,
+    /// How long a request may take on a worker; `None` = any time.
+    pub worker_request_timeout: Option<Duration>,
     /// The probe of external workers.
     pub worker_ready_request: ReadyRequest,
+    /// How a worker is chosen.
+    pub balance: Balance,
     /// Requests of one API that may wait for a worker.
     pub queue_size: usize,
     /// How long one may wait.
@@ -118,7 +129,6 @@ pub enum LogFormat {
 /// Reads them.
 pub(super) fn pasteway(read: &mut Reader<'_>, cpus: usize, graceful: Option<Duration>) -> PastewaySettings {
     unknown(read);
-    balance(read);
     let admin_token_file: Option<PathBuf> = read.get(&options::ADMIN_TOKEN_FILE);
     let stop: Option<Duration> = read.get(&options::WORKER_STOP_TIMEOUT);
     let json = read.get::<String>(&options::PASTEWAY_LOG_FORMAT) == "json";
@@ -131,7 +141,13 @@ pub(super) fn pasteway(read: &mut Reader<'_>, cpus: usize, graceful: Option<Dura
         worker_surge: read.get(&options::WORKER_SURGE),
         worker_start_timeout: read.get(&options::WORKER_START_TIMEOUT),
         worker_stop_timeout: stop.or(graceful),
+        worker_max_requests: read.get(&options::WORKER_MAX_REQUESTS),
+        worker_max_lifetime: read.get(&options::WORKER_MAX_LIFETIME),
+        worker_max_rss: read.get(&options::WORKER_MAX_RSS),
+        worker_request_timeout: read.get::<Option<Duration>>(&options::WORKER_REQUEST_TIMEOUT).filter(|t| !t.is_zero()),
         worker_ready_request: ready_request(read),
+        // The kind of the option lets no other word in; a wrong one was reported.
+        balance: read.get::<String>(&options::BALANCE).parse().unwrap_or_default(),
         queue_size: read.get(&options::QUEUE_SIZE),
         queue_timeout: read.get(&options::QUEUE_TIMEOUT),
         python_filters: read.items(&options::PYTHON_FILTERS),
@@ -182,15 +198,6 @@ fn unknown(read: &mut Reader<'_>) {
             Diagnostic::error(place, format!("[pasteway] has no option `{name}`")).help(help)
         };
         read.report(found);
-    }
-}
-
-fn balance(read: &mut Reader<'_>) {
-    let opt = &options::BALANCE;
-    let word: String = read.get(opt);
-    if !matches!(word.as_str(), "least_request" | "") {
-        let text = format!("balance = {word} is not done by this version yet");
-        read.error(opt, text, "write `balance = least_request`, or remove the line");
     }
 }
 

@@ -96,7 +96,7 @@ fn a_negative_worker_count_runs_none_in_havana_and_is_an_error_later() {
 #[test]
 fn all_problems_come_at_once_each_with_its_place_and_help() {
     let text = "[DEFAULT]\nenabled_apis = ec2,metadata\nec2_listen_port = 80x\nmetadata_workers = many\n\
-                [pasteway]\nwroker_kind = builtin\nreload_confirm = 5\nbalance = round_robin\nqueue_timeout = -1\n\
+                [pasteway]\nwroker_kind = builtin\nreload_confirm = 5\nbalance = round\nqueue_timeout = -1\n\
                 admin_listen = 0.0.0.0:9774\n";
     let (settings, found) = read(text, Release::NEWTON);
     assert!(settings.is_none());
@@ -105,7 +105,7 @@ fn all_problems_come_at_once_each_with_its_place_and_help() {
         "nova.conf:4:20: `metadata_workers`: `many` is not a whole number",
         "nova.conf:6:1: [pasteway] has no option `wroker_kind`\nhelp: did you mean `worker_kind`?",
         "nova.conf:7:1: `reload_confirm` of [pasteway] is not read by this version yet\nhelp: remove it",
-        "nova.conf:8:11: balance = round_robin is not done by this version yet",
+        "nova.conf:8:11: `balance` of [pasteway]: `round`",
         "nova.conf:9:17: `queue_timeout` of [pasteway]: `-1` is no time in seconds",
         "nova.conf:10:16: admin_listen: 0.0.0.0:9774 can be reached from outside, and there is no token",
     ] {

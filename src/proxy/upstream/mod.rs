@@ -43,6 +43,9 @@ pub enum UpstreamError {
     /// Its response is no HTTP/1.1, or could be read in two ways.
     #[error("unusable response: {0}")]
     Invalid(&'static str),
+    /// It took too long: `worker_request_timeout`.
+    #[error("did not begin to answer within worker_request_timeout")]
+    Late,
     /// The client stopped sending in the middle of its body.
     #[error("the client went away: {0}")]
     Client(String),

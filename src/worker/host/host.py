@@ -725,6 +725,9 @@ class Server:
                 if link is not None:
                     self.busy[number] = True
                     open_still = self.call(link)
+                    while open_still and link.held:
+                        # The next request came behind a body that the app had not read.
+                        open_still = self.call(link)
                     self.served += 1
                     self.busy[number] = False
                     if open_still:

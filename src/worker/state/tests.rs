@@ -20,7 +20,7 @@ fn walk(events: &[(u64, Event)]) -> (State, Vec<Action>) {
 
 const EXIT: Event = Event::Exited { signal: false, jitter: 0.0 };
 const CRASH: Event = Event::Exited { signal: true, jitter: 0.0 };
-const RETIRE: Event = Event::Asked(Order::Retire { drain: Duration::from_secs(30) });
+const RETIRE: Event = Event::Asked(Order::Retire { drain: Duration::from_secs(30), why: Reason::Asked });
 
 #[test]
 fn a_slot_is_filled_at_once_and_serves_when_its_worker_says_so() {
@@ -114,6 +114,28 @@ fn a_retired_worker_is_asked_to_go_when_idle_and_killed_when_it_does_not() {
 }
 
 #[test]
+fn a_worker_with_a_request_that_never_ends_tells_where_it_hangs_and_is_followed() {
+    let (state, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (9, Event::Hung)]);
+    assert_eq!(actions, [Action::Dismiss, Action::Abort]);
+    assert_eq!(state.step(Event::Hung, at(10), &LIMITS).1, []);
+    let (state, actions) = state.step(Event::Tick, at(11), &LIMITS);
+    assert_eq!(actions, [Action::Kill]);
+    let (state, actions) = state.step(CRASH, at(11), &LIMITS);
+    assert_eq!(actions, [Action::Bury(Reason::Hang)]);
+    assert!(!state.is_over());
+    let (state, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (2, RETIRE), (9, Event::Hung)]);
+    assert_eq!(actions, [Action::Abort]);
+    assert_eq!(state.step(CRASH, at(9), &LIMITS).1, [Action::Bury(Reason::Hang), Action::Close]);
+}
+
+#[test]
+fn a_worker_that_is_replaced_leaves_its_reason() {
+    let order = Event::Asked(Order::Retire { drain: at(30), why: Reason::MaxRequests });
+    let (_, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (2, order), (3, Event::Idle), (4, EXIT)]);
+    assert_eq!(actions, [Action::Bury(Reason::MaxRequests), Action::Close]);
+}
+
+#[test]
 fn a_drain_ends_at_its_deadline_with_requests_or_without() {
     let (state, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (2, RETIRE), (31, Event::Tick)]);
     assert_eq!(actions, []);
@@ -131,7 +153,7 @@ fn a_worker_that_leaves_by_itself_is_spared_requests_and_replaced() {
 
 #[test]
 fn an_order_to_an_empty_slot_ends_it() {
-    for order in [Order::Kill, Order::Stop { grace: None }, Order::Retire { drain: at(1) }] {
+    for order in [Order::Kill, Order::Stop { grace: None }, Order::Retire { drain: at(1), why: Reason::Asked }] {
         assert_eq!(walk(&[(0, Event::Asked(order))]).1, [Action::Close]);
     }
 }
@@ -163,6 +185,7 @@ impl World {
                 }
                 Action::Dismiss => assert!(std::mem::take(&mut self.admitted), "dismissed without being admitted"),
                 Action::Terminate => assert!(self.alive && !self.admitted, "stopped while it gets requests"),
+                Action::Abort => assert!(self.alive && !self.admitted, "aborted while it gets requests"),
                 Action::Kill => {
                     assert!(self.alive && !self.doomed, "killed twice, or dead");
                     self.doomed = true;
@@ -209,7 +232,7 @@ fn no_storm_of_events_breaks_a_slot() {
         for _ in 0..rng.usize(1..200) {
             now += Duration::from_millis(rng.u64(0..8000));
             let starting = state.as_str() == "starting";
-            let event = match rng.u8(0..12) {
+            let event = match rng.u8(0..13) {
                 0..=2 => Event::Tick,
                 3 | 4 => Event::Ready,
                 5 => Event::Beat,
@@ -217,7 +240,8 @@ fn no_storm_of_events_breaks_a_slot() {
                 7 => Event::Idle,
                 8 => Event::Exited { signal: rng.bool(), jitter: rng.f64() },
                 9 if starting => Event::Unborn { jitter: rng.f64() },
-                10 if orders > 0 => Event::Asked(Order::Retire { drain: at(rng.u64(0..40)) }),
+                10 if orders > 0 => Event::Asked(Order::Retire { drain: at(rng.u64(0..40)), why: Reason::Rss }),
+                12 => Event::Hung,
                 11 if orders > 1 && rng.u8(0..10) == 0 => Event::Asked(Order::Kill),
                 _ => Event::Tick,
             };

@@ -229,8 +229,8 @@ mod tests {
 
     #[test]
     fn a_head_is_a_status_and_header_lines_without_those_of_the_connection() {
-        let head =
-            decoded(b"201 Made it\0X-A\01\0x-a\02\0Connection\0close\0Content-Length\03", Method::GET).expect("valid");
+        let head = decoded(b"201 Made it\0X-A\x001\0x-a\x002\0Connection\0close\0Content-Length\x003", Method::GET)
+            .expect("valid");
         assert_eq!(head.response.status(), StatusCode::CREATED);
         let values: Vec<_> = head.response.headers().get_all("x-a").iter().collect();
         assert_eq!(values, ["1", "2"]);
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_head_s_length_counts_for_no_response_without_a_body() {
-        let head = decoded(b"200 OK\0Content-Length\03", Method::HEAD).expect("valid");
+        let head = decoded(b"200 OK\0Content-Length\x003", Method::HEAD).expect("valid");
         assert_eq!(head.length, Length::Framed(Some(0)));
         assert_eq!(head.response.headers()[header::CONTENT_LENGTH], "3");
         assert_eq!(decoded(b"304 Not Modified", Method::GET).expect("valid").length, Length::Framed(Some(0)));
@@ -259,17 +259,17 @@ mod tests {
             b"OK",
             b"101 Switching Protocols",
             b"200 OK\0X-A",
-            b"200 OK\0X A\01",
+            b"200 OK\0X A\x001",
             b"200 OK\0X-A\0a\r\nb",
             b"200 OK\0Content-Length\0-1",
-            b"200 OK\0Content-Length\01\0Content-Length\02",
+            b"200 OK\0Content-Length\x001\0Content-Length\x002",
         ] {
             assert!(matches!(decoded(bad, Method::GET), Err(UpstreamError::Invalid(_))), "{bad:?}");
         }
         for bad in [framed(b'D', b"x"), framed(b'E', b""), framed(b'E', b"x"), framed(b'?', b"")] {
             assert!(matches!(head(&Bytes::from(bad), &Method::GET), Err(UpstreamError::Invalid(_))));
         }
-        let cut = Bytes::from(framed(b'H', b"200 OK\0X-A\01"));
+        let cut = Bytes::from(framed(b'H', b"200 OK\0X-A\x001"));
         for end in 0..cut.len() {
             assert!(matches!(head(&cut.slice(..end), &Method::GET), Ok(Decoded::Partial)), "{end}");
         }

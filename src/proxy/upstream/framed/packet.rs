@@ -22,20 +22,33 @@ pub struct TokenJson<'a> {
     pub service: &'a [u8],
 }
 
-/// Writes the packet of a request to `mount`; `host` is the listener's `name:port`.
+/// A request on its way to a mount.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// Index of the mount in the manifest.
+    pub mount: u32,
+    /// The request's surroundings.
+    pub cx: &'a Context,
+    /// Its message.
+    pub request: &'a Request,
+    /// How its body would be framed in HTTP.
+    pub framing: Framing,
+    /// `name:port` of the listener.
+    pub host: &'a str,
+    /// For requests with a validated token.
+    pub token: TokenJson<'a>,
+}
+
+/// Writes the packet of a request; returns how the body is to be sent behind it.
 ///
 /// Values of `environ` come after the headers and win over them. A header that came several times is one value, joined
-/// by commas, as eventlet and gunicorn do it. Returns how the body is to be sent behind it.
+/// by commas, as eventlet and gunicorn do it.
 pub fn write<'a>(
     out: &mut Vec<u8>,
-    mount: u32,
-    cx: &'a Context,
-    request: &Request,
-    framing: Framing,
-    host: &str,
+    call: &Call<'a>,
     environ: impl Iterator<Item = (&'static str, &'a Value)> + Clone,
-    token: TokenJson<'_>,
 ) -> Framing {
+    let Call { mount, cx, framing, token, .. } = *call;
     let begin = out.len();
     out.resize(begin + FIXED, 0);
     let mut text = Text { out, pairs: 0 };
@@ -46,7 +59,7 @@ pub fn write<'a>(
         text.put(key.as_bytes());
         text.end();
     }
-    message(&mut text, cx, request, framing, host);
+    message(&mut text, call);
     let mut others = serde_json::Map::new();
     for (key, value) in environ {
         match value {
@@ -80,7 +93,8 @@ pub fn write<'a>(
 }
 
 /// What comes from the HTTP message and its connection.
-fn message(text: &mut Text<'_>, cx: &Context, request: &Request, framing: Framing, host: &str) {
+fn message(text: &mut Text<'_>, call: &Call<'_>) {
+    let Call { cx, request, framing, host, .. } = *call;
     text.pair("REQUEST_METHOD", request.method().as_str().as_bytes());
     text.pair("QUERY_STRING", request.uri().query().unwrap_or_default().as_bytes());
     text.pair("SERVER_PROTOCOL", if request.version() == Version::HTTP_10 { b"HTTP/1.0" } else { b"HTTP/1.1" });
@@ -182,7 +196,7 @@ mod tests {
         let mut out = Vec::new();
         let token = TokenJson { info: b"{\"token\":1}", service: b"{}" };
         let environ = environ.iter().map(|(key, value)| (*key, value));
-        write(&mut out, 7, cx, request, framing, "0.0.0.0:8774", environ, token);
+        write(&mut out, &Call { mount: 7, cx, request, framing, host: "0.0.0.0:8774", token }, environ);
         out
     }
 
