@@ -73,6 +73,13 @@ pub enum Node {
         /// `not_found_app`.
         not_found: Option<Box<Node>>,
     },
+    /// A cascade: branches are asked in turn until one answers otherwise than with a code of `catch`.
+    Cascade {
+        /// Status codes.
+        catch: Vec<u16>,
+        /// At least one.
+        branches: Vec<Node>,
+    },
     /// A native filter around the rest.
     Filtered(FilterNode, Box<Node>),
     /// A native app: the end of the way.
