@@ -60,6 +60,12 @@ impl Layout {
         )
     }
 
+    /// With another paste file.
+    pub fn with_paste(mut self, paste: &str) -> Self {
+        paste.clone_into(&mut self.paste);
+        self
+    }
+
     /// Only these APIs, in this order.
     pub fn apis(mut self, apis: &[&'static str]) -> Self {
         self.apis = apis.to_vec();
