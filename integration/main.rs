@@ -12,6 +12,7 @@ mod layers;
 mod listen;
 mod paste;
 mod pipelines;
+mod python;
 mod recordings;
 mod recycling;
 mod reload;

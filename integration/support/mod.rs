@@ -10,6 +10,7 @@ pub mod front;
 pub mod keystone;
 pub mod layout;
 pub mod process;
+pub mod python;
 pub mod recording;
 pub mod save;
 pub mod traffic;

@@ -1,4 +1,4 @@
-//! `reload`, `status`, `workers`, `generations`: ask the running front, print its answer, leave with the right status.
+//! `reload`, `plan`, `status`, `workers`, `generations`: ask the running front, print its answer, leave with the right status.
 //!
 //! Must not know how the front is found.
 
@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use super::front::{Front, NoAnswer};
 use super::terminal::{complain, plain, print};
-use super::{Client, EX_CONFIG, Format, How, diagnostic, render, report};
+use super::{Client, EX_CHANGES, EX_CONFIG, Format, How, diagnostic, render, report};
 use crate::command::Outcome;
 use crate::message::Diagnostic;
 
 /// Carries a command to the front whose instance file this is. `token_file` is the one of the configuration
 /// (`admin_token_file`); the command line's goes before it.
 ///
-/// Exit status: 0; 78 when a reload was rejected; 1 when there is no front, or it did not answer.
+/// Exit status: 0; 3 when `plan` found changes; 78 when a reload was, or would be, rejected; 1 when there is no front, or it did not answer.
 pub fn client(command: &Client, instance: &Path, token_file: Option<&Path>) -> ExitCode {
     match run(command, instance, token_file) {
         Ok(code) => code,
@@ -42,7 +42,11 @@ enum Failure {
 }
 
 fn run(command: &Client, instance: &Path, token_file: Option<&Path>) -> Result<ExitCode, Failure> {
-    let (Client::Reload { how, .. } | Client::Status(how) | Client::Workers(how) | Client::Generations(how)) = command;
+    let (Client::Reload { how, .. }
+    | Client::Plan(how)
+    | Client::Status(how)
+    | Client::Workers(how)
+    | Client::Generations(how)) = command;
     let front = Front::find(instance, how.token_file.as_deref().or(token_file))?;
     let (method, path, fine) = question(command);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -56,6 +60,7 @@ fn question(command: &Client) -> (Method, &'static str, &'static [StatusCode]) {
             let path = if *dry_run { "/reload?dry_run=true" } else { "/reload" };
             (Method::POST, path, &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY])
         }
+        Client::Plan(_) => (Method::POST, "/reload?dry_run=true", &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY]),
         Client::Status(_) => (Method::GET, "/status", &[StatusCode::OK]),
         Client::Workers(_) => (Method::GET, "/workers", &[StatusCode::OK]),
         Client::Generations(_) => (Method::GET, "/generations", &[StatusCode::OK]),
@@ -72,6 +77,10 @@ fn show(command: &Client, how: &How, answer: Value) -> Result<ExitCode, Failure>
         Client::Reload { .. } => {
             let report: report::Reload = read(answer)?;
             (render::reload(&report), report.diagnostics)
+        }
+        Client::Plan(_) => {
+            let report: report::Reload = read(answer)?;
+            (render::plan(&report), report.diagnostics)
         }
         Client::Status(_) => {
             let report: report::Status = read(answer)?;
@@ -92,11 +101,12 @@ fn read<T: DeserializeOwned>(answer: Value) -> Result<T, serde_json::Error> {
 }
 
 fn exit_code(command: &Client, answer: &Value) -> Result<ExitCode, serde_json::Error> {
-    if !matches!(command, Client::Reload { .. }) {
+    if !matches!(command, Client::Reload { .. } | Client::Plan(_)) {
         return Ok(ExitCode::SUCCESS);
     }
     let outcome = answer.get("outcome").cloned().unwrap_or_default();
     Ok(match read::<Outcome>(outcome)? {
+        Outcome::Applied if matches!(command, Client::Plan(_)) => ExitCode::from(EX_CHANGES),
         Outcome::Applied | Outcome::Unchanged => ExitCode::SUCCESS,
         Outcome::Rejected => ExitCode::from(EX_CONFIG),
     })

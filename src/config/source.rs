@@ -53,6 +53,8 @@ pub struct Reading {
     // By the names as they are written: to a `Path`, `a.ini/` is `a.ini`, and to the system it is not.
     files: RefCell<IndexMap<OsString, Seen<Arc<Source>>>>,
     dirs: RefCell<IndexMap<OsString, Seen<Vec<PathBuf>>>>,
+    /// What is not read but started, and what that is.
+    programs: RefCell<IndexMap<OsString, String>>,
     /// There is nothing but what was put in.
     closed: bool,
 }
@@ -125,14 +127,30 @@ impl Reading {
         }
     }
 
+    /// Notes a program that the configuration leads to; it counts by its path and `identity`.
+    pub fn program(&self, path: &Path, identity: &str) {
+        self.programs.borrow_mut().insert(path.as_os_str().to_owned(), identity.to_owned());
+    }
+
+    /// Whether there is nothing but what was put in.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// The files that were read, in the order of their first use.
     pub fn sources(&self) -> Vec<Arc<Source>> {
         self.files.borrow().values().filter_map(|read| read.as_ref().ok().cloned()).collect()
     }
 
+    /// Every file that was looked at and whether it could be read, in the order of their first use.
+    pub fn looked(&self) -> Vec<(PathBuf, bool)> {
+        self.files.borrow().iter().map(|(path, read)| (PathBuf::from(path), read.is_ok())).collect()
+    }
+
     /// Every path that was looked at, found or not, directories included: what a watcher must watch.
     pub fn watched(&self) -> Vec<PathBuf> {
-        self.files.borrow().keys().chain(self.dirs.borrow().keys()).map(PathBuf::from).collect()
+        let (files, dirs, programs) = (self.files.borrow(), self.dirs.borrow(), self.programs.borrow());
+        files.keys().chain(dirs.keys()).chain(programs.keys()).map(PathBuf::from).collect()
     }
 
     /// A digest over the names and contents of all that was seen: equal digests mean an equal configuration.
@@ -152,6 +170,11 @@ impl Reading {
                 sum.update(entry.as_os_str().as_encoded_bytes());
                 sum.update([0]);
             }
+        }
+        for (path, identity) in self.programs.borrow().iter() {
+            sum.update(path.as_encoded_bytes());
+            sum.update([0]);
+            sum.update(identity);
         }
         sum.finalize().into()
     }

@@ -56,6 +56,8 @@ fn busy() -> Metrics {
     block.connection_closed();
     metrics.worker_started(&api());
     metrics.worker_exited(&slot(), ExitReason::Signal, 5);
+    metrics.keystone_request("authtoken", KeystoneOutcome::ALL[0], Duration::from_millis(9));
+    metrics.token_cache("authtoken").count(0);
     metrics.on_scrape(|gauges| {
         gauges.generations("live", 1);
         gauges.queue_length(&api(), 4);
