@@ -13,6 +13,7 @@ mod listen;
 mod paste;
 mod pipelines;
 mod python;
+mod recordings;
 mod recycling;
 mod reload;
 mod samples;
