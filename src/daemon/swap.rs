@@ -44,7 +44,7 @@ impl Prepared {
                 wire: api.wire.clone(),
             })
         });
-        Snapshot { generation: self.number, release, apis: apis.collect(), usage: Arc::default() }
+        Snapshot { generation: self.number, release, apis: apis.collect(), usage: Arc::default(), header: false, canary: None }
     }
 
     /// The record of the generation, from the moment it is live.
