@@ -13,6 +13,7 @@ mod listen;
 mod pipelines;
 mod recycling;
 mod reload;
+mod rollback;
 mod samples;
 mod start;
 mod stop;

@@ -74,6 +74,8 @@ families! {
         "Workers that ended.";
     WORKER_RSS = GAUGE "pasteway_worker_rss_bytes" ["api", "slot"]
         "Resident memory of the workers of a slot.";
+    DRAIN_ENDED = COUNTER "pasteway_drain_ended_total" ["api"]
+        "Requests that were ended at the deadline of the generation that they began with.";
     CONFIG_GENERATION = GAUGE "pasteway_config_generation" []
         "Number of the generation that serves.";
     CONFIG_RELOADS = COUNTER "pasteway_config_reloads_total" ["outcome", "source"]

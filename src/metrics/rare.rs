@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::cell::{Durations, DurationsSum, WAITING};
 use super::families::{
     CONFIG_FILE_DIFFERS, CONFIG_GENERATION, CONFIG_LAST_RELOAD_SUCCESS, CONFIG_LAST_RELOAD_SUCCESSFUL,
-    CONFIG_RELOAD_DURATION, CONFIG_RELOADS, WORKER_EXITS, WORKER_STARTS,
+    CONFIG_RELOAD_DURATION, CONFIG_RELOADS, DRAIN_ENDED, WORKER_EXITS, WORKER_STARTS,
 };
 use super::page::Page;
 use super::words::{self, ExitReason, OUTCOMES, Phase, SOURCES};
@@ -24,6 +24,8 @@ pub(super) struct Rare {
     last_success: f64,
     phases: [Durations; Phase::ALL.len()],
     workers: BTreeMap<ApiName, Lives>,
+    /// Requests that were ended at their generation's deadline.
+    drain_ended: BTreeMap<ApiName, u64>,
     /// Requests of lives that have ended.
     ended: BTreeMap<SlotId, u64>,
 }
@@ -44,6 +46,7 @@ impl Rare {
             last_success: 0.0,
             phases: std::array::from_fn(|_| Durations::new(WAITING)),
             workers: BTreeMap::new(),
+            drain_ended: BTreeMap::new(),
             ended: BTreeMap::new(),
         }
     }
@@ -55,7 +58,7 @@ impl Rare {
                 *count += u64::from(of == outcome && by == source);
             }
         }
-        self.last_successful = outcome != Outcome::Rejected;
+        self.last_successful = !matches!(outcome, Outcome::Rejected | Outcome::RolledBack);
         if self.last_successful {
             self.last_success = now;
         }
@@ -78,6 +81,10 @@ impl Rare {
         *self.ended.entry(slot.clone()).or_default() += requests;
     }
 
+    pub(super) fn drain_ended(&mut self, api: &ApiName) {
+        *self.drain_ended.entry(api.clone()).or_default() += 1;
+    }
+
     /// Requests that the ended lives of each slot had.
     pub(super) fn ended(&self) -> &BTreeMap<SlotId, u64> {
         &self.ended
@@ -96,6 +103,7 @@ impl Rare {
                 }
             }
         });
+        page.family(&DRAIN_ENDED, |s| self.drain_ended.iter().for_each(|(api, n)| s.counter(&[api.as_str()], *n)));
         page.family(&CONFIG_GENERATION, |s| s.gauge(&[], self.generation.0 as f64));
         page.family(&CONFIG_RELOADS, |s| {
             for (outcome, counts) in OUTCOMES.iter().zip(&self.reloads) {

@@ -39,6 +39,14 @@ pub struct Snapshot {
     pub canary: Option<Canary>,
 }
 
+impl Snapshot {
+    /// The same generation with another canary beside it, or none.
+    pub fn with_canary(&self, canary: Option<Canary>) -> Self {
+        let Self { generation, release, header, .. } = *self;
+        Self { generation, release, apis: self.apis.clone(), usage: Arc::clone(&self.usage), header, canary }
+    }
+}
+
 /// A generation on trial beside the one that serves.
 #[derive(Clone)]
 pub struct Canary {
