@@ -1,11 +1,13 @@
 //! Generations, and the way back from them: what users of other reloaders miss, each a test.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::support::front::executable;
-use crate::support::{Answer, Client, Front, Layout, Save, eventually};
+use crate::support::{Answer, DEADLINE, Front, Layout, Save, eventually};
 
 const QUIET: &str = "watch = false";
 
@@ -135,7 +137,7 @@ fn a_reload_that_nobody_confirms_goes_back_by_itself_and_says_why() {
 fn a_confirmed_reload_stays_and_lets_the_old_workers_go() {
     let front = front(&[QUIET]);
     let before = front.workers();
-    front.edit_conf(|text| text.replace("[DEFAULT]\n", "[DEFAULT]\nmy_ip = 10.9.9.9\n"));
+    front.edit_conf(|text| text.replace("worker_threads = 16", "worker_threads = 8"));
     applied(&front.reload("?confirm=600"), 2);
     eventually("standby", || (state(&front, 1) == "standby").then_some(()));
     let during = front.workers();
@@ -150,7 +152,7 @@ fn a_confirmed_reload_stays_and_lets_the_old_workers_go() {
 fn a_way_back_takes_the_kept_workers_and_starts_none() {
     let front = front(&[QUIET]);
     let before = front.workers();
-    front.edit_conf(|text| text.replace("[DEFAULT]\n", "[DEFAULT]\nmy_ip = 10.9.9.9\n"));
+    front.edit_conf(|text| text.replace("worker_threads = 16", "worker_threads = 8"));
     applied(&front.reload("?confirm=600"), 2);
     applied(&post(&front, "/rollback", ""), 3);
     eventually("only they are left", || (front.workers() == before).then_some(()));
@@ -198,7 +200,7 @@ fn a_canary_gets_its_share_exactly_until_it_is_promoted() {
 fn a_canary_that_is_rolled_back_is_gone_and_its_text_not_taken_again() {
     let front = front(&[QUIET]);
     let before = front.workers();
-    front.edit_conf(|text| text.replace("[DEFAULT]\n", "[DEFAULT]\nmy_ip = 10.9.9.9\n"));
+    front.edit_conf(|text| text.replace("worker_threads = 16", "worker_threads = 8"));
     applied(&front.reload("?canary=50"), 2);
     assert!(front.workers().len() > before.len());
     assert_eq!(post(&front, "/rollback", "").0, 200);
@@ -317,12 +319,16 @@ fn workers_are_replaced_by_hand_one_after_the_other() {
 #[test]
 fn events_tell_reloads_generations_and_workers() {
     let front = front(&[QUIET]);
-    let mut listener: Client = front.admin_client();
-    listener.send("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+    let mut listener = UnixStream::connect(front.directory().join("admin.sock")).expect("a connection");
+    listener.set_read_timeout(Some(DEADLINE)).expect("set");
+    listener.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
     let seen = std::thread::spawn(move || {
         let mut text = String::new();
         while !["event: reload\n", "event: generation\n", "event: worker\n"].iter().all(|kind| text.contains(kind)) {
-            text.push_str(&String::from_utf8_lossy(&listener.some().expect("an event")));
+            let mut some = [0; 4096];
+            let length = listener.read(&mut some).expect("an event");
+            assert!(length > 0, "the stream has ended: {text}");
+            text.push_str(&String::from_utf8_lossy(&some[..length]));
         }
         text
     });

@@ -227,7 +227,7 @@ mod tests {
         std::fs::remove_file(&missing).expect("removed");
         std::fs::write(&file, "x").expect("written");
         let later = Reading::new();
-        look(&later);
+        let _ = look(&later);
         let later = later.freeze(Some(&frozen));
         assert!(later.is_on_disk());
         let (old, new) = (&frozen.files[file.as_os_str()], &later.files[file.as_os_str()]);

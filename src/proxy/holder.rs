@@ -79,7 +79,7 @@ mod tests {
             method: "GET",
             began: now + Duration::from_millis(ms),
         };
-        [7, 3, 9, 1, 8, 2, 6].map(|ms| oldest.add(holder(ms)));
+        [7, 3, 9, 1, 8, 2, 6].into_iter().for_each(|ms| oldest.add(holder(ms)));
         assert_eq!(oldest.into_vec(), [1, 2, 3, 6, 7].map(holder));
     }
 }

@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn only_server_errors_count_as_errors_and_a_difference_forgets_what_was() {
         let tally = Tally::default();
-        [200, 404, 499, 500].map(|status| tally.count(status, Duration::ZERO));
+        [200, 404, 499, 500].into_iter().for_each(|status| tally.count(status, Duration::ZERO));
         let (mut before, mut after) = (Tallied::default(), Tallied::default());
         before.add(&tally);
         assert!((before.error_percent() - 25.0).abs() < f64::EPSILON);
