@@ -36,6 +36,14 @@ soak n="10":
     cargo test --release --locked --test integration --no-run
     for i in $(seq {{n}}); do cargo test --release --locked --test integration -- --nocapture storm || exit 1; done
 
+# authtoken against a real Keystone and beside the real keystonemiddleware (needs pip).
+keystone:
+    sh integration/keystone/run
+
+# The same requests to two Novas, their answers compared (needs pip).
+nova:
+    sh integration/nova/run
+
 # All of what CI runs, as it runs it.
 ci:
     .ci/run

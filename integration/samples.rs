@@ -6,7 +6,6 @@ use std::process::{Command, Output, Stdio};
 
 use pasteway::command::Class;
 use pasteway::config::options::{self, Opt};
-use pasteway::filter::registry::FACTORIES;
 use pasteway::metrics::FAMILIES;
 use pasteway::release::Release;
 use regex::Regex;
@@ -179,17 +178,6 @@ fn the_commands_of_the_readme_exist_and_none_is_left_out() {
         commands.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
     assert!(commands.len() > 4, "{help}");
     assert_eq!(seen, commands);
-}
-
-#[test]
-fn the_readme_names_every_native_filter() {
-    let readme = read("README.md");
-    let (_, names) = readme.split_once("Native filters: ").expect("a list");
-    let (names, _) = names.split_once('.').expect("its end");
-    for factory in FACTORIES {
-        let listed = names.split([',', ' ', '\n']).any(|name| name == factory.name);
-        assert!(listed, "{} is not in the list of native filters", factory.name);
-    }
 }
 
 #[test]

@@ -173,6 +173,9 @@ pub struct ReloadReport {
     pub dry_run: bool,
     /// What differs between the two.
     pub changes: Vec<Change>,
+    /// Of a dry run that would start workers beside the old ones: the resident memory of those now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_memory_bytes: Option<u64>,
     /// What was found in the files.
     pub diagnostics: Vec<Diagnostic>,
     /// How the new generation is tried.
@@ -324,8 +327,11 @@ pub struct SlotReport {
     pub slot: u32,
     /// `starting`, `serving`, `draining`, `backoff`, `stopped`.
     pub state: &'static str,
-    /// `builtin`, `external`.
+    /// `python`, `builtin`, `external`.
     pub kind: &'static str,
+    /// The interpreter's version, of a Python worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<String>,
     /// 0 for a worker that something else runs, or when none lives.
     pub pid: u32,
     /// The generation whose files it reads.
@@ -344,7 +350,9 @@ pub struct SlotReport {
     pub last_exit: Option<String>,
     /// Why, in one of the words of `worker_exits_total`.
     pub last_exit_reason: Option<&'static str>,
-    /// The last lines that it wrote to its standard error.
+    /// The last lines that it wrote to its standard output.
+    pub stdout: Vec<String>,
+    /// The same for its standard error.
     pub stderr: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use pasteway::config::interpreter::Interpreters;
 use pasteway::config::oslo::{Argument, Arguments, Environment};
 use pasteway::config::{self, Invocation};
 use pasteway::{compile, config::Failed};
@@ -105,7 +106,7 @@ fn best(directory: &Path, text: &str) -> Spent {
     };
     let items = vec![Argument::File(directory.join("nova.conf"))];
     let arguments = Arguments { program: "pasteway".into(), items, ask: None };
-    let invocation = Invocation { arguments, environment, cpus: 1 };
+    let invocation = Invocation { arguments, environment, cpus: 1, interpreters: Interpreters::default() };
     (0..RUNS).map(|_| once(&invocation)).min_by_key(|spent| spent.whole()).unwrap_or_default()
 }
 

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use pasteway::compile;
+use pasteway::config::interpreter::Interpreters;
 use pasteway::config::options::Table;
 use pasteway::config::oslo::{self, Argument, Arguments, Conf, Environment};
 use pasteway::config::paste::{self, Dialect, Document, Kind, Library, Loader, Rules};
@@ -82,7 +83,12 @@ pub fn resolve(data: &[u8]) {
             ("/b.ini".into(), other.clone()),
         ])
     };
-    let invocation = Invocation { arguments: arguments(), environment: environment(), cpus: 2 };
+    let invocation = Invocation {
+        arguments: arguments(),
+        environment: environment(),
+        cpus: 2,
+        interpreters: Interpreters::default(),
+    };
     if let Ok(config) = config::load_from(&invocation, files(&conf)) {
         let _ = compile::compile(config, None);
     }

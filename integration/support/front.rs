@@ -48,7 +48,7 @@ impl Front {
         std::fs::write(&conf, layout.conf(directory.path())).expect("nova.conf");
         std::fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
         let mut command = Command::new(executable());
-        command.arg("serve").arg("--config-file").arg(&conf);
+        command.arg("serve").arg("--config-file").arg(&conf).envs(layout.variables().iter().copied());
         Self::spawn(directory, command)
     }
 

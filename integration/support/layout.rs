@@ -18,6 +18,7 @@ pub struct Layout {
     default: Vec<String>,
     groups: Vec<String>,
     pasteway: Vec<String>,
+    env: Vec<(&'static str, &'static str)>,
 }
 
 impl Layout {
@@ -30,6 +31,7 @@ impl Layout {
             default: vec!["verbose = true".to_owned(), "auth_strategy = noauth".to_owned()],
             groups: Vec::new(),
             pasteway: Vec::new(),
+            env: Vec::new(),
         }
     }
 
@@ -44,6 +46,7 @@ impl Layout {
                 .into(),
             groups: vec!["[api]\nauth_strategy = noauth2".to_owned()],
             pasteway: Vec::new(),
+            env: Vec::new(),
         }
     }
 
@@ -58,6 +61,12 @@ impl Layout {
             "[composite:osapi_compute]\nuse = egg:Paste#urlmap\n/v2: app\n\n\
              [app:app]\npaste.app_factory = somewhere.else:app_factory\n",
         )
+    }
+
+    /// With another paste file.
+    pub fn with_paste(mut self, paste: &str) -> Self {
+        self.paste = paste.to_owned();
+        self
     }
 
     /// Only these APIs, in this order.
@@ -82,6 +91,17 @@ impl Layout {
     pub fn pasteway(mut self, line: &str) -> Self {
         self.pasteway.push(line.to_owned());
         self
+    }
+
+    /// One more variable in the front's environment.
+    pub fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env.push((name, value));
+        self
+    }
+
+    /// The variables.
+    pub fn variables(&self) -> &[(&'static str, &'static str)] {
+        &self.env
     }
 
     /// The names in `enabled_apis`.

@@ -9,6 +9,7 @@ pub mod client;
 pub mod front;
 pub mod layout;
 pub mod process;
+pub mod python;
 pub mod recording;
 pub mod save;
 pub mod traffic;

@@ -53,6 +53,7 @@ impl Daemon {
                     took_ms: 12,
                     dry_run,
                     changes: Vec::new(),
+                    extra_memory_bytes: None,
                     diagnostics: vec![Diagnostic::error(place, "filter `a` is not defined")],
                     trial: terms.confirm.map(on_trial).map(|(seconds, canary)| TrialReport {
                         generation: 7,

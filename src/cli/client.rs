@@ -1,4 +1,5 @@
-//! `reload`, `confirm`, `rollback`, `status`, `workers`, `generations`, `drain`: ask the running front, print its answer, leave with the right status.
+//! `reload`, `plan`, `confirm`, `rollback`, `status`, `workers`, `generations`, `drain`: ask the running front, print its
+//! answer, leave with the right status.
 //!
 //! Must not know how the front is found.
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::front::{Front, NoAnswer};
 use super::terminal::{complain, plain, print};
-use super::{Client, EX_CONFIG, Format, How, WorkersAction, diagnostic, render, report};
+use super::{Client, EX_CHANGES, EX_CONFIG, Format, How, WorkersAction, diagnostic, render, report};
 use crate::command::{Outcome, RestartReport};
 use crate::message::Diagnostic;
 
@@ -29,7 +30,7 @@ struct Confirmed {
 /// Carries a command to the front whose instance file this is. `token_file` is the one of the configuration
 /// (`admin_token_file`); the command line's goes before it.
 ///
-/// Exit status: 0; 78 when a reload was rejected; 1 when there is no front, or it did not answer.
+/// Exit status: 0; 3 when `plan` found changes; 78 when a reload was, or would be, rejected; 1 when there is no front, or it did not answer.
 pub fn client(command: &Client, instance: &Path, token_file: Option<&Path>) -> ExitCode {
     match run(command, instance, token_file) {
         Ok(code) => code,
@@ -69,7 +70,8 @@ fn how(command: &Client) -> &How {
     match command {
         Client::Workers { action: Some(WorkersAction::Restart { how, .. }), .. } => how,
         Client::Reload { how, .. } | Client::Rollback { how, .. } | Client::Workers { how, .. } => how,
-        Client::Status(how) | Client::Confirm(how) | Client::Generations(how) | Client::Drain(how) => how,
+        Client::Plan(how) | Client::Status(how) | Client::Confirm(how) => how,
+        Client::Generations(how) | Client::Drain(how) => how,
     }
 }
 
@@ -120,6 +122,7 @@ fn question(command: &Client) -> Question {
             let body = generation.map(|number| json!({ "generation": number }));
             Question { body, ..post("/rollback".to_owned(), VERDICT) }
         }
+        Client::Plan(_) => post("/reload?dry_run=true".to_owned(), VERDICT),
         Client::Confirm(_) => post("/confirm".to_owned(), FINE),
         Client::Drain(_) => post("/drain".to_owned(), &[StatusCode::ACCEPTED]),
         Client::Workers { action: Some(WorkersAction::Restart { place, .. }), .. } => {
@@ -141,6 +144,10 @@ fn show(command: &Client, how: &How, answer: Value) -> Result<ExitCode, Failure>
         Client::Reload { .. } | Client::Rollback { .. } => {
             let report: report::Reload = read(answer)?;
             (render::reload(&report), report.diagnostics)
+        }
+        Client::Plan(_) => {
+            let report: report::Reload = read(answer)?;
+            (render::plan(&report), report.diagnostics)
         }
         Client::Status(_) => {
             let report: report::Status = read(answer)?;
@@ -168,7 +175,7 @@ fn read<T: DeserializeOwned>(answer: Value) -> Result<T, serde_json::Error> {
 
 fn exit_code(command: &Client, answer: &Value) -> Result<ExitCode, serde_json::Error> {
     match command {
-        Client::Reload { .. } | Client::Rollback { .. } => {}
+        Client::Reload { .. } | Client::Plan(_) | Client::Rollback { .. } => {}
         Client::Workers { action: Some(_), .. } => {
             let report: RestartReport = read(answer.clone())?;
             return Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -177,6 +184,7 @@ fn exit_code(command: &Client, answer: &Value) -> Result<ExitCode, serde_json::E
     }
     let outcome = answer.get("outcome").cloned().unwrap_or_default();
     Ok(match read::<Outcome>(outcome)? {
+        Outcome::Applied if matches!(command, Client::Plan(_)) => ExitCode::from(EX_CHANGES),
         Outcome::Applied | Outcome::Unchanged => ExitCode::SUCCESS,
         Outcome::Rejected | Outcome::RolledBack => ExitCode::from(EX_CONFIG),
     })

@@ -33,6 +33,7 @@ impl Bench {
                     took_ms: 12,
                     dry_run,
                     changes: Vec::new(),
+                    extra_memory_bytes: None,
                     diagnostics: Vec::new(),
                     trial: None,
                 }));

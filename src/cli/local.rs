@@ -14,6 +14,7 @@ use super::terminal::{complain, print};
 use super::{Client, Command, EX_CONFIG, Explain, Format, TreeFormat, conf, diagnostic, man, paste};
 use crate::compile::explain::explain;
 use crate::compile::{self, Plan, show};
+use crate::config::interpreter::Interpreters;
 use crate::config::oslo::{Arguments, Ask, Environment};
 use crate::config::settings::RuntimeDir;
 use crate::config::{self, Config, Failed, Invocation};
@@ -53,7 +54,8 @@ pub fn main() -> ExitCode {
         }
     };
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let invocation = Invocation { arguments, environment: Environment::of_process(), cpus };
+    let invocation =
+        Invocation { arguments, environment: Environment::of_process(), cpus, interpreters: Interpreters::default() };
     match command {
         Command::Serve => serve(invocation, nova),
         Command::Check { format } => check(&invocation, format),

@@ -23,6 +23,9 @@ use http::{HeaderName, HeaderValue, Method};
 pub use client::client;
 pub use local::main;
 
+/// Exit status of `plan` when something would change.
+pub const EX_CHANGES: u8 = 3;
+
 /// Exit status for a configuration that cannot be loaded (`EX_CONFIG` of sysexits.h).
 pub const EX_CONFIG: u8 = 78;
 
@@ -110,6 +113,9 @@ pub enum Client {
         #[command(flatten)]
         how: How,
     },
+    /// Show what would change if the files on disk were loaded now: live, rolling (new workers) or rebind (exit 3 if
+    /// anything would, 0 if nothing, 78 if they cannot be loaded)
+    Plan(How),
     /// Show how the running front stands
     Status(How),
     /// Keep the generation on trial; a canary serves all requests from then on
@@ -355,6 +361,7 @@ mod tests {
             parsed("reload --dry-run --format json --token-file t"),
             Ok(Command::Client(Client::Reload { dry_run: true, confirm: None, canary: None, how }))
         );
+        assert_eq!(parsed("plan"), Ok(Command::Client(Client::Plan(How::default()))));
         let workers = Client::Workers { action: None, how: How::default() };
         assert_eq!(parsed("workers"), Ok(Command::Client(workers)));
         assert_eq!(parsed("reload --canary 101"), Err(ErrorKind::ValueValidation));

@@ -57,6 +57,28 @@ pub(super) fn restarted(report: &RestartReport) -> String {
     out
 }
 
+/// What a reload would do, without its diagnostics.
+pub(super) fn plan(report: &Reload) -> String {
+    if report.outcome == Outcome::Rejected {
+        return format!("the files cannot be loaded: generation {} would serve on\n", report.generation);
+    }
+    if report.changes.is_empty() {
+        return format!("nothing to do: generation {} is what the files say\n", report.generation);
+    }
+    let mut out = String::new();
+    for change in &report.changes {
+        let _ = writeln!(out, "{}", plain(&change_text(change)));
+    }
+    if let Some(extra) = report.extra_memory_bytes {
+        let mib = extra.div_ceil(1 << 20);
+        let _ = writeln!(
+            out,
+            "new workers are started beside the old ones, which have {mib} MiB: so much more is needed for a while"
+        );
+    }
+    out
+}
+
 fn change_text(change: &Change) -> String {
     let class = match change.class {
         Class::Live => "live",
@@ -122,7 +144,7 @@ pub(super) fn workers(slots: &[Slot]) -> String {
         vec![
             format!("{}/{}", w.api, w.slot),
             w.state.clone(),
-            w.kind.clone(),
+            w.python.as_ref().map_or_else(|| w.kind.clone(), |version| format!("{} {version}", w.kind)),
             if w.pid == 0 { "-".to_owned() } else { w.pid.to_string() },
             w.generation.to_string(),
             w.in_flight.to_string(),

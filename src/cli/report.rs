@@ -18,6 +18,7 @@ pub(super) struct Reload {
     pub(super) dry_run: bool,
     #[serde(default)]
     pub(super) changes: Vec<Change>,
+    pub(super) extra_memory_bytes: Option<u64>,
     #[serde(default)]
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) trial: Option<TrialReport>,
@@ -86,6 +87,7 @@ pub(super) struct Slot {
     pub(super) rss_bytes: u64,
     pub(super) age_seconds: f64,
     pub(super) starts: u64,
+    pub(super) python: Option<String>,
     pub(super) last_exit: Option<String>,
     #[serde(default)]
     pub(super) stderr: Vec<String>,

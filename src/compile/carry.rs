@@ -100,6 +100,7 @@ paste.app_factory = my.own:app
                 hostname: "node".into(),
                 my_ip: "10.0.0.1".into(),
             },
+            interpreters: crate::config::interpreter::Interpreters::default(),
             cpus: 1,
         };
         let files = [("/nova.conf".into(), conf.into()), ("/a.ini".into(), paste.into())];

@@ -10,26 +10,26 @@
 
 mod carry;
 pub mod explain;
+mod identity;
 pub mod origins;
+mod python;
 pub mod show;
 mod split;
 mod tls;
 
 use std::collections::HashSet;
-use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-use sha2::{Digest, Sha256};
 
 use carry::Filters;
 pub use split::{Reason, Step, Tree};
 
 use crate::config::settings::{ApiSettings, Chunked, WorkerKind};
-use crate::config::{ApiConfig, ConfSource, Config};
+use crate::config::{ApiConfig, Config};
 use crate::filter::identity::is_auth_factory;
 use crate::message::{Diagnostic, nearest};
-use crate::proxy::snapshot::{ChunkedBodies, DoorRules, Limits, WireRules};
+use crate::proxy::snapshot::{ChunkedBodies, DoorRules, Limits, Protocol, WireRules};
 use crate::release::Release;
 use crate::telemetry::{AccessFormat, AccessStyle};
 use crate::worker::manifest::{Manifest, Mount};
@@ -62,6 +62,8 @@ pub struct ApiPlan {
     pub mounts: Vec<Mount>,
     /// The identity of its worker side: equal digests mean that its workers can stay.
     pub digest: [u8; 32],
+    /// Options of nova.conf that only its native filters read.
+    pub owned: identity::Owned,
     /// For listeners that speak TLS.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// What the door takes off.
@@ -75,9 +77,10 @@ pub struct ApiPlan {
 }
 
 impl ApiPlan {
-    /// The manifest of a new pool's workers.
-    pub fn manifest(&self, config: &Config, generation: u64) -> Manifest {
-        manifest(&self.settings, config, self.mounts.clone(), generation)
+    /// The manifest of a new pool's workers; `copy` says where the generation's copy of a file or directory is.
+    pub fn manifest(&self, config: &Config, generation: u64, copy: &dyn Fn(&Path) -> PathBuf) -> Manifest {
+        let host = python::host(&self.settings, config, &self.mounts, &self.filter_names, copy);
+        identity::manifest(&self.settings, config, self.mounts.clone(), host, generation)
     }
 }
 
@@ -94,6 +97,7 @@ pub fn compile(mut config: Config, running: Option<&Plan>) -> Result<Plan, Vec<D
         }
     }
     strangers(&config, &factories, &mut found);
+    found.extend(python::missing(&config, apis.iter().map(|api| (&api.settings, api.mounts.as_slice()))));
     if found.iter().any(Diagnostic::is_error) {
         found.append(&mut config.warnings);
         return Err(found);
@@ -146,8 +150,10 @@ fn api_plan(
             return None;
         }
     };
+    let owned = identity::owned(&split);
     Some(ApiPlan {
-        digest: identity(&api.settings, config, &mut split.mounts),
+        digest: identity::digest(&api.settings, config, &mut split.mounts, &split.filter_names, &owned),
+        owned,
         settings: api.settings.clone(),
         mounts: split.mounts,
         tls,
@@ -188,68 +194,12 @@ fn access(api: &ApiSettings, config: &Config) -> Result<Option<Arc<AccessStyle>>
     })))
 }
 
-/// What a worker of this API would be told.
-fn manifest(settings: &ApiSettings, config: &Config, mounts: Vec<Mount>, generation: u64) -> Manifest {
-    // The options that decide what Nova's version documents say.
-    let read = [("osapi_v3", "enabled"), ("DEFAULT", "osapi_compute_link_prefix"), ("api", "compute_link_prefix")];
-    let options = read.iter().filter_map(|(group, name)| {
-        config.conf.raw(group, name).map(|setting| (format!("{group}.{name}"), setting.value))
-    });
-    Manifest {
-        api: settings.name.to_string(),
-        release: config.settings.release.to_string(),
-        generation,
-        mounts,
-        options: options.collect(),
-    }
-}
-
-/// The identity of an API's worker side: everything that its workers are made from. Where a section stands in its
-/// file is no part of it.
-fn identity(settings: &ApiSettings, config: &Config, mounts: &mut Vec<Mount>) -> [u8; 32] {
-    let mut lines = Vec::new();
-    for context in mounts.iter_mut().flat_map(|mount| &mut mount.contexts) {
-        lines.push(std::mem::take(&mut context.line));
-    }
-    // Lent, not copied: a large file has many contexts.
-    let told = manifest(settings, config, std::mem::take(mounts), 0);
-    let mut sum = Sum(Sha256::new());
-    // A manifest is strings, numbers and maps with string keys: it always has a JSON form.
-    let _ = serde_json::to_writer(BufWriter::new(&mut sum), &told);
-    // Options that a pool is made with for its life.
-    let made_with = &config.settings.pasteway;
-    sum.0.update(format!(
-        "{:?} {} {:?} {:?} {:?}",
-        settings.kind,
-        settings.worker_threads,
-        made_with.worker_start_timeout,
-        made_with.worker_stop_timeout,
-        made_with.worker_ready_request,
-    ));
-    *mounts = told.mounts;
-    let contexts = mounts.iter_mut().flat_map(|mount| &mut mount.contexts);
-    contexts.zip(lines).for_each(|(context, line)| context.line = line);
-    sum.0.finalize().into()
-}
-
-/// Takes the sum of what is written.
-struct Sum(Sha256);
-
-impl Write for Sum {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// How the API's workers are spoken to, by their kind.
 fn wire(settings: &ApiSettings, answer_time: Option<Duration>) -> WireRules {
-    let builtin = matches!(settings.kind, WorkerKind::Builtin);
+    let own = !matches!(settings.kind, WorkerKind::External(_));
+    let framed = matches!(settings.kind, WorkerKind::Python { .. });
     WireRules {
+        protocol: if framed { Protocol::Framed } else { Protocol::Http1 },
         answer_time,
         chunked: match settings.chunked {
             Chunked::Pass => ChunkedBodies::Pass,
@@ -257,7 +207,7 @@ fn wire(settings: &ApiSettings, answer_time: Option<Duration>) -> WireRules {
             Chunked::Refuse => ChunkedBodies::Refuse,
         },
         // A worker of someone else's with few threads may bind one of them to an idle connection.
-        keep_alive: builtin || settings.worker_threads >= FEW_THREADS,
-        forwarded: !builtin,
+        keep_alive: own || settings.worker_threads >= FEW_THREADS,
+        forwarded: !own,
     }
 }

@@ -3,7 +3,8 @@
 //! The longest leading run of filters that the front knows runs in the front. A filter of [`Side::Both`] does not end
 //! it; its Paste context goes to the worker as well. The first filter that the front does not know ends it: that
 //! filter and all below it are the worker's, a composite below it as a whole. An app that the front knows is native
-//! only where nothing above it went to the worker.
+//! only where nothing above it went to the worker; one of [`Side::Both`] then stands before the worker's as a filter
+//! does.
 //! Must not know listeners or workers.
 
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ use crate::config::paste::Context;
 use crate::config::settings::Settings;
 use crate::config::{Reading, Setting};
 use crate::filter::urlmap::UrlMap;
-use crate::filter::{Build, Factory, Filter, Makes, Side, Taken, registry};
+use crate::filter::{Build, Factory, Filter, Makes, Side, Taken, kept, registry};
 use crate::message::Diagnostic;
 use crate::proxy::snapshot::{FilterNode, Node};
 use crate::release::Release;
@@ -191,11 +192,14 @@ impl Cutter<'_> {
             composite::Tree::Filtered { .. } => self.front(tree),
             composite::Tree::App(context) => match self.native(context, Makes::App) {
                 Ok(factory) => match self.step(context, factory) {
+                    Ok(step) if step.factory.side == Side::Both => {
+                        Tree::Filtered(step, Box::new(self.worker(tree, Reason::App)))
+                    }
                     Ok(step) => Tree::App(step),
                     Err(reason) => self.worker(tree, reason),
                 },
-                Err(Reason::Forced(factory)) => self.worker(tree, Reason::Forced(factory)),
-                Err(_) => self.worker(tree, Reason::App),
+                Err(Reason::Unknown(_)) => self.worker(tree, Reason::App),
+                Err(reason) => self.worker(tree, reason),
             },
         }
     }
@@ -219,7 +223,10 @@ impl Cutter<'_> {
         if options.native_filters.contains(&name) && registry::find(&name).is_none() {
             self.refuse(context, &format!("`native_filters` names {name}, for which there is no native filter"));
         }
-        registry::find_as(makes, &name).ok_or(Reason::Unknown(name))
+        registry::find_as(makes, &name).ok_or_else(|| match kept::why(&name) {
+            Some(why) => Reason::Left(why.to_owned()),
+            None => Reason::Unknown(name),
+        })
     }
 
     /// Builds a native filter.
@@ -270,7 +277,13 @@ impl Cutter<'_> {
         loop {
             match rest {
                 composite::Tree::Filtered { filter, next } => {
-                    self.factories.push(factory_of(filter));
+                    let factory = factory_of(filter);
+                    if registry::is_of_the_front(&factory) {
+                        let fact = format!("`{factory}` runs in the front alone, and this part is the worker's");
+                        let help = "put it before the filters that run in the worker; `pasteway tree` shows them";
+                        self.found.push(Diagnostic::error(filter.place.clone(), fact).help(help));
+                    }
+                    self.factories.push(factory);
                     contexts.push(Arc::clone(filter));
                     rest = next;
                 }
@@ -313,6 +326,9 @@ fn mount_context(context: &Context, is_app: bool) -> MountContext {
         line: context.place.line,
         global_conf: plain(&context.global_conf),
         local_conf: plain(&context.local_conf),
+        protocol: context.protocol.clone(),
+        loader: context.loader.display().to_string(),
+        inherited: plain(&context.inherited),
     }
 }
 

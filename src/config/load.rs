@@ -1,7 +1,7 @@
 //! One load: from the command line to a [`Config`], in which every name is the thing that it names.
 //!
 //! ```text
-//! nova.conf & co ─▶ Conf ─▶ release (option, or the paste file's layout) ─▶ Settings
+//! nova.conf & co ─▶ Conf ─▶ release (option, the workers' Python, or the paste file's layout) ─▶ Settings
 //! paste file ─▶ Loader ─▶ a tree of contexts per API
 //! ```
 //!
@@ -16,13 +16,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::composite::{self, Choice, Tree};
+use super::interpreter::{Interpreter, Interpreters, search};
 use super::layout;
-use super::options::Table;
+use super::options::{self, Table};
 use super::oslo::{self, Arguments, Conf, Environment};
 use super::paste::{Dialect, Document, Kind, Library, Loader, Rules, file_uri};
+use super::service::{self, ServiceFiles};
 use super::settings::{self, ApiSettings, PasteLibrary, Settings};
 use super::{Frozen, Reading, Text, unreached};
-use crate::message::Diagnostic;
+use crate::message::{Diagnostic, Place};
 use crate::release::Release;
 
 /// What a process was started with: what every load begins from.
@@ -34,6 +36,8 @@ pub struct Invocation {
     pub environment: Environment,
     /// Processors that the process may use.
     pub cpus: usize,
+    /// What is known of the workers' Python.
+    pub interpreters: Interpreters,
 }
 
 /// A whole configuration, understood.
@@ -48,6 +52,14 @@ pub struct Config {
     pub apis: Vec<ApiConfig>,
     /// The paste file.
     pub paste_file: PathBuf,
+    /// That of Python workers, where there are any.
+    pub interpreter: Option<Interpreter>,
+    /// What Python workers read by themselves; nothing where there are none.
+    pub service: ServiceFiles,
+    /// How `release`, `ini_dialect` and `paste_library` came out, for the log.
+    pub chosen: String,
+    /// What is known of the workers' Python.
+    pub interpreters: Interpreters,
     /// What does not keep it from being used.
     pub warnings: Vec<Diagnostic>,
     /// When the reading began.
@@ -141,8 +153,22 @@ fn run(
     let read_at = SystemTime::now();
     match build(invocation, &reading, timed, thorough) {
         Ok(parts) => {
-            let Parts { conf, settings, apis, paste_file, warnings, documents } = parts;
-            Ok(Config { reading: Rc::new(reading), conf, settings, apis, paste_file, warnings, read_at, documents })
+            let Parts { conf, settings, apis, paste_file, interpreter, service, chosen, warnings, documents } = parts;
+            let interpreters = invocation.interpreters.clone();
+            Ok(Config {
+                reading: Rc::new(reading),
+                conf,
+                settings,
+                apis,
+                paste_file,
+                interpreter,
+                service,
+                chosen,
+                interpreters,
+                warnings,
+                read_at,
+                documents,
+            })
         }
         Err(Broken { diagnostics, settings }) => Err(Failed {
             diagnostics,
@@ -164,6 +190,9 @@ struct Parts {
     settings: Settings,
     apis: Vec<ApiConfig>,
     paste_file: PathBuf,
+    interpreter: Option<Interpreter>,
+    service: ServiceFiles,
+    chosen: String,
     warnings: Vec<Diagnostic>,
     documents: Vec<Arc<Document>>,
 }
@@ -175,13 +204,13 @@ fn build(
     thorough: bool,
 ) -> Result<Parts, Broken> {
     let begun = Instant::now();
-    let (conf, release, mut found) = read_conf(invocation, reading);
+    let Read { conf, release, from, interpreter, unusable, mut found } = read_all(invocation, reading);
     let paste_file = conf.paste_file(reading, release);
     timed(Phase::Read, begun.elapsed());
 
     let begun = Instant::now();
     let whole = found.is_empty();
-    let (settings, said) = settings::draft(&conf, release, invocation.cpus);
+    let (settings, said) = settings::draft(&conf, release, invocation.cpus, interpreter.as_ref());
     let usable = whole && !said.iter().any(Diagnostic::is_error);
     // Of files that could not be read to their end, what is missing from them is no finding.
     for one in said {
@@ -190,6 +219,7 @@ fn build(
             found.push(one);
         }
     }
+    found.extend(unusable);
     read_named_files(&settings, reading);
     let loader = Loader::new(reading, rules(&settings));
     let mut apis = Vec::new();
@@ -213,18 +243,78 @@ fn build(
     if found.iter().any(Diagnostic::is_error) {
         return Err(Broken { diagnostics: found, settings: Some(settings).filter(|_| usable) });
     }
-    Ok(Parts { conf, settings, apis, paste_file, warnings: found, documents: loader.documents() })
+    let python = settings.apis.iter().any(|api| matches!(api.kind, settings::WorkerKind::Python { .. }));
+    let service = if python { service::collect(&conf, reading, &paste_file) } else { ServiceFiles::default() };
+    let chosen = chosen(&settings, from, interpreter.as_ref());
+    let documents = loader.documents();
+    Ok(Parts { conf, settings, apis, paste_file, interpreter, service, chosen, warnings: found, documents })
+}
+
+/// `release 34 (the Nova of /srv/venv/bin/python: 34.0.0), ini_dialect py3, paste_library 2`
+fn chosen(settings: &Settings, from: Told, interpreter: Option<&Interpreter>) -> String {
+    let python = interpreter.map(|it| format!("{} (Python {})", it.program.display(), it.python)).unwrap_or_default();
+    let from = match from {
+        Told::Option => "as `release` says".to_owned(),
+        Told::Python(version) => format!("the Nova of {python} is {version}"),
+        Told::Layout => "by the layout of the paste file".to_owned(),
+        Told::Nothing => "the newest, for nothing tells another".to_owned(),
+    };
+    let dialect = match settings.pasteway.ini_dialect {
+        settings::Dialect::Py2 => "py2",
+        settings::Dialect::Py3 => "py3",
+    };
+    let library = match settings.pasteway.paste_library {
+        PasteLibrary::One => "1",
+        PasteLibrary::Two => "2",
+    };
+    let installed =
+        interpreter.map(|it| format!(" (PasteDeploy {} is installed)", it.paste_deploy)).unwrap_or_default();
+    format!("release {} ({from}), ini_dialect {dialect}, paste_library {library}{installed}", settings.release)
+}
+
+/// Who told the release.
+enum Told {
+    Option,
+    Python(String),
+    Layout,
+    Nothing,
+}
+
+/// nova.conf and all that decides how it is read.
+struct Read {
+    conf: Conf,
+    release: Release,
+    from: Told,
+    interpreter: Option<Interpreter>,
+    /// Why there is none, where there should be one.
+    unusable: Option<Diagnostic>,
+    found: Vec<Diagnostic>,
 }
 
 /// nova.conf, and the release whose defaults hold. The release decides how nova.conf is read, and nova.conf may name
 /// the release, or the paste file whose layout tells it. With problems, as much of both as can be told.
 pub fn read_conf(invocation: &Invocation, reading: &Reading) -> (Conf, Release, Vec<Diagnostic>) {
+    let Read { conf, release, found, .. } = read_all(invocation, reading);
+    (conf, release, found)
+}
+
+fn read_all(invocation: &Invocation, reading: &Reading) -> Read {
     let load = |library| Conf::read_all(Table::OWN, reading, &invocation.arguments, &invocation.environment, library);
     let (mut conf, mut found) = load(oslo::Library::New);
-    let (release, unknown) = match settings::wanted_release(&conf) {
-        Ok(Some(stated)) => (stated, None),
-        Ok(None) => (by_layout(&conf, reading), None),
-        Err(problem) => (Release::NEWEST, Some(problem)),
+    let (interpreter, unusable) = match interpreter(&conf, invocation, reading) {
+        Ok(interpreter) => (interpreter, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let (release, from, unknown) = match settings::wanted_release(&conf) {
+        Ok(Some(stated)) => (stated, Told::Option, None),
+        Ok(None) => match interpreter.as_ref().and_then(|it| it.nova.clone()) {
+            Some(version) => (installed(&version), Told::Python(version), None),
+            None => match by_layout(&conf, reading) {
+                Some(release) => (release, Told::Layout, None),
+                None => (Release::NEWEST, Told::Nothing, None),
+            },
+        },
+        Err(problem) => (Release::NEWEST, Told::Nothing, Some(problem)),
     };
     let library = oslo::Library::of(release);
     if library != conf.library() {
@@ -232,16 +322,46 @@ pub fn read_conf(invocation: &Invocation, reading: &Reading) -> (Conf, Release, 
     }
     found.extend(unknown);
     conf.set_release(release);
-    (conf, release, found)
+    Read { conf, release, from, interpreter, unusable, found }
 }
 
-fn by_layout(conf: &Conf, reading: &Reading) -> Release {
-    let layout = conf.paste_file(reading, Release::NEWEST).ok().and_then(|path| {
+/// The interpreter of the Python workers; `None` when there are none, or nothing may be started.
+fn interpreter(conf: &Conf, invocation: &Invocation, reading: &Reading) -> Result<Option<Interpreter>, Diagnostic> {
+    if reading.is_closed() || !settings::wants_python(conf) {
+        return Ok(None);
+    }
+    let opt = &options::WORKER_PYTHON;
+    let name: String = conf.get(opt)?;
+    // An empty one is told with the other options.
+    let name = Some(name.trim()).filter(|name| !name.is_empty()).unwrap_or("python3");
+    let env = &invocation.environment;
+    let place = || conf.place(opt.group, opt.name).or_else(|| conf.files().pop().map(Place::file));
+    let program = search(name, env.vars.get("PATH").map(String::as_str), &env.cwd).ok_or_else(|| {
+        Diagnostic::error(place(), format!("the workers' Python `{name}` is not in PATH"))
+            .help("set worker_python to its path, or choose another worker_kind: builtin, external")
+    })?;
+    let told = invocation.interpreters.ask(&program);
+    // Also one that cannot be used is watched: it may be mended.
+    let identity = told.as_ref().map_or("", |interpreter| interpreter.target.as_str());
+    reading.program(&program, identity);
+    if let Some(dir) = program.parent().and_then(Path::parent) {
+        reading.program(&dir.join("pyvenv.cfg"), "");
+    }
+    told.map(Some).map_err(|unusable| Diagnostic::error(place(), unusable.fact).help(unusable.help))
+}
+
+/// The release of an installed Nova; one that is newer than all known ones counts as the newest, also a version of
+/// development (`35.0.0.0rc1`).
+fn installed(version: &str) -> Release {
+    version.parse().unwrap_or(Release::NEWEST)
+}
+
+fn by_layout(conf: &Conf, reading: &Reading) -> Option<Release> {
+    conf.paste_file(reading, Release::NEWEST).ok().and_then(|path| {
         let loader = Loader::new(reading, Rules { dialect: Dialect::Py2, library: Library::One });
         let document = loader.document(&path).ok()?;
         layout::release_from_layout(&document)
-    });
-    layout.unwrap_or(Release::NEWEST)
+    })
 }
 
 fn rules(settings: &Settings) -> Rules {

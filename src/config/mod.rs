@@ -5,11 +5,13 @@
 //! Must not know workers, filters or the proxy.
 
 pub mod composite;
+pub mod interpreter;
 pub mod layout;
 mod load;
 pub mod options;
 pub mod oslo;
 pub mod paste;
+mod service;
 mod setting;
 pub mod settings;
 mod source;
@@ -17,5 +19,6 @@ mod unreached;
 pub mod watch;
 
 pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load, load_again, load_from, load_thoroughly, read_conf};
+pub use service::ServiceFiles;
 pub use setting::{ConfSource, Setting, Text, Via};
 pub use source::{Frozen, Reading, Source};

@@ -53,8 +53,12 @@ pub struct Reading {
     // By the names as they are written: to a `Path`, `a.ini/` is `a.ini`, and to the system it is not.
     files: RefCell<IndexMap<OsString, Seen<Arc<Source>>>>,
     dirs: RefCell<IndexMap<OsString, Seen<Vec<PathBuf>>>>,
+    /// What is not read but started, and what that is.
+    programs: RefCell<IndexMap<OsString, String>>,
     /// There is nothing but what was put in.
     closed: bool,
+    /// The disk is not looked at: what an earlier load has not seen is not there.
+    thawed: bool,
 }
 
 /// All that one load has seen, kept: from it the same load can be made again, whatever is on the disk then.
@@ -62,12 +66,14 @@ pub struct Reading {
 pub struct Frozen {
     files: IndexMap<OsString, Seen<Arc<Source>>>,
     dirs: IndexMap<OsString, Seen<Vec<PathBuf>>>,
+    programs: IndexMap<OsString, String>,
 }
 
 impl Frozen {
     /// Whether the disk holds the same now.
     pub fn is_on_disk(&self) -> bool {
-        let now = Reading::new();
+        // What a program is, only the load that starts it can tell.
+        let now = Reading { programs: RefCell::new(self.programs.clone()), ..Reading::new() };
         for path in self.files.keys() {
             // Missing then and now is the same too.
             let _ = now.file(Path::new(path));
@@ -97,7 +103,13 @@ impl Reading {
 
     /// A view of what another has seen and nothing else.
     pub fn thaw(frozen: &Frozen) -> Self {
-        Self { files: RefCell::new(frozen.files.clone()), dirs: RefCell::new(frozen.dirs.clone()), closed: true }
+        Self {
+            files: RefCell::new(frozen.files.clone()),
+            dirs: RefCell::new(frozen.dirs.clone()),
+            programs: RefCell::new(frozen.programs.clone()),
+            closed: false,
+            thawed: true,
+        }
     }
 
     /// What has been seen so far. Files that are the same in `older` share its bytes.
@@ -107,7 +119,7 @@ impl Reading {
             _ => seen.clone(),
         };
         let files = self.files.borrow().iter().map(|(path, seen)| (path.clone(), shared(path, seen))).collect();
-        Frozen { files, dirs: self.dirs.borrow().clone() }
+        Frozen { files, dirs: self.dirs.borrow().clone(), programs: self.programs.borrow().clone() }
     }
 
     /// The file's bytes.
@@ -116,7 +128,7 @@ impl Reading {
     /// The error of the first attempt to open or read it in this load.
     pub fn file(&self, path: &Path) -> io::Result<Arc<Source>> {
         if !self.files.borrow().contains_key(path.as_os_str()) {
-            let read = match self.closed {
+            let read = match self.closed || self.thawed {
                 true => Err(io::ErrorKind::NotFound.into()),
                 false => read(path),
             };
@@ -142,7 +154,7 @@ impl Reading {
     /// The error of the first attempt to list it in this load.
     pub fn dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         if !self.dirs.borrow().contains_key(path.as_os_str()) {
-            let entries = match self.closed {
+            let entries = match self.closed || self.thawed {
                 true => Err(io::ErrorKind::NotFound.into()),
                 false => std::fs::read_dir(path),
             };
@@ -162,14 +174,30 @@ impl Reading {
         }
     }
 
+    /// Notes a program that the configuration leads to; it counts by its path and `identity`.
+    pub fn program(&self, path: &Path, identity: &str) {
+        self.programs.borrow_mut().insert(path.as_os_str().to_owned(), identity.to_owned());
+    }
+
+    /// Whether there is nothing but what was put in.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// The files that were read, in the order of their first use.
     pub fn sources(&self) -> Vec<Arc<Source>> {
         self.files.borrow().values().filter_map(|read| read.as_ref().ok().cloned()).collect()
     }
 
+    /// Every file that was looked at and whether it could be read, in the order of their first use.
+    pub fn looked(&self) -> Vec<(PathBuf, bool)> {
+        self.files.borrow().iter().map(|(path, read)| (PathBuf::from(path), read.is_ok())).collect()
+    }
+
     /// Every path that was looked at, found or not, directories included: what a watcher must watch.
     pub fn watched(&self) -> Vec<PathBuf> {
-        self.files.borrow().keys().chain(self.dirs.borrow().keys()).map(PathBuf::from).collect()
+        let (files, dirs, programs) = (self.files.borrow(), self.dirs.borrow(), self.programs.borrow());
+        files.keys().chain(dirs.keys()).chain(programs.keys()).map(PathBuf::from).collect()
     }
 
     /// A digest over the names and contents of all that was seen: equal digests mean an equal configuration.
@@ -189,6 +217,11 @@ impl Reading {
                 sum.update(entry.as_os_str().as_encoded_bytes());
                 sum.update([0]);
             }
+        }
+        for (path, identity) in self.programs.borrow().iter() {
+            sum.update(path.as_encoded_bytes());
+            sum.update([0]);
+            sum.update(identity);
         }
         sum.finalize().into()
     }

@@ -2,8 +2,11 @@
 //!
 //! One function decides for `reload --dry-run`, `reload` and the record of a generation alike.
 
+use std::path::PathBuf;
+
 use indexmap::IndexMap;
 
+use super::generation::hex;
 use crate::command::{Change, Class};
 use crate::compile::{ApiPlan, Plan};
 use crate::config::{Setting, options};
@@ -39,6 +42,7 @@ pub fn changes(old: &Plan, new: &Plan) -> Vec<Change> {
     found.extend(
         before.iter().filter(|(key, _)| !after.contains_key(*key)).map(|(key, was)| change(key, Some(was), None)),
     );
+    found.extend(beside(old, new));
     // New workers for a reason that no single text shows (a mount that moved to another pipeline).
     let unexplained = if found.iter().any(|change| change.class == Class::Rolling) { &[] } else { rolled.as_slice() };
     found.extend(unexplained.iter().map(|api| Change {
@@ -49,6 +53,29 @@ pub fn changes(old: &Plan, new: &Plan) -> Vec<Change> {
         file: None,
         line: None,
     }));
+    found
+}
+
+/// What Python workers read beside the texts: their interpreter, policies and the like.
+fn beside(old: &Plan, new: &Plan) -> Vec<Change> {
+    let mut found = Vec::new();
+    let mut change = |what: &str, was: Option<String>, is: Option<String>, file: Option<PathBuf>| {
+        if was != is {
+            found.push(Change { class: Class::Rolling, what: what.to_owned(), old: was, new: is, file, line: None });
+        }
+    };
+    let of = |plan: &Plan| plan.config.interpreter.as_ref().map(|it| format!("{} (Python {})", it.target, it.python));
+    change("the workers' Python", of(old), of(new), None);
+    let files: IndexMap<&PathBuf, ()> =
+        old.config.service.files.iter().chain(&new.config.service.files).map(|path| (path, ())).collect();
+    for path in files.into_keys() {
+        let digest = |plan: &Plan| {
+            let listed = plan.config.service.files.contains(path);
+            let source = listed.then(|| plan.config.reading.file(path).ok()).flatten()?;
+            Some(format!("sha256 {}", hex(source.digest.get(..8)?)))
+        };
+        change("a file of the service", digest(old), digest(new), Some(path.clone()));
+    }
     found
 }
 
@@ -86,7 +113,7 @@ fn listeners(old: &Plan, new: &Plan) -> Vec<Change> {
 }
 
 /// APIs whose workers are replaced.
-fn rolled(old: &Plan, new: &Plan) -> Vec<String> {
+pub fn rolled(old: &Plan, new: &Plan) -> Vec<String> {
     let same = |api: &&ApiPlan| {
         old.apis.iter().find(|before| before.settings.name == api.settings.name).is_none_or(|b| b.digest == api.digest)
     };
@@ -102,10 +129,14 @@ fn class(section: &str, name: &str, old: &Plan, new: &Plan, rolled: &[String]) -
             .filter(|api| rolled.iter().any(|name| name == api.settings.name.as_str()))
             .any(|api| api.mounts.iter().flat_map(|mount| &mount.contexts).any(|context| context.section == section))
     };
+    let read = |plan: &Plan| {
+        let mut apis = plan.apis.iter().filter(|api| rolled.iter().any(|name| name == api.settings.name.as_str()));
+        apis.any(|api| api.workers_read(section, name))
+    };
     let declared = options::find_any(section, name).map(|opt| opt.change);
     if declared == Some(Class::Rebind) {
         Class::Rebind
-    } else if !rolled.is_empty() && (mounted(old) || mounted(new) || declared == Some(Class::Rolling)) {
+    } else if !rolled.is_empty() && (mounted(old) || mounted(new) || read(old) || read(new)) {
         Class::Rolling
     } else {
         Class::Live

@@ -2,6 +2,7 @@
 //! workers are started and ready. What runs is not touched; a failure takes back what was begun.
 
 use std::net::ToSocketAddrs;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,9 +95,10 @@ impl Workshop<'_> {
             .map_err(|error| one(error.to_string()))?;
         let admin = self.admin(config)?;
         let admin_token = admin_token(config)?;
-        let manifests: Vec<_> = plan.apis.iter().map(|api| api.manifest(config, self.number.0)).collect();
+        let copy = |path: &Path| self.runtime_dir.copy(self.number, path);
+        let manifests: Vec<_> = plan.apis.iter().map(|api| api.manifest(config, self.number.0, &copy)).collect();
         self.runtime_dir
-            .freeze(self.number, &config.reading.sources(), &manifests)
+            .freeze(self.number, &config.reading.sources(), &config.service.dirs, &manifests)
             .map_err(|error| one(format!("cannot keep a copy of the files in runtime_dir: {error}")))?;
 
         // As the original starts: one API after the other, its listener first, then its workers.
@@ -185,6 +187,14 @@ impl Workshop<'_> {
             generation: self.number,
             kind: match &api.settings.kind {
                 WorkerKind::Builtin => Kind::Builtin,
+                WorkerKind::Python { .. } => {
+                    let interpreter = config.interpreter.as_ref();
+                    Kind::Python {
+                        interpreter: interpreter.map(|it| it.program.clone()).unwrap_or_default(),
+                        version: interpreter.map(|it| it.python.clone()).unwrap_or_default(),
+                        host: self.runtime_dir.host(self.number),
+                    }
+                }
                 WorkerKind::External(sockets) => Kind::External { sockets: sockets.clone() },
             },
             count: api.settings.slots(),

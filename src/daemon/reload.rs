@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::changes::changes;
+use super::changes::{changes, rolled};
 use super::generation::{Origin, now};
 use super::{Daemon, Phase as Stage};
 use crate::command::{Class, LastReload, Outcome, ReloadReport, Source, Terms};
@@ -95,7 +95,8 @@ impl Daemon {
         let changes = changes(&self.current.borrow().running.plan, &plan);
         if dry_run {
             let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
-            return Ok(ReloadReport { changes, ..self.verdict(outcome, plan.config.warnings) });
+            let extra_memory_bytes = self.doubled(&plan);
+            return Ok(ReloadReport { changes, extra_memory_bytes, ..self.verdict(outcome, plan.config.warnings) });
         }
         let tried = self.tried(terms);
         if tried.is_canary() {
@@ -108,6 +109,10 @@ impl Daemon {
         self.metrics.phase(Phase::Prepare, begun.elapsed());
 
         let warnings = prepared.plan.config.warnings.clone();
+        let chosen = prepared.plan.config.chosen.clone();
+        if chosen != self.current.borrow().running.plan.config.chosen {
+            tracing::info!(target: "pasteway::reload", "{chosen}");
+        }
         let (previous, generation) = (self.current.borrow().record.number, prepared.number);
         let origin = Origin { source, peer };
         self.timed(Phase::Swap, || match tried.is_canary() {
@@ -211,6 +216,19 @@ impl Daemon {
         if found.is_empty() { Ok(()) } else { Err(found) }
     }
 
+    /// The memory of the workers that new ones would be started beside; `None` where there are none.
+    fn doubled(&self, plan: &Plan) -> Option<u64> {
+        let current = self.current.borrow();
+        let rolled = rolled(&current.running.plan, plan);
+        let slots = self.supervisor.report().into_iter().filter(|slot| {
+            let mut pools = current.running.pools.iter().map(|pool| pool.pool.spec());
+            rolled.iter().any(|api| api == slot.api.as_str())
+                && pools.any(|spec| spec.api == slot.api && spec.generation == slot.generation)
+        });
+        let sum = slots.map(|slot| slot.rss_bytes).sum();
+        (!rolled.is_empty()).then_some(sum)
+    }
+
     /// A verdict on what serves now.
     pub(super) fn verdict(&self, outcome: Outcome, diagnostics: Vec<Diagnostic>) -> ReloadReport {
         let generation = self.current.borrow().record.number;
@@ -221,6 +239,7 @@ impl Daemon {
             took_ms: 0,
             dry_run: false,
             changes: Vec::new(),
+            extra_memory_bytes: None,
             diagnostics,
             trial: self.trial_report(),
         }

@@ -5,7 +5,7 @@
 //! runtime_dir/ (0700)
 //!   lock            held as long as the front lives
 //!   front.json      {"pid": …, "admin": ["127.0.0.1:9774"]}
-//!   generations/N/  files/… (a copy of every file that was read), manifest-API.json
+//!   generations/N/  files/… (a copy of every file that was read), manifest-API.json, host.py
 //!   *.sock, *.notify  sockets of workers, and what they say of themselves
 //! ```
 //!
@@ -22,6 +22,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::config::{Source, settings};
 use crate::id::Generation;
+use crate::worker::host;
 use crate::worker::manifest::Manifest;
 
 /// The name of the instance file.
@@ -105,22 +106,44 @@ impl RuntimeDir {
         self.generation(number).join(format!("manifest-{api}.json"))
     }
 
-    /// Copies the files that a generation was made from, and writes its manifests.
+    /// Where a generation's copy of a file or directory is.
+    pub fn copy(&self, number: Generation, path: &Path) -> PathBuf {
+        let below: PathBuf = path.components().filter_map(inside).collect();
+        self.generation(number).join("files").join(below)
+    }
+
+    /// Where a generation's copy of the Python host is: its workers run the same one to their end, also after an
+    /// upgrade of this program.
+    pub fn host(&self, number: Generation) -> PathBuf {
+        self.generation(number).join("host.py")
+    }
+
+    /// Copies the files that a generation was made from, and writes its manifests and the Python host. Of `dirs` there
+    /// is a copy even where no file was in it.
     ///
     /// # Errors
     /// When the disk does not take them; nothing is left then.
-    pub fn freeze(&self, number: Generation, sources: &[Arc<Source>], manifests: &[Manifest]) -> io::Result<()> {
+    pub fn freeze(
+        &self,
+        number: Generation,
+        sources: &[Arc<Source>],
+        dirs: &[PathBuf],
+        manifests: &[Manifest],
+    ) -> io::Result<()> {
         let dir = self.generation(number);
         let write = || -> io::Result<()> {
+            for there in dirs.iter().filter(|dir| dir.is_dir()) {
+                DirBuilder::new().recursive(true).mode(0o700).create(self.copy(number, there))?;
+            }
             for source in sources {
-                let below: PathBuf = source.path.components().filter_map(inside).collect();
-                let path = dir.join("files").join(below);
+                let path = self.copy(number, &source.path);
                 if let Some(parent) = path.parent() {
                     DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
                 }
                 private(&path)?.write_all(&source.bytes)?;
             }
             DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+            private(&self.host(number))?.write_all(host::SOURCE.as_bytes())?;
             for manifest in manifests {
                 let path = self.manifest(number, &manifest.api);
                 private(&path)?.write_all(&serde_json::to_vec_pretty(manifest)?)?;
@@ -190,7 +213,12 @@ mod tests {
         let temp = tempfile::tempdir().expect("a directory");
         let dir = RuntimeDir::take(&temp.path().join("run")).expect("free");
         let source = Source { path: "/etc/nova/nova.conf".into(), bytes: b"[DEFAULT]\n".to_vec(), digest: [0; 32] };
-        dir.freeze(Generation(3), &[Arc::new(source)], &[]).expect("written");
+        let empty = temp.path().join("policy.d");
+        std::fs::create_dir(&empty).expect("made");
+        let dirs = [empty.clone(), temp.path().join("nothing")];
+        dir.freeze(Generation(3), &[Arc::new(source)], &dirs, &[]).expect("written");
+        assert!(dir.copy(Generation(3), &empty).is_dir() && !dir.copy(Generation(3), &dirs[1]).exists());
+        assert_eq!(std::fs::read_to_string(dir.host(Generation(3))).expect("the host"), host::SOURCE);
         let copy = dir.generation(Generation(3)).join("files/etc/nova/nova.conf");
         assert_eq!(std::fs::read(&copy).expect("a copy"), b"[DEFAULT]\n");
         assert_eq!(std::fs::metadata(&copy).expect("a copy").permissions().mode() & 0o777, 0o600);

@@ -107,6 +107,7 @@ async fn start(
     for warning in &plan.config.warnings {
         tracing::warn!(target: "pasteway", "{warning}");
     }
+    tracing::info!(target: "pasteway", "{}", plan.config.chosen);
     let front_threads = plan.config.settings.pasteway.front_threads;
     let workshop = Workshop {
         runtime_dir: &runtime_dir,

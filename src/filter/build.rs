@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::config::{ConfSource, Reading, Setting, Source};
+use crate::config::{ConfSource, Reading, Setting, Source, Via};
 use crate::message::{Diagnostic, Place, nearest};
 use crate::release::Release;
 
@@ -56,6 +56,8 @@ pub struct Build<'a> {
     pub diagnostics: Vec<Diagnostic>,
     /// Why the section is for the worker after all; see [`leave`](Self::leave).
     pub left: Option<String>,
+    /// The original's words for an option of the section that nobody takes.
+    pub unknown: Option<fn(&str) -> String>,
 }
 
 impl<'a> Build<'a> {
@@ -81,6 +83,7 @@ impl<'a> Build<'a> {
             taken: RefCell::default(),
             diagnostics: Vec::new(),
             left: None,
+            unknown: None,
         }
     }
 
@@ -89,6 +92,20 @@ impl<'a> Build<'a> {
         let setting = self.local.shift_remove(name)?;
         self.take(None, name, &setting);
         Some(setting)
+    }
+
+    /// Takes every option of the section whose name begins so, with the rest of its name.
+    pub fn local_by_prefix(&mut self, prefix: &str) -> Vec<(String, Setting)> {
+        let names: Vec<_> = self.local.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+        let rest = |name: &str| name.strip_prefix(prefix).map(str::to_owned);
+        names.iter().filter_map(|name| Some((rest(name)?, self.local(name)?))).collect()
+    }
+
+    /// Takes every option of the section that is left, of a factory that has no names of its own for them.
+    pub fn rest(&mut self) {
+        for (name, setting) in std::mem::take(&mut self.local) {
+            self.take(None, &name, &setting);
+        }
     }
 
     /// Every option that was taken, in the order of the builder's questions; of an option that may stand in several
@@ -109,6 +126,12 @@ impl<'a> Build<'a> {
     /// Paste file's `[DEFAULT]`, else that of `[group]` in nova.conf.
     pub fn local_or_conf(&mut self, group: &str, name: &str) -> Option<Setting> {
         self.local(name).or_else(|| self.global(name).cloned()).or_else(|| self.conf(group, name))
+    }
+
+    /// Whether somebody has set an option that [`local_or_conf`](Self::local_or_conf) would find; takes nothing.
+    pub fn has(&self, group: &str, name: &str) -> bool {
+        let in_conf = || self.conf.raw(group, name).is_some_and(|setting| setting.via != Via::BuiltIn);
+        self.local.contains_key(name) || self.global.contains_key(name) || in_conf()
     }
 
     /// Takes the three options that tell every oslo.middleware filter where to look for nova.conf.
@@ -179,7 +202,11 @@ impl<'a> Build<'a> {
     pub fn finish(mut self, options: &[OptionSpec]) -> Vec<Diagnostic> {
         for (name, setting) in std::mem::take(&mut self.local) {
             let place = setting.place.unwrap_or_else(|| self.place.clone());
-            let found = Diagnostic::warning(place, format!("[{}] has no option `{name}`", self.section));
+            let text = match self.unknown {
+                Some(words) => words(&name),
+                None => format!("[{}] has no option `{name}`", self.section),
+            };
+            let found = Diagnostic::warning(place, text);
             self.diagnostics.push(match nearest(&name, options.iter().map(|o| o.name)) {
                 Some(known) => found.help(format!("did you mean `{known}`?")),
                 None => found.help("remove it, or check its spelling"),
@@ -215,6 +242,20 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// A boolean, as Paste reads one (`paste.deploy.converters.asbool`).
+    pub fn paste_flag(&mut self, setting: Option<Setting>, default: bool) -> bool {
+        let Some(setting) = setting else { return default };
+        let text = setting.value.trim().to_lowercase();
+        match text.as_str() {
+            "true" | "yes" | "on" | "y" | "t" | "1" => true,
+            "false" | "no" | "off" | "n" | "f" | "0" => false,
+            _ => {
+                self.error(Some(&setting), format!("String is not true/false: {text:?}"), "write true or false");
+                default
+            }
+        }
+    }
+
     /// A comma-separated list, as oslo.config reads one: blanks around items go, an empty text is an empty list.
     pub fn list(&mut self, setting: Option<Setting>, default: &[&str]) -> Vec<String> {
         let Some(setting) = setting else { return default.iter().map(|&s| s.to_owned()).collect() };
@@ -229,7 +270,6 @@ impl<'a> Build<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Via;
 
     struct NovaConf;
 

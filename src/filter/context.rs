@@ -6,9 +6,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+use http::HeaderValue;
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::{Outside, Request};
@@ -71,6 +76,55 @@ pub trait Health {
     fn health(&self) -> Result<(), String>;
 }
 
+/// What a validated token says beside the headers of the request: shared by all requests that carry it, cheap to clone.
+/// Not for logs: v2.0 repeats the token.
+#[derive(Clone)]
+pub struct TokenFacts {
+    /// Further values of the worker's environ by key: `None` where the original sets `None` for a header that is not
+    /// there (`HTTP_X_DOMAIN_ID`), and texts that no header can carry as they are (`HTTP_X_USER_NAME`, not ASCII).
+    /// They go before the request's headers.
+    pub environ: Arc<[(&'static str, Value)]>,
+    /// `keystone.token_info`, the JSON as Keystone sent it; `None` when the user's token is not valid.
+    pub info: Option<Bytes>,
+    /// The same of the service token, of which `keystone.token_auth` is made too.
+    pub service_info: Option<Bytes>,
+}
+
+/// A value for the worker's environ; serialising it gives its JSON.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum EnvironValue {
+    /// That filters may look at.
+    Value(Value),
+    /// JSON text already.
+    Json(Box<RawValue>),
+}
+
+/// The same, lent.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum EnvironRef<'a> {
+    /// See [`EnvironValue::Value`].
+    Value(&'a Value),
+    /// See [`EnvironValue::Json`].
+    Json(&'a RawValue),
+}
+
+impl<'a> From<&'a Value> for EnvironRef<'a> {
+    fn from(value: &'a Value) -> Self {
+        Self::Value(value)
+    }
+}
+
+impl<'a> From<&'a EnvironValue> for EnvironRef<'a> {
+    fn from(value: &'a EnvironValue) -> Self {
+        match value {
+            EnvironValue::Value(value) => Self::Value(value),
+            EnvironValue::Json(text) => Self::Json(text),
+        }
+    }
+}
+
 /// The request's surroundings; one per request, alive until its response has passed the filters.
 pub struct Context {
     /// The API whose listener took the request.
@@ -95,8 +149,16 @@ pub struct Context {
     pub faultwrap: bool,
     /// What the EC2 filters tell each other.
     pub ec2: Ec2,
+    /// Set by catch_errors on the way in: errors from below are answered as WebOb's pages. Of the two, the inner
+    /// filter's mark alone stands.
+    pub catch_errors: bool,
+    /// The `user_id` of `nova.context`, as the filter that decided about the request knows it; `None` where no such
+    /// filter was passed.
+    pub user_id: Option<HeaderValue>,
     /// Values for the worker's WSGI environ that are not headers, by key.
-    pub environ: SmallVec<[(&'static str, Value); 4]>,
+    pub environ: SmallVec<[(&'static str, EnvironValue); 4]>,
+    /// Set by an auth filter that validated a token.
+    pub token: Option<TokenFacts>,
     /// The state of the API's workers, for those who answer in their place.
     pub health: Rc<dyn Health>,
     /// The way to other programs.
@@ -108,24 +170,57 @@ pub struct Context {
 impl Context {
     /// Sets a value of the worker's environ, replacing an earlier one.
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
-        let value = value.into();
+        self.put(key, EnvironValue::Value(value.into()));
+    }
+
+    /// The same for a value that nobody in the front reads again: it is made JSON once, here.
+    pub fn set_json(&mut self, key: &'static str, value: &impl Serialize) {
+        // What filters hand in is made of strings and numbers, which always have a JSON form.
+        if let Ok(text) = serde_json::value::to_raw_value(value) {
+            self.put(key, EnvironValue::Json(text));
+        }
+    }
+
+    fn put(&mut self, key: &'static str, value: EnvironValue) {
         match self.environ.iter_mut().find(|(k, _)| *k == key) {
             Some((_, old)) => *old = value,
             None => self.environ.push((key, value)),
         }
     }
 
-    /// A value of the worker's environ that a filter has set.
+    /// A value of the worker's environ that a filter has [`set`](Self::set).
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.environ.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
+        match self.environ.iter().find(|(k, _)| *k == key) {
+            Some((_, EnvironValue::Value(value))) => Some(value),
+            _ => None,
+        }
     }
 
-    /// WebOb's `host_url`: scheme and `Host` (SERVER_NAME and port where the client sent none).
+    /// Whether a filter has set a value of the worker's environ.
+    pub fn has(&self, key: &str) -> bool {
+        self.values().any(|(k, _)| k == key)
+    }
+
+    /// All values for the worker's environ that are not headers; of equal keys the last counts.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, EnvironRef<'_>)> + Clone {
+        let said_by_token = self.token.iter().flat_map(|token| token.environ.iter());
+        let said_by_token = said_by_token.map(|(key, value)| (*key, value.into()));
+        said_by_token.chain(self.environ.iter().map(|(key, value)| (*key, value.into())))
+    }
+
+    /// WebOb's `host_url`: scheme and `Host` (SERVER_NAME and port where the client sent none), without the scheme's
+    /// own port.
     pub fn host_url(&self, request: &Request) -> String {
         let host = request
             .headers()
             .get(http::header::HOST)
             .map_or(Cow::Borrowed("localhost"), |h| String::from_utf8_lossy(h.as_bytes()));
+        let own_port = match self.scheme {
+            Scheme::Http => ":80",
+            Scheme::Https => ":443",
+            Scheme::Other(_) => "",
+        };
+        let host = host.strip_suffix(own_port).unwrap_or(&host);
         format!("{}://{host}", self.scheme.as_str())
     }
 

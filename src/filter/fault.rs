@@ -28,25 +28,46 @@ pub fn fault(
     retry_after: Option<u64>,
 ) -> Response {
     let message = message.unwrap_or_else(|| explanation(status));
+    with_details(cx, request, status, message, None, retry_after)
+}
+
+/// The fault of a request that was too much: `details` tells which limit it went over, `retry_after` (seconds) when
+/// there will be room again. Nova's `RateLimitFault`, Havana and later.
+pub fn over_limit(cx: &Context, request: &Request, details: &str, retry_after: u64) -> Response {
+    let message = "This request was rate-limited.";
+    with_details(cx, request, StatusCode::TOO_MANY_REQUESTS, message, Some(details), Some(retry_after))
+}
+
+fn with_details(
+    cx: &Context,
+    request: &Request,
+    status: StatusCode,
+    message: &str,
+    details: Option<&str>,
+    retry_after: Option<u64>,
+) -> Response {
     let code = status.as_u16();
     let name = name(status);
     let retry = retry_after.filter(|_| matches!(code, 413 | 429));
     let (content_type, body) = if is_xml(cx, request) {
         let retry = retry.map(|s| format!(" retryAfter=\"{s}\"")).unwrap_or_default();
-        let message = tag_escape(message).replace('"', "&quot;");
+        let escape = |text| tag_escape(text).replace('"', "&quot;");
+        let message = escape(message);
+        let details = details.map(|text| format!("<details>{}</details>", escape(text))).unwrap_or_default();
         let body = format!(
             "<{name} code=\"{code}\"{retry} xmlns=\"http://docs.openstack.org/compute/api/v1.1\">\
-             <message>{message}</message></{name}>"
+             <message>{message}</message>{details}</{name}>"
         );
         ("application/xml; charset=UTF-8", body)
     } else {
         let retry = retry.map(|s| format!(", \"retryAfter\": \"{s}\"")).unwrap_or_default();
         let message = json_string(message);
+        let details = details.map(|text| format!(", \"details\": {}", json_string(text))).unwrap_or_default();
         // Python 2 had no order of its own; this is the one that its hashes gave.
         let body = if is_python3(cx.release) {
-            format!("{{\"{name}\": {{\"code\": {code}, \"message\": {message}{retry}}}}}")
+            format!("{{\"{name}\": {{\"code\": {code}, \"message\": {message}{details}{retry}}}}}")
         } else {
-            format!("{{\"{name}\": {{\"message\": {message}, \"code\": {code}{retry}}}}}")
+            format!("{{\"{name}\": {{\"message\": {message}, \"code\": {code}{retry}{details}}}}}")
         };
         ("application/json; charset=UTF-8", body)
     };

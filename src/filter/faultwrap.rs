@@ -25,7 +25,7 @@ struct FaultWrap;
 
 impl Filter for FaultWrap {
     fn request(&self, cx: &mut Context, _: &mut Request) -> Flow {
-        cx.faultwrap = true;
+        (cx.faultwrap, cx.catch_errors) = (true, false);
         Flow::Next
     }
 }

@@ -53,7 +53,10 @@ impl Case {
             best_content_type: None,
             faultwrap: false,
             ec2: Default::default(),
+            catch_errors: false,
+            user_id: None,
             environ: SmallVec::new(),
+            token: None,
             health: Rc::new(Says(Ok(()))),
             outside: Rc::new(Outside::closed()),
             started: Instant::now(),
@@ -88,18 +91,17 @@ impl Case {
 
     /// Sends the request in; what the filter answers by itself, if it does.
     pub fn enter(&mut self, filter: &dyn Filter) -> Option<Response> {
-        match filter.request(&mut self.cx, &mut self.request) {
-            Flow::Next => None,
-            Flow::Reply(response) => Some(response),
-            Flow::Wait(future) => {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-                let answer = runtime.block_on(future);
-                match filter.resume(&mut self.cx, &mut self.request, answer) {
-                    Flow::Next => None,
-                    Flow::Reply(response) => Some(response),
-                    Flow::Wait(_) => panic!("waits twice"),
+        let mut flow = filter.request(&mut self.cx, &mut self.request);
+        loop {
+            flow = match flow {
+                Flow::Next => return None,
+                Flow::Reply(response) => return Some(response),
+                Flow::Wait(future) => {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                    let answer = runtime.block_on(future);
+                    filter.resume(&mut self.cx, &mut self.request, answer)
                 }
-            }
+            };
         }
     }
 

@@ -13,6 +13,7 @@ pub mod ec2;
 pub mod fault;
 mod headers;
 pub mod identity;
+pub mod kept;
 pub mod outside;
 pub mod prelude;
 mod python;
@@ -21,20 +22,33 @@ pub mod reply;
 pub mod urlmap;
 pub mod webob;
 
+mod authtoken;
+mod basic_auth;
+mod catch_errors;
+mod compress;
 mod compute_req_id;
+mod correlation_id;
 mod cors;
 mod faultwrap;
 mod healthcheck;
 mod http_proxy_to_wsgi;
+mod keystonecontext;
 mod legacy_v2_compatible;
+mod metadata;
 mod noauth;
 mod osprofiler;
+mod paste_gzip;
+mod paste_objects;
+mod prefix;
+mod ratelimit;
 mod request_id;
 mod request_log;
 mod sizelimit;
+mod ssl;
+mod translogger;
 
 #[cfg(test)]
-mod harness;
+pub mod harness;
 
 use std::any::Any;
 use std::future::Future;
@@ -42,7 +56,7 @@ use std::pin::Pin;
 
 pub use body::{Body, BodyError, BodyStream, Whole};
 pub use build::{Build, OptionSpec, Taken};
-pub use context::{Context, Health, RemoteAddr, Scheme};
+pub use context::{Context, EnvironRef, EnvironValue, Health, RemoteAddr, Scheme, TokenFacts};
 pub use outside::Outside;
 
 /// A request on its way to a worker.
@@ -86,7 +100,8 @@ pub enum Flow {
 pub enum Side {
     /// Wholly in the front.
     Front,
-    /// A half of it in the front; the worker gets the Paste context too.
+    /// A half of it in the front; the worker gets the Paste context too. An app of both sides may pass a request on
+    /// to the worker's, as a filter does.
     Both,
 }
 
@@ -95,7 +110,7 @@ pub enum Side {
 pub enum Makes {
     /// Something that wraps an app.
     Filter,
-    /// An app: its [`Filter::request`] answers every request.
+    /// An app: its [`Filter::request`] answers every request, or is a front half ([`Side::Both`]).
     App,
 }
 

@@ -53,7 +53,11 @@ struct NoAuth {
 
 impl Filter for NoAuth {
     fn request(&self, cx: &mut Context, request: &mut Request) -> Flow {
-        if request.headers().contains_key(TOKEN) { Flow::Next } else { Flow::Reply(self.token(cx, request)) }
+        let Some(token) = request.headers().get(TOKEN) else { return Flow::Reply(self.token(cx, request)) };
+        let user = token.as_bytes().split(|byte| *byte == b':').next().unwrap_or_default();
+        // A part of a header's value is one.
+        cx.user_id = HeaderValue::from_bytes(user).ok();
+        Flow::Next
     }
 }
 

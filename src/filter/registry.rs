@@ -1,8 +1,9 @@
 //! Which factory names of Paste files stand for which native filters.
 
 use super::{
-    Factory, Makes, compute_req_id, cors, ec2, faultwrap, healthcheck, http_proxy_to_wsgi, legacy_v2_compatible,
-    noauth, osprofiler, request_id, request_log, sizelimit,
+    Factory, Makes, authtoken, basic_auth, catch_errors, compress, compute_req_id, correlation_id, cors, ec2,
+    faultwrap, healthcheck, http_proxy_to_wsgi, keystonecontext, legacy_v2_compatible, metadata, noauth, osprofiler,
+    paste_gzip, paste_objects, prefix, ratelimit, request_id, request_log, sizelimit, ssl, translogger,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -11,12 +12,21 @@ pub static FACTORIES: &[&Factory] = &[
     &http_proxy_to_wsgi::FACTORY,
     &compute_req_id::FACTORY,
     &request_id::FACTORY,
+    &correlation_id::FACTORY,
+    &catch_errors::FACTORY,
+    &ssl::FACTORY,
     &faultwrap::FACTORY,
     &request_log::FACTORY,
     &sizelimit::FACTORY,
     &osprofiler::FACTORY,
+    &authtoken::FACTORY,
+    &authtoken::CLIENT_FACTORY,
+    &basic_auth::FACTORY,
+    &keystonecontext::FACTORY,
     &noauth::FACTORY,
     &noauth::FACTORY_WITHOUT_PROJECT,
+    &ratelimit::FACTORY,
+    &ratelimit::V3_FACTORY,
     &legacy_v2_compatible::FACTORY,
     &ec2::fault_wrapper::FACTORY,
     &ec2::request_logging::FACTORY,
@@ -25,6 +35,16 @@ pub static FACTORIES: &[&Factory] = &[
     &ec2::no_auth::FACTORY,
     &healthcheck::FACTORY,
     &healthcheck::APP_FACTORY,
+    &metadata::FACTORY,
+    &prefix::FACTORY,
+    &translogger::FACTORY,
+    &paste_objects::HTTPEXCEPTIONS,
+    &paste_objects::ERROR_CATCHER,
+    &paste_objects::CGITB,
+    &paste_objects::REGISTRY,
+    &paste_objects::CONFIG,
+    &paste_gzip::FACTORY,
+    &compress::FACTORY,
 ];
 
 /// The native filter that replaces a factory, by any of the spellings used since Havana.
@@ -36,6 +56,12 @@ pub fn find(factory: &str) -> Option<&'static Factory> {
 /// a distribution do (`egg:oslo.middleware#healthcheck`).
 pub fn find_as(makes: Makes, factory: &str) -> Option<&'static Factory> {
     FACTORIES.iter().copied().find(|f| f.makes == makes && f.aliases.contains(&factory))
+}
+
+/// Whether a factory is the front's own, so that no Python program has it.
+pub fn is_of_the_front(factory: &str) -> bool {
+    let dist = factory.strip_prefix("egg:").and_then(|egg| egg.split_once('#')).map(|(dist, _)| dist);
+    dist.is_some_and(|dist| dist.eq_ignore_ascii_case("pasteway")) || factory.starts_with("pasteway:")
 }
 
 #[cfg(test)]
@@ -51,6 +77,14 @@ mod tests {
             for alias in factory.aliases {
                 assert!(seen.insert((factory.makes == Makes::App, alias)), "{alias}");
             }
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_filter_of_the_front_is_told_from_pythons() {
+        for factory in FACTORIES {
+            let of_the_front = factory.name == "compress";
+            assert!(factory.aliases.iter().all(|alias| is_of_the_front(alias) == of_the_front), "{}", factory.name);
         }
     }
 

@@ -27,6 +27,7 @@ pub static FACTORY: Factory = Factory {
         "oslo.middleware:RequestId.factory",
         "oslo.middleware.request_id:RequestId.factory",
         "egg:oslo.middleware#request_id",
+        "egg:keystone#request_id",
         "nova.openstack.common.middleware.request_id:RequestIdMiddleware.factory",
         "cinder.openstack.common.middleware.request_id:RequestIdMiddleware.factory",
     ],
@@ -68,11 +69,16 @@ impl Filter for RequestId {
     }
 }
 
-/// `req-` and a random UUID. It names a request in logs and guards nothing, so a quick generator will do.
+/// `req-` and a random UUID.
 pub(super) fn generate() -> String {
+    format!("req-{}", uuid())
+}
+
+/// A random UUID. It names a request in logs and guards nothing, so a quick generator will do.
+pub(super) fn uuid() -> String {
     let random = fastrand::u128(..) & !(0xf000 << 64 | 0xc000 << 48) | 0x4000 << 64 | 0x8000 << 48;
     format!(
-        "req-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
         random >> 96,
         random >> 80 & 0xffff,
         random >> 64 & 0xffff,

@@ -31,6 +31,7 @@ pub static FACTORY: Factory = Factory {
         "oslo.middleware:RequestBodySizeLimiter.factory",
         "oslo.middleware.sizelimit:RequestBodySizeLimiter.factory",
         "egg:oslo.middleware#sizelimit",
+        "egg:keystone#sizelimit",
         "cinder.api.middleware.sizelimit:RequestBodySizeLimiter.factory",
     ],
     side: Side::Front,

@@ -57,7 +57,6 @@ pub fn webob(
 /// The sentence that WebOb's exception class for a status says.
 pub fn explanation(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        400 => "The server could not comply with the request since it is either malformed or otherwise incorrect.",
         401 => {
             "This server could not verify that you are authorized to access the document you requested. Either you \
              supplied the wrong credentials (e.g., bad password), or your browser does not understand how to supply \
@@ -65,13 +64,25 @@ pub fn explanation(status: StatusCode) -> &'static str {
         }
         403 => "Access was denied to this resource.",
         404 => "The resource could not be found.",
+        408 => "The server has waited too long for the request to be sent by the client.",
         409 => "There was a conflict when trying to complete your request.",
+        410 => "This resource is no longer available. No forwarding address is given.",
+        411 => "Content-Length header required.",
+        412 => "Request precondition failed.",
         413 => "The body of your request was too large for this server.",
-        429 => "The client has sent too many requests in a given amount of time.",
+        414 => "The request URI was too long for this server.",
+        416 => "The Range requested is not available.",
+        417 => "Expectation failed.",
+        422 => "Unable to process the contained instructions",
+        429 => "The client has sent too many requests in a given amount of time",
         502 => "Bad gateway.",
         503 => "The server is currently unavailable. Please try again at a later time.",
         504 => "The gateway has timed out.",
+        505 => "The HTTP version is not supported.",
+        507 => "There was not enough space to save the resource",
         500.. => "The server has either erred or is incapable of performing the requested operation.",
+        // HTTPClientError's own, which 405, 406 and 415 have too.
+        400.. => "The server could not comply with the request since it is either malformed or otherwise incorrect.",
         _ => "",
     }
 }
@@ -166,6 +177,14 @@ mod tests {
             assert_eq!(content_type(Release::OCATA, accept), ocata, "ocata {accept:?}");
             assert_eq!(content_type(Release::NEWEST, accept), today, "today {accept:?}");
         }
+    }
+
+    #[test]
+    fn classes_without_words_of_their_own_have_their_parents() {
+        let said = |code: u16| explanation(StatusCode::from_u16(code).unwrap());
+        assert_eq!((said(405), said(501)), (said(400), said(500)));
+        assert!(!said(429).ends_with('.') && said(411).starts_with("Content-Length"));
+        assert_eq!(said(200), "");
     }
 
     #[test]

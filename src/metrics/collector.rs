@@ -8,8 +8,8 @@ use super::block::{ApiCells, METHODS};
 use super::cell::DurationsSum;
 use super::families::{
     CONNECTIONS, CONNECTIONS_TOTAL, FILTER_DURATION, FILTER_REPLIES, Family, QUEUE_DURATION, QUEUE_REJECTED,
-    REQUEST_BODY_BYTES, REQUEST_DURATION, REQUESTS, REQUESTS_IN_FLIGHT, RESPONSE_BODY_BYTES, UPSTREAM_DURATION,
-    UPSTREAM_ERRORS, UPSTREAM_RETRIES,
+    RATELIMIT_REJECTED, REQUEST_BODY_BYTES, REQUEST_DURATION, REQUESTS, REQUESTS_IN_FLIGHT, RESPONSE_BODY_BYTES,
+    UPSTREAM_DURATION, UPSTREAM_ERRORS, UPSTREAM_RETRIES,
 };
 use super::page::Page;
 use super::words::{QueueRejection, UpstreamError};
@@ -80,6 +80,11 @@ fn code_word(code: Option<u16>) -> String {
     code.map_or_else(|| "other".to_owned(), |code| code.to_string())
 }
 
+/// Whether a filter answers by itself only those who have made too many requests.
+fn is_ratelimit(filter: &str) -> bool {
+    matches!(filter, "ratelimit" | "ratelimit_v3")
+}
+
 /// Shows the sums of all APIs.
 pub(super) fn show(page: &mut Page, apis: &BTreeMap<&str, ApiSum>) {
     let counters = |page: &mut Page, family: &Family, value: fn(&ApiSum) -> u64| {
@@ -120,6 +125,13 @@ pub(super) fn show(page: &mut Page, apis: &BTreeMap<&str, ApiSum>) {
                 }
             }
         }
+    });
+    page.family(&RATELIMIT_REJECTED, |s| {
+        let mut rejected: BTreeMap<&str, u64> = BTreeMap::new();
+        for (name, filter) in apis.values().flat_map(|sum| &sum.filters).filter(|(name, _)| is_ratelimit(name)) {
+            *rejected.entry(name).or_default() += filter.replies.values().sum::<u64>();
+        }
+        rejected.iter().for_each(|(name, n)| s.counter(&[name], *n));
     });
     histograms(page, &UPSTREAM_DURATION, |sum| &sum.upstream);
     page.family(&UPSTREAM_ERRORS, |s| {

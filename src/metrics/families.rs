@@ -50,6 +50,12 @@ families! {
         "Time that a native filter took for a request, on its way in.";
     FILTER_REPLIES = COUNTER "pasteway_filter_replies_total" ["api", "filter", "code"]
         "Requests that a native filter answered itself.";
+    TOKEN_CACHE = COUNTER "pasteway_token_cache_total" ["filter", "outcome"]
+        "Looks into a cache of tokens, by what it knew.";
+    KEYSTONE_REQUESTS = COUNTER "pasteway_keystone_requests_total" ["filter", "outcome"]
+        "Requests that filters made to Keystone.";
+    KEYSTONE_DURATION = HISTOGRAM "pasteway_keystone_request_duration_seconds" ["filter"]
+        "Time that Keystone took for them.";
     UPSTREAM_DURATION = HISTOGRAM "pasteway_upstream_duration_seconds" ["api"]
         "Time from handing a request to a worker to the head of its response.";
     UPSTREAM_ERRORS = COUNTER "pasteway_upstream_errors_total" ["api", "reason"]
@@ -76,6 +82,8 @@ families! {
         "Resident memory of the workers of a slot.";
     DRAIN_ENDED = COUNTER "pasteway_drain_ended_total" ["api"]
         "Requests that were ended at the deadline of the generation that they began with.";
+    RATELIMIT_REJECTED = COUNTER "pasteway_ratelimit_rejected_total" ["filter"]
+        "Requests that were refused because their user had made too many.";
     CONFIG_GENERATION = GAUGE "pasteway_config_generation" []
         "Number of the generation that serves.";
     CONFIG_RELOADS = COUNTER "pasteway_config_reloads_total" ["outcome", "source"]

@@ -20,6 +20,7 @@ mod gauges;
 mod page;
 mod process;
 mod rare;
+mod tally;
 mod words;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,8 @@ use std::time::Duration;
 pub use block::{ApiBlock, FilterBlock, ThreadMetrics};
 pub use families::{FAMILIES, Family};
 pub use gauges::Gauges;
-pub use words::{ExitReason, Phase, QueueRejection, UpstreamError};
+pub use tally::Tally;
+pub use words::{CacheOutcome, ExitReason, KeystoneOutcome, Phase, QueueRejection, UpstreamError};
 
 use block::ApiCells;
 use collector::ApiSum;
@@ -128,6 +130,16 @@ impl Metrics {
     /// A worker has ended after this many requests; from now on nobody reports its life to [`Gauges::worker`].
     pub fn worker_exited(&self, slot: &SlotId, reason: ExitReason, requests: u64) {
         lock(&self.0.rare).worker_exited(slot, reason, requests);
+    }
+
+    /// A filter has asked Keystone something.
+    pub fn keystone_request(&self, filter: &'static str, outcome: KeystoneOutcome, took: Duration) {
+        lock(&self.0.rare).keystone_request(filter, outcome, took);
+    }
+
+    /// The counters of a filter's cache of tokens, by [`CacheOutcome`]; to be kept and not asked for per request.
+    pub fn token_cache(&self, filter: &'static str) -> Arc<Tally<{ CacheOutcome::ALL.len() }>> {
+        lock(&self.0.rare).token_cache(filter)
     }
 
     /// All metrics in Prometheus' text format.

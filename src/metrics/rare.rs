@@ -3,14 +3,18 @@
 //! Must not know how reloads are made or workers are run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::cell::{Durations, DurationsSum, WAITING};
 use super::families::{
     CONFIG_FILE_DIFFERS, CONFIG_GENERATION, CONFIG_LAST_RELOAD_SUCCESS, CONFIG_LAST_RELOAD_SUCCESSFUL,
-    CONFIG_RELOAD_DURATION, CONFIG_RELOADS, DRAIN_ENDED, WORKER_EXITS, WORKER_STARTS,
+    CONFIG_RELOAD_DURATION, CONFIG_RELOADS, DRAIN_ENDED, KEYSTONE_DURATION, KEYSTONE_REQUESTS, TOKEN_CACHE,
+    WORKER_EXITS, WORKER_STARTS,
 };
 use super::page::Page;
-use super::words::{self, ExitReason, OUTCOMES, Phase, SOURCES};
+use super::tally::Tally;
+use super::words::{self, CacheOutcome, ExitReason, KeystoneOutcome, OUTCOMES, Phase, SOURCES};
 use crate::command::{Outcome, Source};
 use crate::id::{ApiName, Generation, SlotId};
 
@@ -28,6 +32,23 @@ pub(super) struct Rare {
     drain_ended: BTreeMap<ApiName, u64>,
     /// Requests of lives that have ended.
     ended: BTreeMap<SlotId, u64>,
+    /// By filter.
+    keystone: BTreeMap<&'static str, Asked>,
+    /// By filter.
+    token_caches: BTreeMap<&'static str, Arc<Tally<{ CacheOutcome::ALL.len() }>>>,
+}
+
+/// What a filter asked Keystone.
+#[derive(Debug)]
+struct Asked {
+    outcomes: [u64; KeystoneOutcome::ALL.len()],
+    duration: Durations,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { outcomes: Default::default(), duration: Durations::new(WAITING) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +69,8 @@ impl Rare {
             workers: BTreeMap::new(),
             drain_ended: BTreeMap::new(),
             ended: BTreeMap::new(),
+            keystone: BTreeMap::new(),
+            token_caches: BTreeMap::new(),
         }
     }
 
@@ -64,7 +87,7 @@ impl Rare {
         }
     }
 
-    pub(super) fn phase(&mut self, phase: Phase, took: std::time::Duration) {
+    pub(super) fn phase(&mut self, phase: Phase, took: Duration) {
         if let Some(durations) = self.phases.get(phase as usize) {
             durations.observe(took);
         }
@@ -83,6 +106,18 @@ impl Rare {
 
     pub(super) fn drain_ended(&mut self, api: &ApiName) {
         *self.drain_ended.entry(api.clone()).or_default() += 1;
+    }
+
+    pub(super) fn keystone_request(&mut self, filter: &'static str, outcome: KeystoneOutcome, took: Duration) {
+        let asked = self.keystone.entry(filter).or_default();
+        if let Some(count) = asked.outcomes.get_mut(outcome as usize) {
+            *count += 1;
+        }
+        asked.duration.observe(took);
+    }
+
+    pub(super) fn token_cache(&mut self, filter: &'static str) -> Arc<Tally<{ CacheOutcome::ALL.len() }>> {
+        Arc::clone(self.token_caches.entry(filter).or_default())
     }
 
     /// Requests that the ended lives of each slot had.
@@ -104,6 +139,27 @@ impl Rare {
             }
         });
         page.family(&DRAIN_ENDED, |s| self.drain_ended.iter().for_each(|(api, n)| s.counter(&[api.as_str()], *n)));
+        page.family(&TOKEN_CACHE, |s| {
+            for (filter, tally) in &self.token_caches {
+                for (outcome, n) in CacheOutcome::ALL.iter().zip(tally.sums()) {
+                    s.counter(&[filter, outcome.as_str()], n);
+                }
+            }
+        });
+        page.family(&KEYSTONE_REQUESTS, |s| {
+            for (filter, asked) in &self.keystone {
+                for (outcome, n) in KeystoneOutcome::ALL.iter().zip(&asked.outcomes) {
+                    s.counter(&[filter, outcome.as_str()], *n);
+                }
+            }
+        });
+        page.family(&KEYSTONE_DURATION, |s| {
+            for (filter, asked) in &self.keystone {
+                let mut sum = DurationsSum::default();
+                asked.duration.add_to(&mut sum);
+                s.histogram(&[filter], &sum);
+            }
+        });
         page.family(&CONFIG_GENERATION, |s| s.gauge(&[], self.generation.0 as f64));
         page.family(&CONFIG_RELOADS, |s| {
             for (outcome, counts) in OUTCOMES.iter().zip(&self.reloads) {

@@ -46,6 +46,7 @@ fn busy() -> Metrics {
     block.started();
     block.filter("sizelimit").passed(Duration::from_micros(3));
     block.filter("sizelimit").replied(413);
+    block.filter("ratelimit").replied(429);
     block.queued(Duration::from_millis(3));
     block.queue_rejected(QueueRejection::Full);
     block.upstream(Duration::from_millis(2));
@@ -55,6 +56,8 @@ fn busy() -> Metrics {
     block.connection_closed();
     metrics.worker_started(&api());
     metrics.worker_exited(&slot(), ExitReason::Signal, 5);
+    metrics.keystone_request("authtoken", KeystoneOutcome::ALL[0], Duration::from_millis(9));
+    metrics.token_cache("authtoken").count(0);
     metrics.on_scrape(|gauges| {
         gauges.generations("live", 1);
         gauges.queue_length(&api(), 4);
@@ -118,6 +121,20 @@ fn threads_are_summed() {
     }
     let sum = series.get(&format!("pasteway_request_duration_seconds_sum{{{api}}}")).expect("a sum");
     assert!((sum - 0.21).abs() < 1e-9);
+}
+
+#[test]
+fn refusals_of_the_rate_limits_are_those_of_all_apis() {
+    let metrics = Metrics::new();
+    let thread = metrics.thread();
+    for (api, filter) in [("osapi_compute", "ratelimit"), ("other", "ratelimit"), ("other", "sizelimit")] {
+        thread.api(&ApiName::from(api)).filter(filter).replied(429);
+    }
+    thread.api(&api()).filter("ratelimit_v3");
+    let series = scrape(&metrics);
+    assert_eq!(series.get(r#"pasteway_ratelimit_rejected_total{filter="ratelimit"}"#), Some(&2.0));
+    assert_eq!(series.get(r#"pasteway_ratelimit_rejected_total{filter="ratelimit_v3"}"#), Some(&0.0));
+    assert!(!series.keys().any(|key| key.contains("rejected_total{filter=\"sizelimit\"}")));
 }
 
 #[test]

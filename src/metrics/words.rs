@@ -37,6 +37,8 @@ words! {
         Timeout = "timeout",
         /// Its answer was not understood.
         Malformed = "malformed",
+        /// Its app let an exception go.
+        App = "app",
         /// Any other error of its socket.
         Io = "io",
     }
@@ -89,6 +91,38 @@ words! {
         Swap = "swap",
         /// Until the old generation's last request is done.
         Drain = "drain",
+    }
+}
+
+words! {
+    /// How Keystone answered: `keystone_requests_total{outcome}`.
+    KeystoneOutcome {
+        /// It did what it was asked for.
+        Ok = "ok",
+        /// It does not know the token.
+        NotFound = "not_found",
+        /// It does not accept the front's own token or password.
+        Unauthorized = "unauthorized",
+        /// Any other answer.
+        Error = "error",
+        /// None in time.
+        Timeout = "timeout",
+        /// It cannot be reached, or broke off.
+        Unreachable = "unreachable",
+    }
+}
+
+words! {
+    /// What the cache knew of a token: `token_cache_total{outcome}`.
+    CacheOutcome {
+        /// That it is valid.
+        Hit = "hit",
+        /// Nothing.
+        Miss = "miss",
+        /// That Keystone did not know it.
+        Negative = "negative",
+        /// That it was valid and has ended.
+        Expired = "expired",
     }
 }
 

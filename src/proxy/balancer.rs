@@ -6,16 +6,18 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::Method;
 
 use super::live::ApiView;
 use super::respond::Failure;
-use super::snapshot::ChunkedBodies;
+use super::snapshot::{ChunkedBodies, Protocol};
 use super::thread::Thread;
 use super::upstream::encode::{self, Framing};
+use super::upstream::framed::packet::{self, TokenJson};
 use super::upstream::wire::Wire;
 use super::upstream::{self, Hold, UpstreamError};
-use crate::filter::{Body, Context, RemoteAddr, Request, Response, Whole};
+use crate::filter::{Body, Context, RemoteAddr, Request, Response, TokenFacts, Whole};
 use crate::metrics::{self, QueueRejection};
 use crate::worker::{Lease, QueueError, wire as names};
 
@@ -76,6 +78,7 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
         UpstreamError::Refused(_) | UpstreamError::Died(_) | UpstreamError::Truncated => metrics::UpstreamError::Closed,
         UpstreamError::Late => metrics::UpstreamError::Timeout,
         UpstreamError::Invalid(_) => metrics::UpstreamError::Malformed,
+        UpstreamError::App(_) => metrics::UpstreamError::App,
         UpstreamError::Client(_) => metrics::UpstreamError::Io,
     }
 }
@@ -122,7 +125,18 @@ async fn exchange(
             }
         },
     };
-    write_head(&mut wire.output, api, mount, cx, request, framing);
+    let framing = match api.api.wire.protocol {
+        Protocol::Http1 => {
+            write_head(&mut wire.output, api, mount, cx, request, framing);
+            framing
+        }
+        Protocol::Framed => {
+            let json =
+                |pick: fn(&TokenFacts) -> Option<&Bytes>| cx.token.as_ref().and_then(pick).map_or(&[][..], |b| b);
+            let token = TokenJson { info: json(|t| t.info.as_ref()), service: json(|t| t.service_info.as_ref()) };
+            packet::write(&mut wire.output, &packet::Call { mount, cx, request, framing, host: &api.api.host, token })
+        }
+    };
     let mut exchange = upstream::start(wire, std::mem::take(body), framing);
     let watch = api.api.wire.answer_time.map(|time| thread.overdue.watch(begun + time, member));
     let late = async {
@@ -133,13 +147,14 @@ async fn exchange(
     };
     let answer = tokio::select! {
         biased;
-        answer = exchange.head(request.method()) => answer,
+        answer = exchange.head(api.api.wire.protocol, request.method()) => answer,
         () = late => Err(UpstreamError::Late),
     };
     let (head, first) = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            if !matches!(error, UpstreamError::Client(_)) {
+            // An app's exception says nothing against the worker.
+            if !matches!(error, UpstreamError::Client(_) | UpstreamError::App(_)) {
                 lease.failed();
             }
             if error.nothing_sent() {
@@ -204,8 +219,8 @@ fn environ(out: &mut Vec<u8>, cx: &Context) {
     if cx.scheme != Scheme::Http {
         put(out, "wsgi.url_scheme", &|out| drop(serde_json::to_writer(out, cx.scheme.as_str())));
     }
-    for (key, value) in &cx.environ {
-        put(out, key, &|out| drop(serde_json::to_writer(out, value)));
+    for (key, value) in cx.values() {
+        put(out, key, &|out| drop(serde_json::to_writer(out, &value)));
     }
     if separator == "," {
         out.extend_from_slice(b"}\r\n");

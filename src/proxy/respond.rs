@@ -1,7 +1,7 @@
 //! The one place where an error of the front becomes bytes for a client.
 //!
-//! A worker's failure is a Nova fault where faultwrap stands in the path (as an exception of the app would be),
-//! else a plain 502. What the log must know stays in the log.
+//! A worker's failure is a Nova fault where faultwrap stands in the path (as an exception of the app would be), a page
+//! of WebOb's where catch_errors does, else a plain 502. What the log must know stays in the log.
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::ext::ReasonPhrase;
@@ -10,6 +10,7 @@ use super::door::Refusal;
 use super::upstream::UpstreamError;
 use crate::filter::ec2;
 use crate::filter::fault::fault;
+use crate::filter::webob::webob;
 use crate::filter::{Body, Context, Request, Response};
 use crate::worker::QueueError;
 
@@ -57,13 +58,29 @@ pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
             (StatusCode::BAD_REQUEST, "The request's body was cut off.", None)
         }
         Failure::Upstream(_) if cx.ec2.faultwrap => return ec2::exception(cx, request),
-        Failure::Upstream(_) if cx.faultwrap => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, None),
+        Failure::Upstream(_) if cx.faultwrap || cx.catch_errors => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, None),
+        // As eventlet answers an exception of the app's.
+        Failure::Upstream(UpstreamError::App(_)) if !cx.faultwrap && !cx.catch_errors => return crashed(),
         Failure::Upstream(_) => (StatusCode::BAD_GATEWAY, "The worker failed to answer.", None),
     };
-    let mut response = if cx.faultwrap { fault(cx, request, status, Some(text), retry) } else { plain(status, text) };
+    let mut response = if cx.faultwrap {
+        fault(cx, request, status, Some(text), retry)
+    } else if cx.catch_errors {
+        webob(cx.release, status, Some(text), "", request)
+    } else {
+        plain(status, text)
+    };
     if let Some(seconds) = retry {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response
+}
+
+/// An exception that nobody caught: eventlet.wsgi since Newton, which keeps the traceback to its log.
+fn crashed() -> Response {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
 

@@ -176,9 +176,20 @@ pub enum ChunkedBodies {
     Refuse,
 }
 
+/// What is spoken on the sockets of a pool's workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 (`builtin`, `command` and `external` workers).
+    Http1,
+    /// The frames of the Python host (`python` workers).
+    Framed,
+}
+
 /// How a pool's workers are spoken to.
 #[derive(Clone, Debug)]
 pub struct WireRules {
+    /// What is spoken.
+    pub protocol: Protocol,
     /// How long a worker may take until the head of its answer (`worker_request_timeout`); `None` = any time.
     pub answer_time: Option<Duration>,
     /// `worker_chunked`.

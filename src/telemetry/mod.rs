@@ -34,6 +34,7 @@ mod percent;
 mod record;
 mod spec;
 mod stamp;
+mod template;
 mod writer;
 
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ pub use layer::LogLayer;
 pub use level::{Levels, level_named};
 pub use oslo_format::Formats;
 pub use percent::FormatError;
+pub use template::Template;
 
 use destination::Sink;
 use line::LineFormat;

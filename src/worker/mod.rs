@@ -12,6 +12,7 @@ pub mod announce;
 pub mod builtin;
 mod choice;
 mod external;
+pub mod host;
 pub mod manifest;
 mod member;
 mod notify;

@@ -34,15 +34,13 @@ impl Tail {
 }
 
 /// Reads one end of a pipe until the worker, and all that inherited the other end from it, are gone.
-pub async fn relay(pipe: impl AsyncRead + Unpin, slot: SlotId, pid: u32, tail: Option<Arc<Tail>>) {
+pub async fn relay(pipe: impl AsyncRead + Unpin, slot: SlotId, pid: u32, tail: Arc<Tail>) {
     each_line(pipe, |line| {
         tracing::info!(
             target: "pasteway::worker::output",
             api = slot.api.as_str(), slot = slot.index, pid, "{line}"
         );
-        if let Some(tail) = &tail {
-            tail.push(line);
-        }
+        tail.push(line);
     })
     .await;
 }

@@ -14,12 +14,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::worker::announce;
+use crate::worker::host::UNUSABLE;
 use crate::worker::member::Member;
 use crate::worker::notify::{Note, NotifySocket};
 use crate::worker::output::relay;
 use crate::worker::place::Place;
 use crate::worker::socket::{SocketError, WorkerSocket, path_of};
 use crate::worker::spawn::{Birth, Child};
+use crate::worker::spec::Kind;
 use crate::worker::standing::describe;
 use crate::worker::state::{Action, Cause, Event, Limits, Reason, State};
 
@@ -85,7 +87,7 @@ impl Slot {
         loop {
             let now = self.epoch.elapsed();
             let (next, actions) = state.step(event, now, &self.limits);
-            let emptied = matches!(event, Event::Exited { .. } | Event::Unborn { .. });
+            let emptied = matches!(event, Event::Exited { .. } | Event::Unusable { .. } | Event::Unborn { .. });
             if emptied && next.pause(now).is_some() {
                 announce::too_fast(self.place.spec.release);
             }
@@ -145,12 +147,19 @@ impl Slot {
             status = life.child.exited() => {
                 let status = status.unwrap_or_default();
                 life.status = Some(status);
-                Event::Exited { signal: status.code().is_none(), jitter: fastrand::f64() }
+                let jitter = fastrand::f64();
+                if matches!(self.place.spec.kind, Kind::Python { .. }) && status.code() == Some(UNUSABLE) {
+                    return Event::Unusable { jitter };
+                }
+                Event::Exited { signal: status.code().is_none(), jitter }
             }
             order = self.place.order() => Event::Asked(order),
             note = life.notify.hear() => {
                 if let Some(member) = &life.member {
                     member.beat(self.place.pool.now());
+                }
+                if let Some(facts) = life.notify.take_facts() {
+                    self.place.pool.learn(facts);
                 }
                 match note {
                     Note::Ready => Event::Ready,
@@ -195,6 +204,7 @@ impl Slot {
                     Cause::Timeout => {
                         format!("it did not say READY=1 within {} s", self.limits.start.as_secs_f64())
                     }
+                    Cause::Unusable => "it cannot build what it is to serve".to_owned(),
                     Cause::Died(times) => format!("{}, {times} times in a row", self.last_words),
                 });
             }
@@ -212,9 +222,12 @@ impl Slot {
         };
         let path = path_of(&spec.runtime_dir, id, number, "notify")?;
         let notify = NotifySocket::bind(path.clone()).map_err(|source| SpawnError::Notify { path, source })?;
-        let birth =
-            Birth { program: &spec.program, manifest: &spec.manifest, slot: id, life: number, notify: notify.path() };
-        let refused = |source| SpawnError::Program { program: spec.program.clone(), source };
+        let (program, host) = match &spec.kind {
+            Kind::Python { interpreter, host, .. } => (interpreter, Some(host.as_path())),
+            Kind::Builtin | Kind::External { .. } => (&spec.program, None),
+        };
+        let birth = Birth { program, host, manifest: &spec.manifest, slot: id, life: number, notify: notify.path() };
+        let refused = |source| SpawnError::Program { program: program.clone(), source };
         let command = birth.command(socket.share().map_err(refused)?);
         let mut child = staff.spawner.spawn(command).await.map_err(refused)?;
         // A child that nobody waited for yet has one.
@@ -222,11 +235,12 @@ impl Slot {
         announce::started(spec.release, pid);
         staff.metrics.worker_started(&spec.api);
         standing.send_modify(|s| s.begin(pid));
-        let tail = Arc::clone(&standing.borrow().tail);
+        let tails = [&standing.borrow().stdout, &standing.borrow().tail].map(Arc::clone);
+        let [said, tail] = tails;
         let (stdout, stderr) = child.outputs();
         let outputs = [
-            stdout.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, None))),
-            stderr.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, Some(tail)))),
+            stdout.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, said))),
+            stderr.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, tail))),
         ];
         self.life = Some(Life { number, pid, child, notify, member: None, outputs, status: None });
         Ok(())

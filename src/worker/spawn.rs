@@ -24,11 +24,13 @@ pub const WATCHDOG: Duration = Duration::from_secs(2);
 /// What systemd gave to the front, and only to it.
 const NOT_INHERITED: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
-/// What one life of a builtin worker is told at its birth.
+/// What one life of a worker is told at its birth.
 #[derive(Debug)]
 pub struct Birth<'a> {
-    /// The executable.
+    /// The executable: this binary, or an interpreter.
     pub program: &'a Path,
+    /// What an interpreter runs; `None` for this binary.
+    pub host: Option<&'a Path>,
     /// The manifest.
     pub manifest: &'a Path,
     /// Its slot.
@@ -43,9 +45,14 @@ impl Birth<'_> {
     /// The command, with `socket` as its standard input.
     pub fn command(&self, socket: OwnedFd) -> Command {
         let mut command = Command::new(self.program);
-        command
+        let title = format!("pasteway: {} worker {}", self.slot.api, self.slot.index);
+        match self.host {
             // No further arguments, so that `ps` shows this title alone.
-            .arg0(format!("pasteway: {} worker {}", self.slot.api, self.slot.index))
+            None => command.arg0(title),
+            // Python finds its virtualenv by its own name, so that the title can only stand behind it.
+            Some(host) => command.arg("-u").arg(host).arg(title),
+        };
+        command
             .env("PASTEWAY_WORKER", self.manifest)
             .env("PASTEWAY_SLOT", self.slot.index.to_string())
             .env("PASTEWAY_LIFE", self.life.to_string())
@@ -176,6 +183,7 @@ mod tests {
         let slot = SlotId { api: "osapi_compute".into(), index: 3 };
         let birth = Birth {
             program: Path::new("/proc/self/exe"),
+            host: None,
             manifest: Path::new("/run/pasteway/generations/1/osapi_compute.json"),
             slot: &slot,
             life: 17,
@@ -195,12 +203,26 @@ mod tests {
         assert_eq!(told("LISTEN_FDS"), None);
     }
 
+    #[test]
+    fn an_interpreter_keeps_its_name_and_runs_the_host() {
+        let slot = SlotId { api: "metadata".into(), index: 1 };
+        let path = Path::new("/run/x");
+        let python = Path::new("/srv/venv/bin/python");
+        let birth = Birth { program: python, host: Some(path), manifest: path, slot: &slot, life: 1, notify: path };
+        let stdin = OwnedFd::from(std::fs::File::open("/dev/null").expect("there"));
+        let command = birth.command(stdin);
+        assert_eq!(command.get_program(), python);
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["-u", "/run/x", "pasteway: metadata worker 1"]);
+        assert!(format!("{command:?}").contains("\"/srv/venv/bin/python\" \"-u\""));
+    }
+
     #[tokio::test]
     async fn a_worker_shows_nothing_but_its_title_in_the_process_list() {
         let slot = SlotId { api: "ec2".into(), index: 0 };
         let path = Path::new("/nowhere");
         // Without arguments it waits for its standard input, which here never ends.
-        let birth = Birth { program: Path::new("/bin/cat"), manifest: path, slot: &slot, life: 1, notify: path };
+        let birth =
+            Birth { program: Path::new("/bin/cat"), host: None, manifest: path, slot: &slot, life: 1, notify: path };
         let (_front, worker) = std::os::unix::net::UnixStream::pair().expect("two sockets");
         let spawner = Spawner::start(Handle::current()).expect("a thread");
         let mut child = spawner.spawn(birth.command(worker.into())).await.expect("started");

@@ -14,6 +14,15 @@ use crate::worker::state::Limits;
 pub enum Kind {
     /// The front, from its own binary.
     Builtin,
+    /// The front, by an interpreter that runs the host ([`crate::worker::host`]).
+    Python {
+        /// The interpreter; no link is followed, for a virtualenv is found by this path.
+        interpreter: PathBuf,
+        /// Its version, for reports.
+        version: String,
+        /// The host's file.
+        host: PathBuf,
+    },
     /// Something else: slot 0 is the first of these Unix sockets.
     External {
         /// Where the workers listen.
@@ -26,6 +35,7 @@ impl Kind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Builtin => "builtin",
+            Self::Python { .. } => "python",
             Self::External { .. } => "external",
         }
     }
@@ -60,7 +70,7 @@ pub struct PoolSpec {
     pub manifest: PathBuf,
     /// Where sockets are made; nobody else may enter it.
     pub runtime_dir: PathBuf,
-    /// The executable; [`OWN_BINARY`] but for tests.
+    /// The executable of builtin workers; [`OWN_BINARY`] but for tests.
     pub program: PathBuf,
     /// Method and path that an external worker is probed with (`worker_ready_request`).
     pub ready_request: String,
@@ -80,9 +90,14 @@ impl PoolSpec {
     /// How many slots the pool begins with.
     pub fn slots(&self) -> u32 {
         match &self.kind {
-            Kind::Builtin => self.count,
+            Kind::Builtin | Kind::Python { .. } => self.count,
             Kind::External { sockets } => sockets.len().try_into().unwrap_or(u32::MAX),
         }
+    }
+
+    /// Whether the front starts the workers.
+    pub(super) fn is_own(&self) -> bool {
+        !matches!(self.kind, Kind::External { .. })
     }
 
     pub(super) fn slot(&self, index: u32) -> SlotId {

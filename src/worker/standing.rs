@@ -13,7 +13,7 @@ use crate::command::SlotReport;
 use crate::worker::member::Member;
 use crate::worker::output::Tail;
 use crate::worker::recycle::Lived;
-use crate::worker::spec::{PoolSpec, StartError};
+use crate::worker::spec::{Kind, PoolSpec, StartError};
 use crate::worker::state::Reason;
 
 /// The words of [`SlotReport::state`] and of the label `state` of the metric `workers`.
@@ -47,7 +47,9 @@ pub struct Standing {
     pub starts: u64,
     /// How the life before ended.
     pub last_exit: Option<(String, Reason)>,
-    /// The last lines on standard error, of all lives.
+    /// The last lines on standard output, of all lives.
+    pub stdout: Arc<Tail>,
+    /// The same of standard error.
     pub tail: Arc<Tail>,
 }
 
@@ -62,6 +64,7 @@ impl Standing {
             member: None,
             starts: 0,
             last_exit: None,
+            stdout: Arc::default(),
             tail: Arc::default(),
         }
     }
@@ -101,6 +104,10 @@ impl Standing {
             slot,
             state: self.state,
             kind: spec.kind.as_str(),
+            python: match &spec.kind {
+                Kind::Python { version, .. } => Some(version.clone()),
+                Kind::Builtin | Kind::External { .. } => None,
+            },
             pid: self.pid,
             generation: spec.generation,
             in_flight: member.map_or(0, Member::in_flight),
@@ -110,6 +117,7 @@ impl Standing {
             starts: self.starts,
             last_exit: self.last_exit.as_ref().map(|(how, _)| how.clone()),
             last_exit_reason: self.last_exit.as_ref().map(|(_, why)| why.as_str()),
+            stdout: self.stdout.lines(),
             stderr: self.tail.lines(),
         }
     }

@@ -78,6 +78,11 @@ pub enum Event {
         /// As in [`Event::Unborn`].
         jitter: f64,
     },
+    /// The process ended, and said that none like it can become ready.
+    Unusable {
+        /// As in [`Event::Unborn`].
+        jitter: f64,
+    },
     /// No request is left on the worker.
     Idle,
     /// A request takes longer on it than it may.
@@ -114,6 +119,8 @@ pub enum Action {
 pub enum Cause {
     /// It was not ready in [`Limits::start`].
     Timeout,
+    /// A life said that none like it can become ready.
+    Unusable,
     /// So many lives in a row ended before they were ready.
     Died(u32),
 }
@@ -185,6 +192,12 @@ impl State {
 
     /// One step. An event that cannot happen in this state changes nothing.
     pub fn step(self, event: Event, now: Duration, limits: &Limits) -> (Self, Vec<Action>) {
+        let event = match (event, self.phase) {
+            (Event::Unusable { .. }, Phase::Starting { .. }) => event,
+            // A worker that did become ready ended like any other.
+            (Event::Unusable { jitter }, _) => Event::Exited { signal: false, jitter },
+            _ => event,
+        };
         match self.phase {
             Phase::Waiting { until } => self.waiting(event, until, now, limits),
             Phase::Starting { until } => self.starting(event, until, now, limits),
@@ -217,6 +230,12 @@ impl State {
             }
             Event::Unborn { jitter } => self.mourn(None, Reason::NeverReady, now, jitter),
             Event::Exited { jitter, .. } => self.mourn(Some(Reason::NeverReady), Reason::NeverReady, now, jitter),
+            Event::Unusable { jitter } => {
+                let (next, mut actions) = self.mourn(Some(Reason::NeverReady), Reason::NeverReady, now, jitter);
+                actions.retain(|action| !matches!(action, Action::GiveUp(_)));
+                actions.push(Action::GiveUp(Cause::Unusable));
+                (next, actions)
+            }
             // There are no requests to wait for.
             Event::Asked(Order::Retire { why, .. }) => self.terminate(limits.stop.map(|s| now + s), why, Vec::new()),
             Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), Reason::Asked, Vec::new()),
@@ -268,7 +287,7 @@ impl State {
                 self.terminate(grace.map(|g| now + g), Reason::Asked, vec![Action::Dismiss])
             }
             Event::Asked(Order::Kill) => self.kill(Reason::Asked, true, vec![Action::Dismiss]),
-            Event::Tick | Event::Unborn { .. } | Event::Idle => (self, Vec::new()),
+            Event::Tick | Event::Unborn { .. } | Event::Unusable { .. } | Event::Idle => (self, Vec::new()),
         }
     }
 
@@ -301,7 +320,7 @@ impl State {
             }
             Event::Asked(Order::Stop { grace }) => self.terminate(grace.map(|g| now + g), Reason::Asked, Vec::new()),
             Event::Asked(Order::Kill) => self.kill(Reason::Asked, true, Vec::new()),
-            Event::Tick | Event::Unborn { .. } | Event::Ready | Event::Beat | Event::Leaving => (self, Vec::new()),
+            _ => (self, Vec::new()),
         }
     }
 

@@ -185,7 +185,7 @@ impl Supervisor {
             self.runtime.spawn(self.clone().keep_young(Arc::downgrade(&started.0)));
         }
         let spec = started.spec();
-        if spec.kind == Kind::Builtin {
+        if spec.is_own() {
             announce::starting(spec.release, spec.count);
         }
         let turns = spec.surge.map(|surge| Arc::new(Semaphore::new(surge.clamp(1, Semaphore::MAX_PERMITS))));
@@ -222,7 +222,7 @@ impl Supervisor {
     /// What kept a new worker from serving; the pool is as it was before then.
     pub async fn resize(&self, started: &StartedPool, count: u32, drain: Duration) -> Result<(), StartError> {
         let spec = started.spec();
-        if spec.kind != Kind::Builtin {
+        if !spec.is_own() {
             return Ok(());
         }
         let before = started.0.wanted.swap(count, Ordering::Relaxed);
@@ -373,7 +373,7 @@ impl Supervisor {
         };
         started.slots().push(SlotHandle { index, orders, standing: seen, leaving: false });
         match &started.spec().kind {
-            Kind::Builtin => {
+            Kind::Builtin | Kind::Python { .. } => {
                 self.runtime.spawn(Slot::new(place).run(turns, spawned));
             }
             Kind::External { sockets } => {

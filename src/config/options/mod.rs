@@ -151,6 +151,11 @@ pub fn find_any(group: &str, name: &str) -> Option<&'static Opt> {
     find(group, name).or_else(|| all().find(|opt| opt.deprecated.contains(&(group, name))))
 }
 
+/// Whether it is an option by which the programs of Nova launch, listen and log requests.
+pub fn is_launching(opt: &'static Opt) -> bool {
+    launcher::TABLE.iter().any(|known| std::ptr::eq(*known, opt))
+}
+
 /// The options that a load knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {

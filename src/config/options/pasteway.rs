@@ -15,7 +15,7 @@ const fn ours(name: &'static str, kind: Kind, change: Class) -> Opt {
 }
 
 /// Options of `[pasteway]` that a later version reads. One that is set is an error, so that nobody relies on it.
-pub const NOT_YET: &[&str] = &["worker_python", "worker_command", "worker_app", "worker_protocol"];
+pub const NOT_YET: &[&str] = &["worker_command", "worker_protocol"];
 
 options! {
     /// Addresses of the admin API: `HOST:PORT` or `unix:/path`, several with commas; empty is none.
@@ -26,7 +26,7 @@ options! {
     RUNTIME_DIR = ours("runtime_dir", Kind::Text, Rebind);
     /// Threads that carry requests; one per CPU when unset.
     FRONT_THREADS = ours("front_threads", Kind::at_most(1, 1024), Rebind);
-    /// What the workers are: builtin or external.
+    /// What the workers are: python (auto is the same), builtin or external.
     WORKER_KIND = ours("worker_kind", Kind::Choice(WORKER_KINDS), Rolling).defaults(&[(FIRST, "auto")]);
     /// The same for one API.
     WORKER_KIND_API = ours("worker_kind_<api>", Kind::Choice(WORKER_KINDS), Rolling);
@@ -34,7 +34,13 @@ options! {
     WORKER_SOCKETS = ours("worker_sockets", Kind::LIST, Rolling).defaults(&[(FIRST, "")]);
     /// The same for one API.
     WORKER_SOCKETS_API = ours("worker_sockets_<api>", Kind::LIST, Rolling);
-    /// Requests that one worker takes at once; default_pool_size of group wsgi when unset.
+    /// The interpreter of Python workers, or a virtualenv's; looked for in PATH if it has no slash.
+    WORKER_PYTHON = ours("worker_python", Kind::Text, Rolling).defaults(&[(FIRST, "python3")]);
+    /// The WSGI entry of the service, module:callable, that Python workers import; Nova's own for Nova, else none.
+    WORKER_APP = ours("worker_app", Kind::Text, Rolling);
+    /// The same for one API.
+    WORKER_APP_API = ours("worker_app_<api>", Kind::Text, Rolling);
+    /// Requests that one worker takes at once; for python 1, and 4 from Nova 33 on, else default_pool_size of group wsgi.
     WORKER_THREADS = ours("worker_threads", Kind::at_least(1), Rolling);
     /// Workers that may be starting at the same time.
     WORKER_SURGE = ours("worker_surge", Kind::at_least(1), Live).defaults(&[(FIRST, "1")]);
@@ -65,7 +71,7 @@ options! {
     PYTHON_FILTERS = ours("python_filters", Kind::LIST, Rolling).defaults(&[(FIRST, "")]);
     /// Filter factories that are to run in the front.
     NATIVE_FILTERS = ours("native_filters", Kind::LIST, Rolling).defaults(&[(FIRST, "")]);
-    /// The Nova release whose defaults and answers hold; auto tells it by the layout of the Paste file.
+    /// The Nova release whose defaults and answers hold; auto: the one that worker_python imports, else by the Paste file.
     RELEASE = ours("release", Kind::Text, Rolling).defaults(&[(FIRST, "auto")]);
     /// How the Paste file is read: as Python 2 or Python 3 reads it.
     INI_DIALECT = ours("ini_dialect", Kind::Choice(&["auto", "py2", "py3"]), Rolling).defaults(&[(FIRST, "auto")]);

@@ -162,7 +162,8 @@ impl Conf {
         self.paste.as_deref()
     }
 
-    pub(super) fn config_dirs(&self) -> &[PathBuf] {
+    /// The `--config-dir` directories, and the default ones, that were read.
+    pub fn config_dirs(&self) -> &[PathBuf] {
         &self.dirs
     }
 
@@ -257,6 +258,15 @@ impl Conf {
             }
         }
         all.into_iter().map(|((section, name), setting)| Text { section, name, setting }).collect()
+    }
+
+    /// Every text that files set for an option of this very name, in their order.
+    pub fn all_of(&self, group: &str, name: &str) -> Vec<String> {
+        let texts = |layer: &Layer| match layer {
+            Layer::File(document) => document.all(group, name).iter().map(|one| one.value.clone()).collect(),
+            Layer::Argument { .. } => Vec::new(),
+        };
+        self.layers.iter().flat_map(texts).collect()
     }
 
     /// The old names that were used so far, and the options that were asked for and are gone: each once.

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexSet;
+
 use super::Conf;
 use crate::config::{Reading, options};
 use crate::message::Diagnostic;
@@ -13,11 +15,17 @@ impl Conf {
     /// A file of this name in the `--config-dir` directories, else beside a config file (the last one first), else
     /// in the directories that are searched for nova.conf.
     pub fn find_file(&self, reading: &Reading, name: impl AsRef<Path>) -> Option<PathBuf> {
+        self.candidates(name).into_iter().find(|path| reading.exists(path))
+    }
+
+    /// Where a file of this name is looked for, best first.
+    pub fn candidates(&self, name: impl AsRef<Path>) -> Vec<PathBuf> {
         let files = self.files();
         let beside = files.iter().rev().filter_map(|path| path.parent());
         let env = self.environment();
         let dirs = self.config_dirs().iter().map(PathBuf::as_path).chain(beside).map(|dir| env.cwd.join(dir));
-        dirs.chain(env.search(self.library())).map(|dir| dir.join(&name)).find(|path| reading.exists(path))
+        let all = dirs.chain(env.search(self.library())).map(|dir| dir.join(&name));
+        all.collect::<IndexSet<_>>().into_iter().collect()
     }
 
     /// The Paste file: what `api_paste_config` says, taken as it is (Havana: where such a path exists; later: where it

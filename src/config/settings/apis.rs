@@ -65,6 +65,11 @@ pub struct TlsSettings {
 /// What a worker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkerKind {
+    /// A process of `worker_python` with the real app.
+    Python {
+        /// `worker_app`: `module:callable`, or `none` for the Paste sections alone; `None` is as the release has it.
+        app: Option<String>,
+    },
     /// A process of this binary with the stand-in app.
     Builtin,
     /// Something else runs them, one on each of these Unix sockets.
@@ -129,14 +134,18 @@ fn api(read: &mut Reader<'_>, name: &str, cpus: usize, tls: bool) -> ApiSettings
         listen: listen(read, name),
         port: read.get_for(&options::API_LISTEN_PORT, name),
         workers: match &kind {
-            WorkerKind::Builtin => workers(read, name, cpus),
+            WorkerKind::Python { .. } | WorkerKind::Builtin => workers(read, name, cpus),
             WorkerKind::External(sockets) => i64::try_from(sockets.len()).unwrap_or(i64::MAX),
         },
         tls: if tls { self::tls(read) } else { None },
         max_url_len: if name == "ec2" { EC2_MAX_URL } else { MAX_URL },
         chunked: chunked(read, &kind),
+        worker_threads: match kind {
+            // From 33 on Nova's WSGI modules run on native threads; before, they are made for one request at a time.
+            WorkerKind::Python { .. } => threads.unwrap_or(if read.release < Release::NOVA_33 { 1 } else { 4 }),
+            WorkerKind::Builtin | WorkerKind::External(_) => threads.unwrap_or(pool).max(1),
+        },
         kind,
-        worker_threads: threads.unwrap_or(pool).max(1),
         drain_timeout: drain.unwrap_or_else(|| read.get(&options::DRAIN_TIMEOUT)),
         place: read.conf.place(options::ENABLED_APIS.group, options::ENABLED_APIS.name),
         listen_place,
@@ -199,20 +208,46 @@ fn kind(read: &mut Reader<'_>, name: &str) -> WorkerKind {
         None => (read.get(&options::WORKER_KIND), read.place(&options::WORKER_KIND)),
     };
     match word.as_str() {
+        "auto" | "python" => WorkerKind::Python { app: app(read, name) },
         "external" => WorkerKind::External(sockets(read, name, place)),
         "builtin" => WorkerKind::Builtin,
         word => {
-            let fact = match word {
-                "auto" => "worker_kind = auto means python, which this version does not run yet".to_owned(),
-                _ => format!("worker_kind = {word} is not run by this version yet"),
-            };
+            let fact = format!("worker_kind = {word} is not run by this version yet");
             read.report(Diagnostic::error(place, fact).help(
-                "write `worker_kind = builtin` in [pasteway] for a stand-in app, or `external` with `worker_sockets` \
-                 for workers that something else runs; `worker_kind_<api>` sets it for one API",
+                "write `worker_kind = python` in [pasteway] for the app itself, `builtin` for a stand-in, or \
+                 `external` with `worker_sockets` for workers that something else runs; `worker_kind_<api>` sets it \
+                 for one API",
             ));
             WorkerKind::Builtin
         }
     }
+}
+
+/// `module:callable`, or `module:factory()`, as WSGI servers have it; or `none`.
+fn app(read: &mut Reader<'_>, name: &str) -> Option<String> {
+    let own: Option<String> = read.get_for(&options::WORKER_APP_API, name);
+    let (text, place) = match own {
+        Some(own) => (own, read.place_for(&options::WORKER_APP_API, name)),
+        None => (read.get::<Option<String>>(&options::WORKER_APP)?, read.place(&options::WORKER_APP)),
+    };
+    let text = text.trim();
+    let dotted = |text: &str| {
+        text.split('.').all(|word| {
+            let mut letters = word.chars();
+            letters.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+                && letters.all(|c| c.is_alphanumeric() || c == '_')
+        })
+    };
+    let named = |(module, callable): (&str, &str)| dotted(module) && dotted(callable.trim_end_matches("()"));
+    if text != "none" && !text.split_once(':').is_some_and(named) {
+        let found = Diagnostic::error(place, format!("worker_app: `{text}` names no WSGI entry"));
+        read.report(
+            found.help(
+                "write module:callable, as nova.wsgi.osapi_compute:application; none for the Paste sections alone",
+            ),
+        );
+    }
+    Some(text.to_owned())
 }
 
 fn sockets(read: &mut Reader<'_>, name: &str, place: Option<Place>) -> Vec<PathBuf> {
@@ -228,13 +263,13 @@ fn sockets(read: &mut Reader<'_>, name: &str, place: Option<Place>) -> Vec<PathB
     sockets.into_iter().map(PathBuf::from).collect()
 }
 
-/// The built-in worker reads chunked bodies. Of a strange one nobody knows, and uWSGI would take such a body for the
+/// Built-in and Python workers read bodies of any kind. Of a strange one nobody knows, and uWSGI would take such a body for the
 /// next request.
 fn chunked(read: &mut Reader<'_>, kind: &WorkerKind) -> Chunked {
     match read.get::<Option<String>>(&options::WORKER_CHUNKED).as_deref() {
         Some("pass") => Chunked::Pass,
         Some("refuse") => Chunked::Refuse,
-        None if *kind == WorkerKind::Builtin => Chunked::Pass,
+        None if !matches!(kind, WorkerKind::External(_)) => Chunked::Pass,
         _ => Chunked::Spool,
     }
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use reader::Reader;
 
+use super::interpreter::Interpreter;
 use super::options;
 use super::oslo::Conf;
 use crate::message::Diagnostic;
@@ -67,15 +68,21 @@ pub struct Settings {
 /// `cpus` is the default of worker and thread counts. All problems are returned, errors and warnings; there are
 /// settings only if none of them is an error.
 pub fn settings(conf: &Conf, release: Release, cpus: usize) -> (Option<Settings>, Vec<Diagnostic>) {
-    let (settings, found) = draft(conf, release, cpus);
+    let (settings, found) = draft(conf, release, cpus, None);
     let broken = found.iter().any(Diagnostic::is_error);
     ((!broken).then_some(settings), found)
 }
 
-/// The same with stand-ins for what is in error: good for looking for more errors, and for nothing else.
-pub fn draft(conf: &Conf, release: Release, cpus: usize) -> (Settings, Vec<Diagnostic>) {
+/// The same with stand-ins for what is in error, which is good for looking for more errors, and for nothing else; and
+/// as the `interpreter` of Python workers reads the Paste file.
+pub fn draft(
+    conf: &Conf,
+    release: Release,
+    cpus: usize,
+    interpreter: Option<&Interpreter>,
+) -> (Settings, Vec<Diagnostic>) {
     conf.set_release(release);
-    let mut read = Reader::new(conf, release);
+    let mut read = Reader::new(conf, release, interpreter);
     let graceful_shutdown_timeout = read.timeout(&options::GRACEFUL_SHUTDOWN_TIMEOUT);
     let settings = Settings {
         release,
@@ -96,6 +103,17 @@ pub fn draft(conf: &Conf, release: Release, cpus: usize) -> (Settings, Vec<Diagn
     let mut found = read.finish();
     found.extend(conf.warnings());
     (settings, found)
+}
+
+/// Whether an API has Python workers, as far as it can be told before the release is known.
+pub fn wants_python(conf: &Conf) -> bool {
+    let python = |word: &str| matches!(word, "auto" | "python");
+    let names: Vec<String> = conf.get(&options::ENABLED_APIS).unwrap_or_default();
+    let for_all: String = conf.get(&options::WORKER_KIND).unwrap_or_default();
+    names.iter().any(|name| {
+        let own: Option<String> = conf.get_for(&options::WORKER_KIND_API, name).unwrap_or_default();
+        python(own.as_ref().unwrap_or(&for_all))
+    })
 }
 
 /// The release that `[pasteway] release` names; `None` for `auto`.

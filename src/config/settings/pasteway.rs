@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::{AdminAddress, TrialSettings, Trust};
 use crate::balance::Balance;
+use crate::config::interpreter::Interpreter;
 use crate::config::options::{self, NOT_YET};
 use crate::message::{Diagnostic, nearest};
 use crate::release::Release;
@@ -23,6 +24,8 @@ pub struct PastewaySettings {
     pub runtime_dir: RuntimeDir,
     /// Threads that carry requests, at least 1.
     pub front_threads: usize,
+    /// The interpreter of Python workers, as it is written.
+    pub worker_python: String,
     /// Workers that may be starting at the same time, at least 1.
     pub worker_surge: usize,
     /// How long a worker may take to become ready.
@@ -140,6 +143,7 @@ pub(super) fn pasteway(read: &mut Reader<'_>, cpus: usize, graceful: Option<Dura
         admin_token_file,
         runtime_dir: runtime_dir(read),
         front_threads: read.get::<Option<usize>>(&options::FRONT_THREADS).unwrap_or(cpus).max(1),
+        worker_python: worker_python(read),
         worker_surge: read.get(&options::WORKER_SURGE),
         worker_start_timeout: read.get(&options::WORKER_START_TIMEOUT),
         worker_stop_timeout: stop.or(graceful),
@@ -157,14 +161,20 @@ pub(super) fn pasteway(read: &mut Reader<'_>, cpus: usize, graceful: Option<Dura
         ini_dialect: match read.get::<String>(&options::INI_DIALECT).as_str() {
             "py2" => Dialect::Py2,
             "py3" => Dialect::Py3,
-            _ if read.release < Release::ROCKY => Dialect::Py2,
-            _ => Dialect::Py3,
+            _ => match read.interpreter.map(Interpreter::is_python3) {
+                None if read.release < Release::ROCKY => Dialect::Py2,
+                Some(false) => Dialect::Py2,
+                None | Some(true) => Dialect::Py3,
+            },
         },
         paste_library: match read.get::<String>(&options::PASTE_LIBRARY).as_str() {
             "1" => PasteLibrary::One,
             "2" => PasteLibrary::Two,
-            _ if read.release < Release::ROCKY => PasteLibrary::One,
-            _ => PasteLibrary::Two,
+            _ => match read.interpreter.map(Interpreter::paste_generation) {
+                None if read.release < Release::ROCKY => PasteLibrary::One,
+                Some(0 | 1) => PasteLibrary::One,
+                None | Some(_) => PasteLibrary::Two,
+            },
         },
         watch: match read.get::<String>(&options::WATCH).to_ascii_lowercase().as_str() {
             "poll" => Watch::Poll,
@@ -232,6 +242,16 @@ fn runtime_dir(read: &mut Reader<'_>) -> RuntimeDir {
     RuntimeDir::FirstOf([first].into_iter().chain(own.map(|dir| PathBuf::from(dir).join("pasteway"))).collect())
 }
 
+fn worker_python(read: &mut Reader<'_>) -> String {
+    let opt = &options::WORKER_PYTHON;
+    let text: String = read.get(opt);
+    let text = text.trim();
+    if text.is_empty() {
+        read.error(opt, "worker_python is empty", "write python3, or the path of a virtualenv's python");
+    }
+    text.to_owned()
+}
+
 fn ready_request(read: &mut Reader<'_>) -> ReadyRequest {
     let opt = &options::WORKER_READY_REQUEST;
     let text: String = read.get(opt);
@@ -263,7 +283,8 @@ fn trusted_proxies(read: &mut Reader<'_>) -> Trust {
         }
         return Trust::Networks(networks);
     }
-    let readers = [&options::ENABLE_PROXY_HEADERS_PARSING, &options::USE_FORWARDED_FOR];
+    let readers =
+        [&options::ENABLE_PROXY_HEADERS_PARSING, &options::USE_FORWARDED_FOR, &options::SERVICE_METADATA_PROXY];
     let on = readers.into_iter().find(|opt| read.get(opt));
     let header = &options::SECURE_PROXY_SSL_HEADER;
     let on = on.or_else(|| read.get::<Option<String>>(header).map(|_| header));

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::config::interpreter::Interpreter;
 use crate::config::options::Opt;
 use crate::config::oslo::{Conf, FromValue};
 use crate::message::{Diagnostic, Place};
@@ -13,12 +14,14 @@ use crate::release::Release;
 pub(super) struct Reader<'a> {
     pub conf: &'a Conf,
     pub release: Release,
+    /// That of Python workers, where there are any.
+    pub interpreter: Option<&'a Interpreter>,
     found: Vec<Diagnostic>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(conf: &'a Conf, release: Release) -> Self {
-        Self { conf, release, found: Vec::new() }
+    pub fn new(conf: &'a Conf, release: Release, interpreter: Option<&'a Interpreter>) -> Self {
+        Self { conf, release, interpreter, found: Vec::new() }
     }
 
     /// What was found wrong.

@@ -108,7 +108,6 @@ fn all_problems_come_at_once_each_with_its_place_and_help() {
         "nova.conf:8:11: `balance` of [pasteway]: `round`",
         "nova.conf:9:17: `queue_timeout` of [pasteway]: `-1` is no time in seconds",
         "nova.conf:10:16: admin_listen: 0.0.0.0:9774 can be reached from outside, and there is no token",
-        "nova.conf: worker_kind = auto means python, which this version does not run yet\nhelp: write",
     ] {
         assert!(found.iter().any(|text| text.starts_with(want)), "{want}\nis not in\n{}", found.join("\n"));
     }
@@ -120,10 +119,39 @@ fn every_option_of_pasteway_that_comes_later_is_refused() {
         let text = bad(&format!("{name} = 0\n"), Release::HAVANA);
         assert!(text.contains("is not read by this version yet"), "{text}");
     }
-    for kind in ["python", "command", "auto"] {
-        let (settings, found) = read(&format!("[pasteway]\nworker_kind = {kind}\n"), Release::HAVANA);
-        assert!(settings.is_none() && found.iter().all(|text| text.contains("write `worker_kind = builtin`")));
-    }
+    let (settings, found) = read("[pasteway]\nworker_kind = command\n", Release::HAVANA);
+    assert!(settings.is_none() && found.iter().all(|text| text.contains("write `worker_kind = python`")));
+}
+
+#[test]
+fn workers_are_pythons_by_default_and_take_as_many_requests_as_their_nova_is_made_for() {
+    let threads = |text: &str, release| {
+        let (settings, found) = read(text, release);
+        let settings = settings.unwrap_or_else(|| panic!("{}", found.join("\n")));
+        let api = settings.apis.into_iter().find(|api| api.name.as_str() == "metadata").expect("an API");
+        assert_eq!((&api.kind, api.chunked), (&WorkerKind::Python { app: None }, Chunked::Pass));
+        api.worker_threads
+    };
+    assert_eq!(threads("", Release::HAVANA), 1);
+    assert_eq!(threads("", Release::NOVA_32), 1);
+    assert_eq!(threads("[pasteway]\nworker_kind = python\n", Release::NOVA_33), 4);
+    assert_eq!(threads("[pasteway]\nworker_threads = 7\n", Release::NOVA_33), 7);
+}
+
+#[test]
+fn a_service_s_own_entry_is_a_module_and_a_name_in_it() {
+    let apps = |text: &str| {
+        let (settings, found) = read(&format!("[pasteway]\n{text}"), Release::NEWEST);
+        let apps = settings.map(|s| s.apis.into_iter().map(|api| api.kind).collect::<Vec<_>>());
+        apps.ok_or_else(|| found.into_iter().next().unwrap_or_default())
+    };
+    let python = |app: &str| WorkerKind::Python { app: Some(app.to_owned()) };
+    assert_eq!(
+        apps("worker_app = a.b:make()\nworker_app_metadata = none\n"),
+        Ok(vec![python("a.b:make()"), python("none")])
+    );
+    let error = apps("worker_app = a.b\n").expect_err("no callable");
+    assert!(error.starts_with("nova.conf:2:14: worker_app: `a.b` names no WSGI entry"), "{error}");
 }
 
 #[test]

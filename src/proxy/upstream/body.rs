@@ -15,6 +15,7 @@ use http_body::{Frame, SizeHint};
 use super::chunk::Chunks;
 use super::decode::Length;
 use super::exchange::Exchange;
+use super::framed::frames::{self, Frames};
 use super::wire::Idle;
 use crate::filter::{Body, BodyError};
 use crate::worker::Lease;
@@ -44,6 +45,7 @@ enum Remaining {
     Bytes(u64),
     Chunks(Chunks),
     UntilClose,
+    Frames(Frames),
 }
 
 struct Streaming {
@@ -77,6 +79,20 @@ pub fn body(mut exchange: Exchange, length: Length, first: Bytes, hold: Hold) ->
             }));
         }
         Length::UntilClose => Remaining::UntilClose,
+        Length::Framed(announced) => {
+            if let Some(data) = frames::whole(&first)
+                && announced.is_none_or(|n| n == data.len() as u64)
+            {
+                hold.end(exchange);
+                return if data.is_empty() { Body::Empty } else { Body::Full(data) };
+            }
+            *exchange.input() = BytesMut::from(&first[..]);
+            return Body::Stream(Box::pin(Streaming {
+                source: Some((exchange, hold)),
+                remaining: Remaining::Frames(Frames::new(announced)),
+                first: Bytes::new(),
+            }));
+        }
     };
     Body::Stream(Box::pin(Streaming { source: Some((exchange, hold)), remaining, first }))
 }
@@ -102,6 +118,19 @@ impl Streaming {
                         return Poll::Ready(Ok(None));
                     }
                     data => data,
+                },
+                Remaining::Frames(frames) => match frames.next(exchange.input())? {
+                    Some(data) => {
+                        if frames.is_done() {
+                            self.end();
+                        }
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                    None if frames.is_done() => {
+                        self.end();
+                        return Poll::Ready(Ok(None));
+                    }
+                    None => None,
                 },
                 _ if !self.first.is_empty() => Some(std::mem::take(&mut self.first)),
                 _ if exchange.input().is_empty() => None,
@@ -158,6 +187,7 @@ impl http_body::Body for Streaming {
     fn size_hint(&self) -> SizeHint {
         match self.remaining {
             Remaining::Bytes(left) => SizeHint::with_exact(left),
+            Remaining::Frames(ref frames) => frames.size().map(SizeHint::with_exact).unwrap_or_default(),
             _ => SizeHint::default(),
         }
     }

@@ -24,6 +24,8 @@ pub enum Length {
     Chunked,
     /// With the connection.
     UntilClose,
+    /// With the end frame of the Python host, after so many bytes if the head says so.
+    Framed(Option<u64>),
 }
 
 /// A response head, understood.
@@ -143,7 +145,7 @@ pub fn head(input: &Bytes, method: &Method) -> Result<Decoded, UpstreamError> {
 }
 
 /// Digits only: no sign, no blanks inside, no list.
-fn decimal(text: &[u8]) -> Option<u64> {
+pub fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -16,6 +16,8 @@ pub enum Framing {
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
+    /// The Python host's: a length before each piece, and one of zero at the end.
+    Frames,
 }
 
 impl Framing {
@@ -72,11 +74,13 @@ pub fn head(out: &mut Vec<u8>, method: &Method, uri: &Uri, headers: &HeaderMap, 
             out.extend_from_slice(b"\r\n");
         }
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        // No HTTP is spoken there.
+        Framing::Frames => {}
     }
 }
 
 /// Writes a number; several times cheaper than the formatting machinery.
-fn decimal(out: &mut Vec<u8>, mut n: u64) {
+pub fn decimal(out: &mut Vec<u8>, mut n: u64) {
     let mut digits: SmallVec<[u8; 20]> = SmallVec::new();
     loop {
         digits.push(b'0' + (n % 10) as u8);

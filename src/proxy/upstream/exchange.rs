@@ -15,11 +15,17 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use super::UpstreamError;
 use super::decode::{self, Decoded, Head};
 use super::encode::Framing;
+use super::framed::frames;
 use super::wire::{READ_SIZE, Wire};
 use crate::filter::Body;
+use crate::proxy::snapshot::Protocol;
 
 /// A response head larger than this is refused.
 const MAX_HEAD: usize = 64 * 1024;
+/// Bytes of a body in one frame.
+const MAX_FRAME: usize = 1024 * 1024 * 1024;
+/// Ends a body in frames.
+const NO_MORE_FRAMES: [u8; 4] = [0; 4];
 /// A kept wire holds no larger output buffer than this.
 const KEPT_OUTPUT: usize = 32 * 1024;
 
@@ -39,11 +45,35 @@ pub struct Exchange {
 /// Begins to send the head that stands in `wire.output`, and `body` behind it.
 pub fn start(mut wire: Wire, body: Body, mut framing: Framing) -> Exchange {
     // A body that is there already goes out with the head, in one write. It is kept for another attempt.
-    if let (Body::Full(bytes), Framing::Length(_)) = (&body, framing) {
-        wire.output.extend_from_slice(bytes);
+    if let (Body::Full(bytes), Framing::Length(_) | Framing::Frames) = (&body, framing) {
+        put(&mut wire.output, framing, bytes);
+        if framing == Framing::Frames {
+            wire.output.extend_from_slice(&NO_MORE_FRAMES);
+        }
         framing = Framing::None;
     }
     Exchange { wire, written: 0, body, framing, sending: true, broken: None, any_sent: false }
+}
+
+/// Writes a piece of a body.
+fn put(out: &mut Vec<u8>, framing: Framing, data: &[u8]) {
+    match framing {
+        // An empty one would end the body.
+        Framing::Chunked | Framing::Frames if data.is_empty() => {}
+        Framing::Chunked => {
+            // Writing to a Vec cannot fail.
+            drop(write!(out, "{:x}\r\n", data.len()));
+            out.extend_from_slice(data);
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Frames => {
+            for piece in data.chunks(MAX_FRAME) {
+                out.extend_from_slice(&u32::try_from(piece.len()).unwrap_or(u32::MAX).to_be_bytes());
+                out.extend_from_slice(piece);
+            }
+        }
+        Framing::None | Framing::Length(_) => out.extend_from_slice(data),
+    }
 }
 
 impl Exchange {
@@ -51,11 +81,20 @@ impl Exchange {
     ///
     /// # Errors
     /// See [`UpstreamError`]; the wire is of no more use then.
-    pub async fn head(&mut self, method: &Method) -> Result<(Head, Bytes), UpstreamError> {
-        poll_fn(|cx| self.poll_head(cx, method)).await
+    pub async fn head(&mut self, protocol: Protocol, method: &Method) -> Result<(Head, Bytes), UpstreamError> {
+        let decode = match protocol {
+            Protocol::Http1 => decode::head,
+            Protocol::Framed => frames::head,
+        };
+        poll_fn(|cx| self.poll_head(cx, method, decode)).await
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<(Head, Bytes), UpstreamError>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &Method,
+        decode: fn(&Bytes, &Method) -> Result<Decoded, UpstreamError>,
+    ) -> Poll<Result<(Head, Bytes), UpstreamError>> {
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
             return Poll::Ready(Err(error));
         }
@@ -69,7 +108,7 @@ impl Exchange {
             }
             loop {
                 let all = self.wire.input.split().freeze();
-                match decode::head(&all, method) {
+                match decode(&all, method) {
                     Ok(Decoded::Head(head, size)) => return Poll::Ready(Ok((*head, all.slice(size..)))),
                     Ok(Decoded::Informational(size)) => {
                         self.wire.input = BytesMut::from(all.get(size..).unwrap_or_default());
@@ -118,45 +157,36 @@ impl Exchange {
             self.written = 0;
             self.sending = match self.framing {
                 Framing::None => false,
-                Framing::Length(_) | Framing::Chunked if self.body.is_end_stream() => self.end_of_body(),
-                Framing::Length(_) | Framing::Chunked => match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                    Some(Ok(frame)) => {
-                        // Trailers are dropped.
-                        if let Ok(data) = frame.into_data() {
-                            self.put(&data);
+                Framing::Length(_) | Framing::Chunked | Framing::Frames if self.body.is_end_stream() => {
+                    self.end_of_body()
+                }
+                Framing::Length(_) | Framing::Chunked | Framing::Frames => {
+                    match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                        Some(Ok(frame)) => {
+                            // Trailers are dropped.
+                            if let Ok(data) = frame.into_data() {
+                                put(&mut self.wire.output, self.framing, &data);
+                            }
+                            true
                         }
-                        true
+                        None => self.end_of_body(),
+                        Some(Err(error)) => return Poll::Ready(Err(UpstreamError::Client(error.to_string()))),
                     }
-                    None => self.end_of_body(),
-                    Some(Err(error)) => return Poll::Ready(Err(UpstreamError::Client(error.to_string()))),
-                },
+                }
             };
         }
         Poll::Ready(Ok(()))
     }
 
-    fn put(&mut self, data: &[u8]) {
-        let out = &mut self.wire.output;
-        match self.framing {
-            // An empty chunk would end the body.
-            Framing::Chunked if !data.is_empty() => {
-                // Writing to a Vec cannot fail.
-                drop(write!(out, "{:x}\r\n", data.len()));
-                out.extend_from_slice(data);
-                out.extend_from_slice(b"\r\n");
-            }
-            _ => out.extend_from_slice(data),
-        }
-    }
-
     /// Whether something is left to be written.
     fn end_of_body(&mut self) -> bool {
-        let chunked = self.framing == Framing::Chunked;
-        self.framing = Framing::None;
-        if chunked {
-            self.wire.output.extend_from_slice(b"0\r\n\r\n");
-        }
-        chunked
+        let end: &[u8] = match std::mem::replace(&mut self.framing, Framing::None) {
+            Framing::Chunked => b"0\r\n\r\n",
+            Framing::Frames => &NO_MORE_FRAMES,
+            Framing::None | Framing::Length(_) => b"",
+        };
+        self.wire.output.extend_from_slice(end);
+        !end.is_empty()
     }
 
     fn lost(&mut self, error: io::Error) -> UpstreamError {

@@ -1,4 +1,4 @@
-//! Speaking to a worker: one request and its response over a Unix socket, in HTTP/1.1.
+//! Speaking to a worker: one request and its response over a Unix socket, in HTTP/1.1 or, to the Python host, [`framed`].
 //!
 //! ```text
 //! encode (head, framing) ─▶ Wire ─▶ exchange: send while reading ─▶ decode (head) ─▶ body ─▶ Wire back to Idle
@@ -14,6 +14,7 @@ mod chunk;
 mod decode;
 pub mod encode;
 mod exchange;
+pub mod framed;
 pub mod wire;
 
 use std::io;
@@ -36,6 +37,9 @@ pub enum UpstreamError {
     /// It went away after a part of its response head.
     #[error("went away in the middle of its response head")]
     Truncated,
+    /// The app let an exception go; the worker has logged it.
+    #[error("the app failed: {0}")]
+    App(String),
     /// Its response is no HTTP/1.1, or could be read in two ways.
     #[error("unusable response: {0}")]
     Invalid(&'static str),

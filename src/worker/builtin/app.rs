@@ -62,8 +62,7 @@ mod tests {
             kind: "filter".into(),
             file: "api-paste.ini".into(),
             line: 1,
-            global_conf: Default::default(),
-            local_conf: Default::default(),
+            ..Default::default()
         };
         App::of(&Mount { contexts: factories.iter().map(context).collect() })
     }

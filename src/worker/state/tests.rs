@@ -273,3 +273,13 @@ fn a_spawned_worker_that_does_nothing_is_never_left_alone() {
     }
     assert!(lives > 30, "{lives}");
 }
+
+#[test]
+fn a_worker_that_says_that_none_like_it_can_start_fails_the_start_at_once_and_is_tried_again_all_the_same() {
+    const UNUSABLE: Event = Event::Unusable { jitter: 0.0 };
+    let (state, actions) = walk(&[(0, Event::Tick), (1, UNUSABLE)]);
+    assert_eq!(actions, [Action::Bury(Reason::NeverReady), Action::GiveUp(Cause::Unusable)]);
+    assert_eq!(state.as_str(), "backoff");
+    let (_, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (2, UNUSABLE)]);
+    assert_eq!(actions, [Action::Dismiss, Action::Bury(Reason::Exit)]);
+}

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::worker::manifest::{Manifest, Mount, MountContext};
+use crate::worker::manifest::{HostSpec, Manifest, Mount, MountContext};
 
 fn life(release: &str) -> Life {
     let mount = |section: &str, factory: &str| Mount {
@@ -16,8 +16,7 @@ fn life(release: &str) -> Life {
             kind: "app".into(),
             file: "api-paste.ini".into(),
             line: 12,
-            global_conf: IndexMap::new(),
-            local_conf: IndexMap::new(),
+            ..MountContext::default()
         }],
     };
     let manifest = Manifest {
@@ -30,6 +29,7 @@ fn life(release: &str) -> Life {
             mount("app:oscomputeversionapp_v2", "nova.api.openstack.compute.versions:VersionsV2.factory"),
         ],
         options: IndexMap::new(),
+        host: HostSpec::default(),
     };
     Life { die: || panic!("the worker died"), ..Life::new(manifest, 2, 77).expect("a release") }
 }
