@@ -72,6 +72,7 @@ impl Daemon {
                     took_ms: 1,
                     dry_run: false,
                     changes: Vec::new(),
+                    extra_memory_bytes: None,
                     diagnostics: Vec::new(),
                     trial: None,
                 }));
