@@ -16,6 +16,7 @@ mod python;
 mod recordings;
 mod recycling;
 mod reload;
+mod rollback;
 mod samples;
 mod start;
 mod stop;
