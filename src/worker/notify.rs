@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tokio::net::UnixDatagram;
 
 use crate::worker::socket;
@@ -30,6 +31,7 @@ pub struct NotifySocket {
     socket: UnixDatagram,
     path: PathBuf,
     heard: VecDeque<Note>,
+    facts: Option<Value>,
 }
 
 impl NotifySocket {
@@ -39,12 +41,17 @@ impl NotifySocket {
     /// When the kernel refuses.
     pub fn bind(path: PathBuf) -> io::Result<Self> {
         socket::remove(&path)?;
-        Ok(Self { socket: UnixDatagram::bind(&path)?, path, heard: VecDeque::new() })
+        Ok(Self { socket: UnixDatagram::bind(&path)?, path, heard: VecDeque::new(), facts: None })
     }
 
     /// For the environment of the worker.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What it has told of the service that it hosts; once.
+    pub fn take_facts(&mut self) -> Option<Value> {
+        self.facts.take()
     }
 
     /// The next word. Nothing is lost when it is not waited for to the end.
@@ -55,7 +62,11 @@ impl NotifySocket {
                 return note;
             }
             match self.socket.recv(&mut datagram).await {
-                Ok(length) => self.heard.extend(notes(datagram.get(..length).unwrap_or_default())),
+                Ok(length) => {
+                    let said = datagram.get(..length).unwrap_or_default();
+                    self.facts = facts(said).or(self.facts.take());
+                    self.heard.extend(notes(said));
+                }
                 // A socket that cannot be read stays silent: the timeouts of the worker decide.
                 Err(_) => std::future::pending().await,
             }
@@ -67,6 +78,12 @@ impl Drop for NotifySocket {
     fn drop(&mut self) {
         let _ = socket::remove(&self.path);
     }
+}
+
+/// What only the hosted service knows: `X_PASTEWAY_FACTS=`, and one line of JSON.
+fn facts(datagram: &[u8]) -> Option<Value> {
+    let line = datagram.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"X_PASTEWAY_FACTS="))?;
+    serde_json::from_slice(line).ok()
 }
 
 /// The words that count, in the order of their lines; all others are for other readers.
@@ -96,9 +113,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut socket = NotifySocket::bind(dir.path().join("n")).expect("bound");
         let worker = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
-        worker.send_to(b"READY=1\nWATCHDOG=1", socket.path()).expect("sent");
+        let ready = b"READY=1\nX_PASTEWAY_FACTS={\"a\": [1]}\nWATCHDOG=1";
+        worker.send_to(ready, socket.path()).expect("sent");
         worker.send_to(b"STOPPING=1", socket.path()).expect("sent");
         let heard = [socket.hear().await, socket.hear().await, socket.hear().await];
         assert_eq!(heard, [Note::Ready, Note::Beat, Note::Leaving]);
+        assert_eq!(socket.take_facts(), Some(serde_json::json!({"a": [1]})));
+        assert_eq!(facts(b"X_PASTEWAY_FACTS={"), None);
     }
 }

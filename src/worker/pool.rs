@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::choice::{self, Choice};
@@ -41,6 +42,7 @@ pub struct Pool {
     epoch: Instant,
     /// How old a heartbeat may be before the worker counts as not answering.
     heartbeat_limit: Duration,
+    facts: OnceLock<Value>,
 }
 
 impl Pool {
@@ -56,6 +58,7 @@ impl Pool {
             queue: Mutex::default(),
             epoch: Instant::now(),
             heartbeat_limit,
+            facts: OnceLock::new(),
         };
         pool.set_queue(queue_size, queue_timeout);
         pool
@@ -65,6 +68,17 @@ impl Pool {
     pub fn set_queue(&self, size: usize, timeout: Duration) {
         self.queue_size.store(size, Ordering::Relaxed);
         self.queue_timeout_ms.store(timeout.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What the first of its workers that was ready told of the service that it hosts: what only the service's code
+    /// knows, e.g. `nova.microversions`, `["2.1", "2.104"]`. All workers of a pool host the same.
+    pub fn facts(&self) -> Option<&Value> {
+        self.facts.get()
+    }
+
+    pub(super) fn learn(&self, facts: Value) {
+        // Those that come later say the same.
+        let _ = self.facts.set(facts);
     }
 
     /// Changes how workers are chosen.

@@ -158,6 +158,9 @@ impl Slot {
                 if let Some(member) = &life.member {
                     member.beat(self.place.pool.now());
                 }
+                if let Some(facts) = life.notify.take_facts() {
+                    self.place.pool.learn(facts);
+                }
                 match note {
                     Note::Ready => Event::Ready,
                     Note::Beat => Event::Beat,
