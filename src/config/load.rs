@@ -104,10 +104,15 @@ impl Config {
         self.reading.digest()
     }
 
+    /// Every text of the Paste files.
+    pub fn paste_texts(&self) -> Vec<Text> {
+        self.documents.iter().flat_map(|document| document.texts()).collect()
+    }
+
     /// Every text of the files, for comparing two configurations.
     pub fn texts(&self) -> Vec<Text> {
         let mut texts = self.conf.texts();
-        texts.extend(self.documents.iter().flat_map(|document| document.texts()));
+        texts.extend(self.paste_texts());
         texts
     }
 }
@@ -235,7 +240,8 @@ fn build(
     if found.iter().any(Diagnostic::is_error) {
         return Err(Broken { diagnostics: found, settings: Some(settings).filter(|_| usable) });
     }
-    let python = settings.apis.iter().any(|api| matches!(api.kind, settings::WorkerKind::Python { .. }));
+    use settings::WorkerKind::{Command, Python};
+    let python = settings.apis.iter().any(|api| matches!(api.kind, Python { .. } | Command(_)));
     let service = if python { service::collect(&conf, reading, &paste_file) } else { ServiceFiles::default() };
     let chosen = chosen(&settings, from, interpreter.as_ref());
     let documents = loader.documents();

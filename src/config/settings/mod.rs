@@ -13,7 +13,7 @@ mod reader;
 
 pub use crate::network::{Network, Trust};
 pub use admin::AdminAddress;
-pub use apis::{ApiSettings, Chunked, TlsSettings, WorkerKind};
+pub use apis::{ApiSettings, Chunked, TlsSettings, WorkerKind, WorkerProtocol};
 pub use logging::{Level, LogSettings};
 pub use pasteway::{Dialect, LogFormat, PasteLibrary, PastewaySettings, ReadyRequest, RuntimeDir, Watch};
 
