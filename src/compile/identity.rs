@@ -42,7 +42,8 @@ fn reads(kind: &WorkerKind, owned: &Owned, group: &str, name: &str) -> bool {
     };
     let launching = options::is_launching(opt) && !rolling;
     // A program that serves the whole API has all filters in it.
-    !launching && (matches!(kind, WorkerKind::Command(_)) || !owned.contains(&(opt.group.to_owned(), opt.name.to_owned())))
+    !launching
+        && (matches!(kind, WorkerKind::Command(_)) || !owned.contains(&(opt.group.to_owned(), opt.name.to_owned())))
 }
 
 /// The options that only the front reads, because the filters that read them run there, and in no mount.

@@ -21,6 +21,7 @@ use super::layout;
 use super::options::{self, Table};
 use super::oslo::{self, Arguments, Conf, Environment};
 use super::paste::{Dialect, Document, Kind, Library, Loader, Rules, file_uri};
+use super::served::PasteService;
 use super::service::{self, ServiceFiles};
 use super::settings::{self, ApiSettings, PasteLibrary, Settings};
 use super::{Reading, Text, unreached};
@@ -38,6 +39,8 @@ pub struct Invocation {
     pub cpus: usize,
     /// What is known of the workers' Python.
     pub interpreters: Interpreters,
+    /// A Paste file to be served without a nova.conf.
+    pub paste: Option<PasteService>,
 }
 
 /// A whole configuration, understood.
@@ -297,7 +300,12 @@ pub fn read_conf(invocation: &Invocation, reading: &Reading) -> (Conf, Release, 
 }
 
 fn read_all(invocation: &Invocation, reading: &Reading) -> Read {
-    let load = |library| Conf::read_all(Table::OWN, reading, &invocation.arguments, &invocation.environment, library);
+    let mut arguments = invocation.arguments.clone();
+    let served = invocation.paste.as_ref().map(|service| service.told(&invocation.environment.cwd, reading));
+    let (told, wrong) = served.unwrap_or_default();
+    // The last one wins.
+    arguments.items.extend(told);
+    let load = |library| Conf::read_all(Table::OWN, reading, &arguments, &invocation.environment, library);
     let (mut conf, mut found) = load(oslo::Library::New);
     let (interpreter, unusable) = match interpreter(&conf, invocation, reading) {
         Ok(interpreter) => (interpreter, None),
@@ -319,6 +327,7 @@ fn read_all(invocation: &Invocation, reading: &Reading) -> Read {
         (conf, found) = load(library);
     }
     found.extend(unknown);
+    found.extend(wrong);
     conf.set_release(release);
     Read { conf, release, from, interpreter, unusable, found }
 }

@@ -18,7 +18,9 @@ use crate::id::Generation;
 use crate::message::Diagnostic;
 use crate::proxy::listener::{ListenKey, Listener};
 use crate::telemetry::PreparedLog;
-use crate::worker::{CommandLine, HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, Recycling, StartedPool, Supervisor, Tongue, announce};
+use crate::worker::{
+    CommandLine, HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, Recycling, StartedPool, Supervisor, Tongue, announce,
+};
 
 /// A generation that only waits for its swap.
 pub struct Prepared {

@@ -16,6 +16,10 @@ use crate::worker::wire::ENV_FRONT_PID;
 pub const WORD: &str = "__exec";
 /// Set by the front when standard input is the socket that the program is to inherit.
 pub const ENV_INHERIT: &str = "PASTEWAY_INHERIT";
+/// Its value for a program that looks for the socket as systemd's services do.
+pub const BY_ENVIRONMENT: &str = "environment";
+/// Its value for a program that is told the descriptor: gunicorn would take the socket twice if it were told both.
+pub const BY_NUMBER: &str = "number";
 /// Where systemd passes the first socket (sd_listen_fds(3)).
 pub const FIRST_SOCKET: i32 = 3;
 /// The shell's status for a program that cannot be run.
@@ -40,11 +44,13 @@ fn become_program(argv: Vec<OsString>) -> Result<(), String> {
     }
     let mut command = Command::new(&program);
     command.args(argv).env_remove(ENV_FRONT_PID).env_remove(ENV_INHERIT);
-    if std::env::var_os(ENV_INHERIT).is_some() {
+    if let Some(inherit) = std::env::var_os(ENV_INHERIT) {
         let socket = rustix::stdio::stdin().try_clone_to_owned().map_err(|e| format!("no socket: {e}"))?;
         let mapping = FdMapping { parent_fd: socket, child_fd: FIRST_SOCKET };
         command.fd_mappings(vec![mapping]).map_err(|e| format!("no socket: {e}"))?;
-        command.env("LISTEN_FDS", "1").env("LISTEN_PID", std::process::id().to_string());
+        if inherit == BY_ENVIRONMENT {
+            command.env("LISTEN_FDS", "1").env("LISTEN_PID", std::process::id().to_string());
+        }
     }
     let error = command.stdin(Stdio::null()).exec();
     Err(format!("cannot run {}: {error}", program.to_string_lossy()))

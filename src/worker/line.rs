@@ -22,6 +22,11 @@ impl CommandLine {
         self.words.iter().any(|word| word.contains("{socket}"))
     }
 
+    /// Whether the program is told the descriptor of the socket that it inherits.
+    pub fn is_told_the_descriptor(&self) -> bool {
+        self.words.iter().any(|word| word.contains("{fd}"))
+    }
+
     /// The words for a life in that slot, which serves `socket`.
     pub fn filled(&self, slot: &SlotId, socket: &Path) -> Vec<String> {
         let values = [
@@ -56,5 +61,6 @@ mod tests {
     fn a_program_that_is_told_no_socket_inherits_one() {
         assert!(line("run {socket}").binds());
         assert!(!line("run fd://{fd}").binds() && !line("run").binds());
+        assert!(line("run fd://{fd}").is_told_the_descriptor() && !line("run").is_told_the_descriptor());
     }
 }

@@ -163,10 +163,7 @@ mod tests {
         assert!(heard[0].starts_with("GET /healthcheck HTTP/1.1\r\nHost: "), "{heard:?}");
         assert!(heard[2].contains("\u{9}\0PATH_INFO\u{2}\0/a\u{c}\0QUERY_STRING\u{1}\0b"), "{heard:?}");
         assert!(matches!(ask(Tongue::Http, "GET /").await, Probe::Refused(_)));
-        assert!(matches!(
-            probe(&dir.path().join("none"), Tongue::Http, "GET /", patience).await,
-            Probe::Refused(_)
-        ));
+        assert!(matches!(probe(&dir.path().join("none"), Tongue::Http, "GET /", patience).await, Probe::Refused(_)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::worker::announce;
-use crate::worker::line::CommandLine;
+use crate::worker::exec;
 use crate::worker::host::UNUSABLE;
+use crate::worker::line::CommandLine;
 use crate::worker::member::Member;
 use crate::worker::notify::{Note, NotifySocket};
 use crate::worker::output::relay;
@@ -276,6 +277,8 @@ impl Slot {
             }
         };
         let words = line.filled(id, &path);
+        let how = if line.is_told_the_descriptor() { exec::BY_NUMBER } else { exec::BY_ENVIRONMENT };
+        let socket = socket.map(|socket| (socket, how));
         let birth = CommandBirth { stage: &spec.program, words: &words, slot: id, socket };
         let child = staff.spawner.spawn(birth.command()).await.map_err(refused)?;
         let prober = Prober::start(path.clone(), spec.tongue, spec.ready_request.clone());

@@ -52,8 +52,8 @@ pub struct CommandBirth<'a> {
     pub words: &'a [String],
     /// Its slot.
     pub slot: &'a SlotId,
-    /// The socket that it inherits; without one it makes its own.
-    pub socket: Option<OwnedFd>,
+    /// The socket that it inherits, and how it learns that ([`exec::ENV_INHERIT`]); without one it makes its own.
+    pub socket: Option<(OwnedFd, &'static str)>,
 }
 
 impl CommandBirth<'_> {
@@ -73,7 +73,7 @@ impl CommandBirth<'_> {
             command.env_remove(name);
         }
         match self.socket {
-            Some(socket) => command.env(exec::ENV_INHERIT, "1").stdin(Stdio::from(socket)),
+            Some((socket, how)) => command.env(exec::ENV_INHERIT, how).stdin(Stdio::from(socket)),
             None => command.stdin(Stdio::null()),
         };
         command
