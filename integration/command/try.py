@@ -51,7 +51,7 @@ class Front:
             env=env, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
         until("the front serves", lambda: self.process.poll() is not None or len(self.pids()) == 2)
         assert self.process.poll() is None, self.text()
-        self.port = self.status()["listeners"][0]["address"].rsplit(":", 1)[1]
+        self.port = self.status()["apis"][0]["listen"].rsplit(":", 1)[1]
 
     def text(self):
         return (self.dir / "log").read_text()
