@@ -34,3 +34,12 @@ def pyramid_app(global_conf, **settings):
         config.add_route("home", "/")
         config.add_view(lambda request: Response(f"hello from {request.registry.settings['title']}"), route_name="home")
         return config.make_wsgi_app()
+
+
+def swift_proxy(global_conf, **local_conf):
+    """Swift's proxy as Swift's own loader makes it: with its directory set, and its section's name in the options."""
+    from swift.common.utils import set_swift_dir
+    from swift.proxy.server import app_factory
+
+    set_swift_dir(global_conf["swift_dir"])
+    return app_factory(global_conf, __name__="proxy-server", **local_conf)

@@ -88,8 +88,19 @@ def pyramid(work, prefix):
 
 
 def glance(work, prefix):
-    """Glance's own file as its wheel brings it."""
-    return prefix / "etc/glance/glance-api-paste.ini", "glance-api", {"listen": ["--listen", "127.0.0.1:0"]}, [
+    """Glance's own file as its wheel brings it, started by Glance's own WSGI module (its factories need its options)."""
+    paste = prefix / "etc/glance/glance-api-paste.ini"
+    (work / "glance-api.conf").write_text(
+        f"[DEFAULT]\nenabled_backends = files:file\nnode_staging_uri = file://{work}/staging\n"
+        f"[database]\nconnection = sqlite:///{work}/glance.sqlite\n"
+        f"[glance_store]\ndefault_backend = files\n[files]\nfilesystem_store_datadir = {work}/images\n"
+        f"[os_glance_staging_store]\nfilesystem_store_datadir = {work}/staging\n"
+        f"[os_glance_tasks_store]\nfilesystem_store_datadir = {work}/tasks\n"
+        f"[paste_deploy]\nconfig_file = {paste}\n")
+    more = {"listen": ["--listen", "127.0.0.1:0"], "OS_GLANCE_CONFIG_DIR": str(work)}
+    (work / "app.conf").write_text("[pasteway]\nworker_app = glance.wsgi.api:application\n")
+    more["files"] = ["--config-file", str(work / "app.conf")]
+    return paste, "glance-api", more, [
         ("GET", "/healthcheck", 200, ["OK"]),
         ("GET", "/versions", 200, ["CURRENT"]),
         ("GET", "/", 300, ["CURRENT"]),
@@ -108,7 +119,7 @@ def swift(work, prefix):
     lines = ["[DEFAULT]", f"swift_dir = {work}", "[pipeline:main]",
              "pipeline = catch_errors gatekeeper healthcheck proxy-logging listing_formats container_sync bulk tempurl "
              "ratelimit tempauth copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-server",
-             "[app:proxy-server]", "use = egg:swift#proxy", "account_autocreate = true",
+             "[app:proxy-server]", "paste.app_factory = services:swift_proxy", "account_autocreate = true",
              "[filter:tempauth]", "use = egg:swift#tempauth", "user_admin_admin = admin .admin .reseller_admin"]
     eggs = {"proxy-logging": "proxy_logging", "container-quotas": "container_quotas", "account-quotas": "account_quotas"}
     for name in ["catch_errors", "gatekeeper", "healthcheck", "proxy-logging", "listing_formats", "container_sync", "bulk",
@@ -116,7 +127,7 @@ def swift(work, prefix):
                  "symlink"]:
         lines += [f"[filter:{name}]", f"use = egg:swift#{eggs.get(name, name)}"]
     (work / "proxy-server.conf").write_text("\n".join(lines) + "\n")
-    more = {"listen": ["--listen", "127.0.0.1:0"], "SWIFT_CONF_FILE": str(work / "swift.conf")}
+    more = {"listen": ["--listen", "127.0.0.1:0"]}
     return work / "proxy-server.conf", "main", more, [
         ("GET", "/healthcheck", 200, ["OK"]),
         ("GET", "/info", 200, ["tempauth", "slo"]),

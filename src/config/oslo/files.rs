@@ -210,6 +210,7 @@ mod tests {
         let arguments = Arguments { program: "nova-api".into(), items, ask: None };
         let shown = |step: &Step| match step {
             Step::File(path) => path.strip_prefix(root).unwrap_or(path).display().to_string(),
+            Step::Told { name, .. } => name.clone(),
             Step::Option { name, .. } => format!("--{name}"),
             Step::Problem(problem) => problem.to_string(),
         };

@@ -332,7 +332,7 @@ fn command(read: &mut Reader<'_>, name: &str, place: Option<Place>) -> Vec<Strin
     }
     for found in words.iter().flat_map(|word| placeholders(word)) {
         if !PLACEHOLDERS.contains(&found) {
-            let near = nearest(found, PLACEHOLDERS.into_iter());
+            let near = nearest(found, PLACEHOLDERS);
             let help = near.map_or_else(
                 || "known are {socket}, {fd}, {api}, {slot}, {paste}".to_owned(),
                 |near| format!("did you mean {{{near}}}?"),
