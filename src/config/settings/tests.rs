@@ -119,8 +119,26 @@ fn every_option_of_pasteway_that_comes_later_is_refused() {
         let text = bad(&format!("{name} = 0\n"), Release::HAVANA);
         assert!(text.contains("is not read by this version yet"), "{text}");
     }
-    let (settings, found) = read("[pasteway]\nworker_kind = command\n", Release::HAVANA);
-    assert!(settings.is_none() && found.iter().all(|text| text.contains("write `worker_kind = python`")));
+}
+
+#[test]
+fn a_command_is_split_as_by_a_shell_and_its_mistakes_are_told() {
+    for (text, want) in [
+        ("", "have no command"),
+        ("worker_command = run 'x\n", "worker_command: missing closing quote"),
+        ("worker_command = run {sock}\n", "there is no placeholder {sock}"),
+        ("worker_command = run {socket} {fd}\n", "has both {socket} and {fd}"),
+        ("worker_command = run\nworker_protocol = uwsgi\nworker_chunked = pass\n", "has no chunked bodies"),
+    ] {
+        let text = bad(&format!("worker_kind = command\n{text}"), Release::NEWEST);
+        assert!(text.contains(want), "{want}: {text}");
+    }
+    let (settings, found) =
+        read("[pasteway]\nworker_kind = command\nworker_command = run 'a b' {api}\n", Release::NEWEST);
+    let settings = settings.unwrap_or_else(|| panic!("{}", found.join("\n")));
+    let words = ["run", "a b", "{api}"].map(str::to_owned).to_vec();
+    assert!(settings.apis.iter().all(|api| api.kind == WorkerKind::Command(words.clone())));
+    assert!(settings.apis.iter().all(|api| api.chunked == Chunked::Spool));
 }
 
 #[test]
