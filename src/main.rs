@@ -1,10 +1,14 @@
-//! The `pasteway` executable: a worker where a front has started it as one, else what its command line says.
+//! The `pasteway` executable: a worker, or the stage before one, where a front has started it as such, else what its command line says.
 
 use std::process::ExitCode;
 
 use pasteway::{cli, worker};
 
 fn main() -> ExitCode {
+    let mut argv = std::env::args_os().skip(1);
+    if argv.next().is_some_and(|word| word == worker::exec::WORD) {
+        return worker::exec::run(argv.collect());
+    }
     if std::env::var_os(worker::wire::ENV_MANIFEST).is_some() {
         return worker::builtin::run();
     }

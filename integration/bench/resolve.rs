@@ -106,7 +106,7 @@ fn best(directory: &Path, text: &str) -> Spent {
     };
     let items = vec![Argument::File(directory.join("nova.conf"))];
     let arguments = Arguments { program: "pasteway".into(), items, ask: None };
-    let invocation = Invocation { arguments, environment, cpus: 1, interpreters: Interpreters::default() };
+    let invocation = Invocation { paste: None, arguments, environment, cpus: 1, interpreters: Interpreters::default() };
     (0..RUNS).map(|_| once(&invocation)).min_by_key(|spent| spent.whole()).unwrap_or_default()
 }
 

@@ -84,6 +84,7 @@ pub fn resolve(data: &[u8]) {
         ])
     };
     let invocation = Invocation {
+        paste: None,
         arguments: arguments(),
         environment: environment(),
         cpus: 2,

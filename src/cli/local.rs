@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::terminal::{complain, print};
-use super::{Client, Command, EX_CONFIG, Explain, Format, TreeFormat, conf, diagnostic, man, paste};
+use super::{Client, Command, EX_CONFIG, Explain, Format, Served, TreeFormat, conf, diagnostic, man, paste};
 use crate::compile::explain::explain;
 use crate::compile::{self, Plan, show};
 use crate::config::interpreter::Interpreters;
@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
             (None, Some(word)) => {
                 return usage(&format!("{program}: error: unrecognized arguments: {}", word.to_string_lossy()));
             }
-            (None, None) => Command::Serve,
+            (None, None) => Command::Serve { paste: Served::default() },
         }
     } else {
         match super::parse(std::iter::once(OsString::from("pasteway")).chain(rest)) {
@@ -54,12 +54,19 @@ pub fn main() -> ExitCode {
         }
     };
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let invocation =
-        Invocation { arguments, environment: Environment::of_process(), cpus, interpreters: Interpreters::default() };
+    let paste = match &command {
+        Command::Serve { paste } | Command::Check { paste, .. } | Command::Tree { paste, .. } => {
+            paste.clone().service()
+        }
+        Command::Explain(asked) => asked.paste.clone().service(),
+        _ => None,
+    };
+    let (environment, interpreters) = (Environment::of_process(), Interpreters::default());
+    let invocation = Invocation { arguments, environment, cpus, interpreters, paste };
     match command {
-        Command::Serve => serve(invocation, nova),
-        Command::Check { format } => check(&invocation, format),
-        Command::Tree { format } => tree(&invocation, format),
+        Command::Serve { .. } => serve(invocation, nova),
+        Command::Check { format, .. } => check(&invocation, format),
+        Command::Tree { format, .. } => tree(&invocation, format),
         Command::Explain(asked) => explained(&invocation, &asked),
         Command::Paste(asked) => paste::paste(&asked),
         Command::Conf(asked) => conf::conf(&invocation, &asked),

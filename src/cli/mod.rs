@@ -20,6 +20,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
+use crate::config::PasteService;
+
 pub use client::client;
 pub use local::main;
 
@@ -55,15 +57,25 @@ struct Files {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the front and its workers
-    Serve,
+    Serve {
+        /// What to serve without a nova.conf.
+        #[command(flatten)]
+        paste: Served,
+    },
     /// Read, resolve and compile everything and start nothing; tells all problems (exit 78 if there are any)
     Check {
+        /// What to read without a nova.conf.
+        #[command(flatten)]
+        paste: Served,
         /// How to print
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
     /// Show the compiled tree of each API: composites, prefixes, filters, mounts
     Tree {
+        /// What to read without a nova.conf.
+        #[command(flatten)]
+        paste: Served,
         /// How to print
         #[arg(long, value_enum, default_value_t)]
         format: TreeFormat,
@@ -180,9 +192,40 @@ pub struct How {
     pub token_file: Option<PathBuf>,
 }
 
+/// A Paste file without a nova.conf.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Served {
+    /// A Paste file to be served by itself: no nova.conf is looked for
+    #[arg(long, value_name = "FILE")]
+    pub paste: Option<PathBuf>,
+    /// The app's section without its prefix, which is the API's name too [default: main]
+    #[arg(long, value_name = "NAME", requires = "paste")]
+    pub name: Option<String>,
+    /// Where to listen [default: as [server:main] has it]
+    #[arg(long, value_name = "HOST:PORT", requires = "paste")]
+    pub listen: Option<String>,
+    /// How many workers [default: as [server:main] has it, else one per CPU]
+    #[arg(long, value_name = "N", requires = "paste", value_parser = clap::value_parser!(u32).range(1..))]
+    pub workers: Option<u32>,
+    /// What the workers are [default: python]
+    #[arg(long, value_name = "KIND", requires = "paste", value_parser = ["auto", "python", "builtin", "command", "external"])]
+    pub worker_kind: Option<String>,
+}
+
+impl Served {
+    fn service(self) -> Option<PasteService> {
+        let Self { paste, name, listen, workers, worker_kind } = self;
+        let name = name.unwrap_or_else(|| "main".to_owned());
+        paste.map(|file| PasteService { file, name, listen, workers, worker_kind })
+    }
+}
+
 /// A request to explain.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Explain {
+    /// What to read without a nova.conf.
+    #[command(flatten)]
+    pub paste: Served,
     /// As enabled_apis names it: osapi_compute
     pub api: String,
     /// GET, POST, …
@@ -350,8 +393,26 @@ mod tests {
 
     #[test]
     fn the_files_may_stand_on_either_side_of_the_command() {
-        assert_eq!(parsed("serve --config-file a.conf --config-dir d"), Ok(Command::Serve));
-        assert_eq!(parsed("--config-file a.conf tree --format dot"), Ok(Command::Tree { format: TreeFormat::Dot }));
+        assert_eq!(
+            parsed("serve --config-file a.conf --config-dir d"),
+            Ok(Command::Serve { paste: Served::default() })
+        );
+        assert_eq!(
+            parsed("--config-file a.conf tree --format dot"),
+            Ok(Command::Tree { paste: Served::default(), format: TreeFormat::Dot })
+        );
+    }
+
+    #[test]
+    fn a_paste_file_is_served_by_itself_and_its_options_need_it() {
+        let Ok(Command::Serve { paste }) = parsed("serve --paste a.ini --listen 127.0.0.1:0 --workers 2") else {
+            panic!("another command")
+        };
+        let service = paste.service().expect("a service");
+        assert_eq!((service.name.as_str(), service.workers), ("main", Some(2)));
+        assert_eq!(parsed("serve --workers 2"), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(parsed("serve --paste a.ini --workers 0"), Err(ErrorKind::ValueValidation));
+        assert_eq!(parsed("serve --paste a.ini --worker-kind x"), Err(ErrorKind::InvalidValue));
     }
 
     #[test]

@@ -87,6 +87,7 @@ paste.app_factory = my.own:app
 
     fn plan(conf: &str, paste: &str, running: Option<&Plan>) -> Plan {
         let invocation = Invocation {
+            paste: None,
             arguments: Arguments {
                 program: "pasteway".into(),
                 items: vec![Argument::File("/nova.conf".into())],

@@ -3,7 +3,8 @@
 //! One place decides it, for `plan`, reloads and the record of a generation alike. Builtin workers are made from their
 //! mounts and the few options that they are told; external ones from their sockets. Python workers read nova.conf by
 //! themselves, so that every option counts of which it is not known that the front alone reads it: those of launching
-//! and listening, and those of filters that run in the front.
+//! and listening, and those of filters that run in the front. Commands serve the whole API by themselves: to them, all
+//! filters are their own.
 //! Must not know what a change is for.
 
 use std::collections::HashSet;
@@ -33,12 +34,16 @@ impl ApiPlan {
 fn reads(kind: &WorkerKind, owned: &Owned, group: &str, name: &str) -> bool {
     let opt = options::find_any(group, name);
     let rolling = opt.is_some_and(|opt| opt.change == Class::Rolling);
-    if group == "pasteway" || !matches!(kind, WorkerKind::Python { .. }) {
+    if group == "pasteway" || !matches!(kind, WorkerKind::Python { .. } | WorkerKind::Command(_)) {
         return rolling;
     }
-    let Some(opt) = opt else { return !owned.contains(&(group.to_owned(), name.to_owned())) };
+    let Some(opt) = opt else {
+        return matches!(kind, WorkerKind::Command(_)) || !owned.contains(&(group.to_owned(), name.to_owned()));
+    };
     let launching = options::is_launching(opt) && !rolling;
-    !launching && !owned.contains(&(opt.group.to_owned(), opt.name.to_owned()))
+    // A program that serves the whole API has all filters in it.
+    !launching
+        && (matches!(kind, WorkerKind::Command(_)) || !owned.contains(&(opt.group.to_owned(), opt.name.to_owned())))
 }
 
 /// The options that only the front reads, because the filters that read them run there, and in no mount.
@@ -133,7 +138,8 @@ pub fn digest(
         made_with.worker_stop_timeout,
         made_with.worker_ready_request,
     ));
-    if matches!(settings.kind, WorkerKind::Python { .. }) {
+    sum.0.update(format!("{:?}", settings.protocol));
+    if matches!(settings.kind, WorkerKind::Python { .. } | WorkerKind::Command(_)) {
         sum.0.update(read_by_python(settings, config, owned));
     }
     *mounts = told.mounts;
@@ -159,6 +165,12 @@ fn read_by_python(settings: &ApiSettings, config: &Config, owned: &Owned) -> [u8
     {
         part(format!("[{group}] {name}").as_bytes());
         config.conf.all_of(group, name).iter().for_each(|text| part(text.as_bytes()));
+    }
+    if matches!(settings.kind, WorkerKind::Command(_)) {
+        for text in config.paste_texts() {
+            part(format!("[{}] {}", text.section, text.name).as_bytes());
+            part(text.setting.value.as_bytes());
+        }
     }
     let mut files: Vec<_> = config.service.files.iter().collect();
     files.sort();

@@ -25,7 +25,7 @@ use std::time::Duration;
 use carry::Filters;
 pub use split::{Reason, Step, Tree};
 
-use crate::config::settings::{ApiSettings, Chunked, WorkerKind};
+use crate::config::settings::{ApiSettings, Chunked, WorkerKind, WorkerProtocol};
 use crate::config::{ApiConfig, Config};
 use crate::filter::identity::is_auth_factory;
 use crate::message::{Diagnostic, nearest};
@@ -196,18 +196,22 @@ fn access(api: &ApiSettings, config: &Config) -> Result<Option<Arc<AccessStyle>>
 
 /// How the API's workers are spoken to, by their kind.
 fn wire(settings: &ApiSettings, answer_time: Option<Duration>) -> WireRules {
-    let own = !matches!(settings.kind, WorkerKind::External(_));
-    let framed = matches!(settings.kind, WorkerKind::Python { .. });
+    let own = matches!(settings.kind, WorkerKind::Python { .. } | WorkerKind::Builtin);
+    let many = matches!(settings.kind, WorkerKind::External(_)) && settings.worker_threads >= FEW_THREADS;
     WireRules {
-        protocol: if framed { Protocol::Framed } else { Protocol::Http1 },
+        protocol: match settings.protocol {
+            WorkerProtocol::Uwsgi => Protocol::Uwsgi,
+            WorkerProtocol::Http if matches!(settings.kind, WorkerKind::Python { .. }) => Protocol::Framed,
+            WorkerProtocol::Http => Protocol::Http1,
+        },
         answer_time,
         chunked: match settings.chunked {
             Chunked::Pass => ChunkedBodies::Pass,
             Chunked::Spool => ChunkedBodies::Spool(SPOOL_LIMIT),
             Chunked::Refuse => ChunkedBodies::Refuse,
         },
-        // A worker of someone else's with few threads may bind one of them to an idle connection.
-        keep_alive: own || settings.worker_threads >= FEW_THREADS,
+        // A worker of someone else's may bind a thread, or itself, to an idle connection.
+        keep_alive: own || settings.keep_alive.unwrap_or(many),
         forwarded: !own,
     }
 }

@@ -21,6 +21,7 @@ use super::layout;
 use super::options::{self, Table};
 use super::oslo::{self, Arguments, Conf, Environment};
 use super::paste::{Dialect, Document, Kind, Library, Loader, Rules, file_uri};
+use super::served::PasteService;
 use super::service::{self, ServiceFiles};
 use super::settings::{self, ApiSettings, PasteLibrary, Settings};
 use super::{Frozen, Reading, Text, unreached};
@@ -38,6 +39,8 @@ pub struct Invocation {
     pub cpus: usize,
     /// What is known of the workers' Python.
     pub interpreters: Interpreters,
+    /// A Paste file to be served without a nova.conf.
+    pub paste: Option<PasteService>,
 }
 
 /// A whole configuration, understood.
@@ -104,10 +107,15 @@ impl Config {
         self.reading.digest()
     }
 
+    /// Every text of the Paste files.
+    pub fn paste_texts(&self) -> Vec<Text> {
+        self.documents.iter().flat_map(|document| document.texts()).collect()
+    }
+
     /// Every text of the files, for comparing two configurations.
     pub fn texts(&self) -> Vec<Text> {
         let mut texts = self.conf.texts();
-        texts.extend(self.documents.iter().flat_map(|document| document.texts()));
+        texts.extend(self.paste_texts());
         texts
     }
 }
@@ -243,7 +251,8 @@ fn build(
     if found.iter().any(Diagnostic::is_error) {
         return Err(Broken { diagnostics: found, settings: Some(settings).filter(|_| usable) });
     }
-    let python = settings.apis.iter().any(|api| matches!(api.kind, settings::WorkerKind::Python { .. }));
+    use settings::WorkerKind::{Command, Python};
+    let python = settings.apis.iter().any(|api| matches!(api.kind, Python { .. } | Command(_)));
     let service = if python { service::collect(&conf, reading, &paste_file) } else { ServiceFiles::default() };
     let chosen = chosen(&settings, from, interpreter.as_ref());
     let documents = loader.documents();
@@ -299,7 +308,12 @@ pub fn read_conf(invocation: &Invocation, reading: &Reading) -> (Conf, Release, 
 }
 
 fn read_all(invocation: &Invocation, reading: &Reading) -> Read {
-    let load = |library| Conf::read_all(Table::OWN, reading, &invocation.arguments, &invocation.environment, library);
+    let mut arguments = invocation.arguments.clone();
+    let served = invocation.paste.as_ref().map(|service| service.told(&invocation.environment.cwd, reading));
+    let (told, wrong) = served.unwrap_or_default();
+    // The last one wins.
+    arguments.items.extend(told);
+    let load = |library| Conf::read_all(Table::OWN, reading, &arguments, &invocation.environment, library);
     let (mut conf, mut found) = load(oslo::Library::New);
     let (interpreter, unusable) = match interpreter(&conf, invocation, reading) {
         Ok(interpreter) => (interpreter, None),
@@ -321,6 +335,7 @@ fn read_all(invocation: &Invocation, reading: &Reading) -> Read {
         (conf, found) = load(library);
     }
     found.extend(unknown);
+    found.extend(wrong);
     conf.set_release(release);
     Read { conf, release, from, interpreter, unusable, found }
 }

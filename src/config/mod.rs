@@ -11,6 +11,7 @@ mod load;
 pub mod options;
 pub mod oslo;
 pub mod paste;
+mod served;
 mod service;
 mod setting;
 pub mod settings;
@@ -19,6 +20,7 @@ mod unreached;
 pub mod watch;
 
 pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load, load_again, load_from, load_thoroughly, read_conf};
+pub use served::PasteService;
 pub use service::ServiceFiles;
 pub use setting::{ConfSource, Setting, Text, Via};
 pub use source::{Frozen, Reading, Source};

@@ -13,12 +13,14 @@ use super::runtime_dir::RuntimeDir;
 use crate::admin::{self, AdminListen, Token};
 use crate::compile::{ApiPlan, Plan};
 use crate::config::Config;
-use crate::config::settings::{AdminAddress, PastewaySettings, WorkerKind};
+use crate::config::settings::{AdminAddress, PastewaySettings, WorkerKind, WorkerProtocol};
 use crate::id::Generation;
 use crate::message::Diagnostic;
 use crate::proxy::listener::{ListenKey, Listener};
 use crate::telemetry::PreparedLog;
-use crate::worker::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, Recycling, StartedPool, Supervisor, announce};
+use crate::worker::{
+    CommandLine, HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, Recycling, StartedPool, Supervisor, Tongue, announce,
+};
 
 /// A generation that only waits for its swap.
 pub struct Prepared {
@@ -195,6 +197,9 @@ impl Workshop<'_> {
                         host: self.runtime_dir.host(self.number),
                     }
                 }
+                WorkerKind::Command(words) => {
+                    Kind::Command(CommandLine { words: words.clone(), paste: config.paste_file.clone() })
+                }
                 WorkerKind::External(sockets) => Kind::External { sockets: sockets.clone() },
             },
             count: api.settings.slots(),
@@ -209,6 +214,10 @@ impl Workshop<'_> {
             manifest: self.runtime_dir.manifest(self.number, api.settings.name.as_str()),
             runtime_dir: self.runtime_dir.path().to_owned(),
             program: OWN_BINARY.into(),
+            tongue: match api.settings.protocol {
+                WorkerProtocol::Http => Tongue::Http,
+                WorkerProtocol::Uwsgi => Tongue::Uwsgi,
+            },
             ready_request: format!("{} {}", settings.worker_ready_request.method, settings.worker_ready_request.path),
             url: format!("{scheme}://{}", listener.address),
             release: config.settings.release,

@@ -57,6 +57,7 @@ fn busy() -> Metrics {
     metrics.worker_started(&api());
     metrics.worker_exited(&slot(), ExitReason::Signal, 5);
     metrics.keystone_request("authtoken", KeystoneOutcome::ALL[0], Duration::from_millis(9));
+    metrics.drain_ended(&api());
     metrics.token_cache("authtoken").count(0);
     metrics.on_scrape(|gauges| {
         gauges.generations("live", 1);

@@ -15,6 +15,7 @@ use super::snapshot::{ChunkedBodies, Protocol};
 use super::thread::Thread;
 use super::upstream::encode::{self, Framing};
 use super::upstream::framed::packet::{self, TokenJson};
+use super::upstream::uwsgi;
 use super::upstream::wire::Wire;
 use super::upstream::{self, Hold, UpstreamError};
 use crate::filter::{Body, Context, RemoteAddr, Request, Response, TokenFacts, Whole};
@@ -79,7 +80,7 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
         UpstreamError::Late => metrics::UpstreamError::Timeout,
         UpstreamError::Invalid(_) => metrics::UpstreamError::Malformed,
         UpstreamError::App(_) => metrics::UpstreamError::App,
-        UpstreamError::Client(_) => metrics::UpstreamError::Io,
+        UpstreamError::Client(_) | UpstreamError::TooLarge(_) => metrics::UpstreamError::Io,
     }
 }
 
@@ -128,6 +129,10 @@ async fn exchange(
     let framing = match api.api.wire.protocol {
         Protocol::Http1 => {
             write_head(&mut wire.output, api, mount, cx, request, framing);
+            framing
+        }
+        Protocol::Uwsgi => {
+            uwsgi::write(&mut wire.output, cx, request, framing, &api.api.host)?;
             framing
         }
         Protocol::Framed => {

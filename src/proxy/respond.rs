@@ -42,7 +42,7 @@ impl Failure {
     /// Whether clients can bring it about as often as they like: no reason to fill the log. The metrics count it.
     pub fn is_the_clients(&self) -> bool {
         match self {
-            Self::Upstream(error) => matches!(error, UpstreamError::Client(_)),
+            Self::Upstream(error) => matches!(error, UpstreamError::Client(_) | UpstreamError::TooLarge(_)),
             Self::Queue(_) | Self::LengthRequired | Self::TooLarge => true,
         }
     }
@@ -56,6 +56,9 @@ pub fn failure(failure: &Failure, cx: &Context, request: &Request) -> Response {
         Failure::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Request is too large.", None),
         Failure::Upstream(UpstreamError::Client(_)) => {
             (StatusCode::BAD_REQUEST, "The request's body was cut off.", None)
+        }
+        Failure::Upstream(UpstreamError::TooLarge(_)) => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large.", None)
         }
         Failure::Upstream(_) if cx.ec2.faultwrap => return ec2::exception(cx, request),
         Failure::Upstream(_) if cx.faultwrap || cx.catch_errors => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, None),

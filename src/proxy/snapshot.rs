@@ -188,6 +188,8 @@ pub enum ChunkedBodies {
 pub enum Protocol {
     /// HTTP/1.1 (`builtin`, `command` and `external` workers).
     Http1,
+    /// uWSGI's own (`command` and `external` workers with `worker_protocol = uwsgi`).
+    Uwsgi,
     /// The frames of the Python host (`python` workers).
     Framed,
 }

@@ -2,37 +2,20 @@
 //!
 //! Must not know who runs the worker; it is never signalled.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::worker::member::Member;
 use crate::worker::place::Place;
+use crate::worker::probe::{PATIENCE, PERIOD, Probe, probe};
 use crate::worker::standing::Proof;
 use crate::worker::state::{Order, Reason};
 
-/// From one probe to the next.
-const PERIOD: Duration = Duration::from_secs(1);
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Probes in a row without an answer that take a worker out.
 const MISSES: u32 = 3;
-
-/// What came of a probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Probe {
-    /// It spoke HTTP/1: any status counts.
-    Answered,
-    /// The connection was taken, but no answer came in time: it hangs, or it is busy.
-    Silent,
-    /// Nobody is there, or somebody who does not speak HTTP.
-    Refused(String),
-}
 
 /// What a worker's place in the pool is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +89,7 @@ impl ExternalSlot {
             let answer = tokio::select! {
                 biased;
                 order = self.place.order() => break order,
-                answer = probe(&self.socket, &spec.ready_request, PATIENCE) => answer,
+                answer = probe(&self.socket, spec.tongue, &spec.ready_request, PATIENCE) => answer,
             };
             self.apply(&answer);
             if self.place.standing.borrow().proof == Proof::Pending && Instant::now() >= deadline {
@@ -190,31 +173,8 @@ impl ExternalSlot {
     }
 }
 
-/// One request on a connection of its own.
-async fn probe(socket: &Path, request: &str, patience: Duration) -> Probe {
-    let exchange = async {
-        let mut stream = UnixStream::connect(socket).await?;
-        let request = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut start = [0; 7];
-        stream.read_exact(&mut start).await?;
-        Ok::<_, io::Error>(start)
-    };
-    match timeout(patience, exchange).await {
-        Err(_) => Probe::Silent,
-        // The kernel's queue of a Unix socket is full: somebody is there, but behind.
-        Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Probe::Silent,
-        Ok(Err(error)) => Probe::Refused(error.to_string()),
-        Ok(Ok(start)) if start == *b"HTTP/1." => Probe::Answered,
-        Ok(Ok(_)) => Probe::Refused("the answer is not HTTP/1".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixListener;
-
     use super::*;
 
     const FREE: Load = Load { busy: false, moving: false, alone: false };
@@ -248,38 +208,5 @@ mod tests {
         assert_eq!(judge(&Probe::Silent, Some(busy), &mut misses), Verdict::Keep);
         assert_eq!(judge(&Probe::Silent, Some(Load { moving: true, ..busy }), &mut misses), Verdict::Beat);
         assert_eq!(misses, MISSES);
-    }
-
-    #[tokio::test]
-    async fn a_probe_sends_the_request_and_takes_any_status() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("w.sock");
-        let listener = UnixListener::bind(&path).expect("bound");
-        let worker = std::thread::spawn(move || {
-            let mut heard = Vec::new();
-            for answer in ["HTTP/1.1 503 Busy\r\n\r\n", "SSH-2.0-x\r\n"] {
-                let (mut stream, _) = listener.accept().expect("a client");
-                let mut bytes = [0; 512];
-                let length = stream.read(&mut bytes).expect("a request");
-                heard.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
-                stream.write_all(answer.as_bytes()).expect("answered");
-            }
-            heard
-        });
-        let patience = Duration::from_secs(10);
-        assert_eq!(probe(&path, "GET /healthcheck", patience).await, Probe::Answered);
-        assert!(matches!(probe(&path, "GET /", patience).await, Probe::Refused(_)));
-        let heard = worker.join().expect("no panic");
-        assert!(heard[0].starts_with("GET /healthcheck HTTP/1.1\r\nHost: "), "{heard:?}");
-        assert!(matches!(probe(&path, "GET /", patience).await, Probe::Refused(_)));
-        assert!(matches!(probe(&dir.path().join("none"), "GET /", patience).await, Probe::Refused(_)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_socket_that_nobody_accepts_from_is_silent() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("w.sock");
-        let _listener = UnixListener::bind(&path).expect("bound");
-        assert_eq!(probe(&path, "GET /", PATIENCE).await, Probe::Silent);
     }
 }

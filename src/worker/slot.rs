@@ -14,13 +14,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::worker::announce;
+use crate::worker::exec;
 use crate::worker::host::UNUSABLE;
+use crate::worker::line::CommandLine;
 use crate::worker::member::Member;
 use crate::worker::notify::{Note, NotifySocket};
 use crate::worker::output::relay;
 use crate::worker::place::Place;
-use crate::worker::socket::{SocketError, WorkerSocket, path_of};
-use crate::worker::spawn::{Birth, Child};
+use crate::worker::probe::{Probe, Prober};
+use crate::worker::socket::{SocketError, WorkerSocket, path_of, remove};
+use crate::worker::spawn::{Birth, Child, CommandBirth, signal_group_of};
 use crate::worker::spec::Kind;
 use crate::worker::standing::describe;
 use crate::worker::state::{Action, Cause, Event, Limits, Reason, State};
@@ -38,12 +41,22 @@ enum SpawnError {
     Program { program: PathBuf, source: io::Error },
 }
 
+/// How a life says how it is.
+#[derive(Debug)]
+enum Voice {
+    /// By itself.
+    Notes(NotifySocket),
+    /// By answering.
+    Answers(Prober),
+}
+
 #[derive(Debug)]
 struct Life {
     number: u64,
     pid: u32,
     child: Child,
-    notify: NotifySocket,
+    voice: Voice,
+    socket: PathBuf,
     member: Option<Arc<Member>>,
     outputs: [Option<JoinHandle<()>>; 2],
     /// Known when it is over.
@@ -142,6 +155,7 @@ impl Slot {
                 None => std::future::pending().await,
             }
         };
+        let threads = self.place.spec.threads;
         tokio::select! {
             biased;
             status = life.child.exited() => {
@@ -154,11 +168,13 @@ impl Slot {
                 Event::Exited { signal: status.code().is_none(), jitter }
             }
             order = self.place.order() => Event::Asked(order),
-            note = life.notify.hear() => {
+            note = hear(&mut life.voice, member.as_ref(), threads) => {
                 if let Some(member) = &life.member {
                     member.beat(self.place.pool.now());
                 }
-                if let Some(facts) = life.notify.take_facts() {
+                if let Voice::Notes(notes) = &mut life.voice
+                    && let Some(facts) = notes.take_facts()
+                {
                     self.place.pool.learn(facts);
                 }
                 match note {
@@ -196,13 +212,20 @@ impl Slot {
                 );
                 self.signal(Signal::ABORT);
             }
-            Action::Kill => self.signal(Signal::KILL),
+            Action::Kill => match &self.life {
+                Some(life) if self.leads_a_group() => life.child.signal_group(Signal::KILL),
+                _ => self.signal(Signal::KILL),
+            },
             Action::Bury(reason) => self.bury(reason).await,
             Action::GiveUp(cause) => {
                 self.turn = None;
                 self.place.give_up(match cause {
                     Cause::Timeout => {
-                        format!("it did not say READY=1 within {} s", self.limits.start.as_secs_f64())
+                        let omitted = match self.leads_a_group() {
+                            true => format!("answer `{}`", self.place.spec.ready_request),
+                            false => "say READY=1".to_owned(),
+                        };
+                        format!("it did not {omitted} within {} s", self.limits.start.as_secs_f64())
                     }
                     Cause::Unusable => "it cannot build what it is to serve".to_owned(),
                     Cause::Died(times) => format!("{}, {times} times in a row", self.last_words),
@@ -214,8 +237,12 @@ impl Slot {
     }
 
     async fn spawn(&mut self) -> Result<(), SpawnError> {
-        let Place { id, spec, staff, standing, .. } = &self.place;
+        let Place { id, spec, staff, .. } = &self.place;
         let number = staff.next_life();
+        if let Kind::Command(line) = &spec.kind {
+            let line = line.clone();
+            return self.spawn_command(number, &line).await;
+        }
         let socket = match &mut self.socket {
             Some(inherited) => inherited,
             none => none.insert(WorkerSocket::bind(path_of(&spec.runtime_dir, id, number, "sock")?)?),
@@ -224,12 +251,44 @@ impl Slot {
         let notify = NotifySocket::bind(path.clone()).map_err(|source| SpawnError::Notify { path, source })?;
         let (program, host) = match &spec.kind {
             Kind::Python { interpreter, host, .. } => (interpreter, Some(host.as_path())),
-            Kind::Builtin | Kind::External { .. } => (&spec.program, None),
+            Kind::Builtin | Kind::Command(_) | Kind::External { .. } => (&spec.program, None),
         };
         let birth = Birth { program, host, manifest: &spec.manifest, slot: id, life: number, notify: notify.path() };
         let refused = |source| SpawnError::Program { program: program.clone(), source };
         let command = birth.command(socket.share().map_err(refused)?);
-        let mut child = staff.spawner.spawn(command).await.map_err(refused)?;
+        let child = staff.spawner.spawn(command).await.map_err(refused)?;
+        let path = socket.path().to_owned();
+        self.begin(number, child, Voice::Notes(notify), path);
+        Ok(())
+    }
+
+    /// Starts a command: it binds its socket, or inherits one, and is ready when it answers.
+    async fn spawn_command(&mut self, number: u64, line: &CommandLine) -> Result<(), SpawnError> {
+        let Place { id, spec, staff, .. } = &self.place;
+        let program = PathBuf::from(line.words.first().map_or("", String::as_str));
+        let refused = |source| SpawnError::Program { program: program.clone(), source };
+        let path = path_of(&spec.runtime_dir, id, number, "sock")?;
+        let (path, socket) = match (&mut self.socket, line.binds()) {
+            (_, true) => (path, None),
+            (Some(inherited), false) => (inherited.path().to_owned(), Some(inherited.share().map_err(refused)?)),
+            (none, false) => {
+                let made = none.insert(WorkerSocket::bind(path)?);
+                (made.path().to_owned(), Some(made.share().map_err(refused)?))
+            }
+        };
+        let words = line.filled(id, &path);
+        let how = if line.is_told_the_descriptor() { exec::BY_NUMBER } else { exec::BY_ENVIRONMENT };
+        let socket = socket.map(|socket| (socket, how));
+        let birth = CommandBirth { stage: &spec.program, words: &words, slot: id, socket };
+        let child = staff.spawner.spawn(birth.command()).await.map_err(refused)?;
+        let prober = Prober::start(path.clone(), spec.tongue, spec.ready_request.clone());
+        self.begin(number, child, Voice::Answers(prober), path);
+        Ok(())
+    }
+
+    /// A process was started.
+    fn begin(&mut self, number: u64, mut child: Child, voice: Voice, socket: PathBuf) {
+        let Place { id, spec, staff, standing, .. } = &self.place;
         // A child that nobody waited for yet has one.
         let pid = child.pid().unwrap_or_default();
         announce::started(spec.release, pid);
@@ -242,20 +301,24 @@ impl Slot {
             stdout.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, said))),
             stderr.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, tail))),
         ];
-        self.life = Some(Life { number, pid, child, notify, member: None, outputs, status: None });
-        Ok(())
+        self.life = Some(Life { number, pid, child, voice, socket, member: None, outputs, status: None });
     }
 
     fn admit(&mut self) {
-        let (Some(life), Some(socket)) = (&mut self.life, &self.socket) else { return };
+        let Some(life) = &mut self.life else { return };
         let Place { id, spec, pool, standing, .. } = &self.place;
         let pid = life.pid;
-        let member = Arc::new(Member::new(id.clone(), life.number, pid, socket.path().to_owned(), spec.threads));
+        let member = Arc::new(Member::new(id.clone(), life.number, pid, life.socket.clone(), spec.threads));
         life.member = Some(Arc::clone(&member));
         announce::serving(spec.release, &spec.api, pid, &spec.url);
         pool.admit(Arc::clone(&member));
         standing.send_modify(|s| s.serve(member));
         self.turn = None;
+    }
+
+    /// Whether its processes are an operator's program and what that starts.
+    fn leads_a_group(&self) -> bool {
+        matches!(self.place.spec.kind, Kind::Command(_))
     }
 
     fn signal(&self, signal: Signal) {
@@ -267,6 +330,14 @@ impl Slot {
     async fn bury(&mut self, reason: Reason) {
         let Some(life) = self.life.take() else { return };
         let status = life.status.unwrap_or_default();
+        if self.leads_a_group() {
+            // A master that died leaves its workers behind.
+            signal_group_of(life.pid, Signal::KILL);
+        }
+        if self.socket.is_none() {
+            // Made by the program; one that it has removed by itself is fine.
+            let _ = remove(&life.socket);
+        }
         // The last lines often say why.
         let last_lines = async {
             for output in life.outputs.into_iter().flatten() {
@@ -279,5 +350,21 @@ impl Slot {
         self.place.staff.metrics.worker_exited(&self.place.id, reason, requests);
         self.last_words = describe(status);
         self.place.standing.send_modify(|s| s.end(describe(status), reason));
+    }
+}
+
+/// The next word of a life, by itself or by its answers.
+async fn hear(voice: &mut Voice, member: Option<&Arc<Member>>, threads: usize) -> Note {
+    match voice {
+        Voice::Notes(socket) => socket.hear().await,
+        Voice::Answers(prober) => loop {
+            // Who is full of our requests cannot answer another one; how long those may take is another option.
+            let full = |member: &Arc<Member>| member.in_flight() >= threads;
+            match prober.hear().await {
+                Probe::Answered => return Note::Ready,
+                Probe::Silent if member.is_some_and(full) => return Note::Beat,
+                Probe::Silent | Probe::Refused(_) => {}
+            }
+        },
     }
 }

@@ -11,12 +11,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::id::SlotId;
+use crate::worker::exec;
+use crate::worker::wire::{ENV_FRONT_PID, ENV_SLOT};
 
 /// A worker must say that it lives this often (it does so twice in that time).
 pub const WATCHDOG: Duration = Duration::from_secs(2);
@@ -39,6 +41,43 @@ pub struct Birth<'a> {
     pub life: u64,
     /// Where it says how it is.
     pub notify: &'a Path,
+}
+
+/// What one life of a `command` worker is told at its birth.
+#[derive(Debug)]
+pub struct CommandBirth<'a> {
+    /// This binary, for the stage before the program ([`exec`]).
+    pub stage: &'a Path,
+    /// The program and its arguments.
+    pub words: &'a [String],
+    /// Its slot.
+    pub slot: &'a SlotId,
+    /// The socket that it inherits, and how it learns that ([`exec::ENV_INHERIT`]); without one it makes its own.
+    pub socket: Option<(OwnedFd, &'static str)>,
+}
+
+impl CommandBirth<'_> {
+    /// The command; its process leads a group of its own, so that its children can be ended with it.
+    pub fn command(self) -> Command {
+        let mut command = Command::new(self.stage);
+        command
+            .arg(exec::WORD)
+            .args(self.words)
+            .env("PASTEWAY_API", self.slot.api.as_str())
+            .env(ENV_SLOT, self.slot.index.to_string())
+            .env(ENV_FRONT_PID, std::process::id().to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        for name in NOT_INHERITED.into_iter().chain(["NOTIFY_SOCKET", "WATCHDOG_USEC"]) {
+            command.env_remove(name);
+        }
+        match self.socket {
+            Some((socket, how)) => command.env(exec::ENV_INHERIT, how).stdin(Stdio::from(socket)),
+            None => command.stdin(Stdio::null()),
+        };
+        command
+    }
 }
 
 impl Birth<'_> {
@@ -116,6 +155,14 @@ impl Spawner {
     }
 }
 
+/// Sends a signal to what is left of the group that a process led. While any of it is left, the number is nobody else's.
+pub fn signal_group_of(leader: u32, signal: Signal) {
+    if let Some(group) = leader.try_into().ok().and_then(Pid::from_raw) {
+        // None is left.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
 /// A process of ours.
 #[derive(Debug)]
 pub struct Child(tokio::process::Child);
@@ -137,6 +184,11 @@ impl Child {
         if let Some(pid) = pid {
             let _ = kill_process(pid, signal);
         }
+    }
+
+    /// Sends a signal to all that it has started too, if it leads a group of its own.
+    pub fn signal_group(&self, signal: Signal) {
+        self.pid().into_iter().for_each(|pid| signal_group_of(pid, signal));
     }
 
     /// Waits for its end and reaps it. Nothing is lost when it is not waited for to the end.

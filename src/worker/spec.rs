@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::id::{ApiName, Generation, SlotId};
 use crate::release::Release;
+use crate::worker::line::CommandLine;
+use crate::worker::probe::Tongue;
 use crate::worker::state::Limits;
 
 /// Who runs the workers.
@@ -23,6 +25,8 @@ pub enum Kind {
         /// The host's file.
         host: PathBuf,
     },
+    /// The front, by a command of the operator's, which serves the whole API.
+    Command(CommandLine),
     /// Something else: slot 0 is the first of these Unix sockets.
     External {
         /// Where the workers listen.
@@ -36,6 +40,7 @@ impl Kind {
         match self {
             Self::Builtin => "builtin",
             Self::Python { .. } => "python",
+            Self::Command(_) => "command",
             Self::External { .. } => "external",
         }
     }
@@ -72,7 +77,9 @@ pub struct PoolSpec {
     pub runtime_dir: PathBuf,
     /// The executable of builtin workers; [`OWN_BINARY`] but for tests.
     pub program: PathBuf,
-    /// Method and path that an external worker is probed with (`worker_ready_request`).
+    /// What workers are probed in.
+    pub tongue: Tongue,
+    /// Method and path that `command` and `external` workers are probed with (`worker_ready_request`).
     pub ready_request: String,
     /// The API's address for the log, without a slash at its end: `http://0.0.0.0:8773`.
     pub url: String,
@@ -90,7 +97,7 @@ impl PoolSpec {
     /// How many slots the pool begins with.
     pub fn slots(&self) -> u32 {
         match &self.kind {
-            Kind::Builtin | Kind::Python { .. } => self.count,
+            Kind::Builtin | Kind::Python { .. } | Kind::Command(_) => self.count,
             Kind::External { sockets } => sockets.len().try_into().unwrap_or(u32::MAX),
         }
     }

@@ -106,7 +106,7 @@ impl Standing {
             kind: spec.kind.as_str(),
             python: match &spec.kind {
                 Kind::Python { version, .. } => Some(version.clone()),
-                Kind::Builtin | Kind::External { .. } => None,
+                Kind::Builtin | Kind::Command(_) | Kind::External { .. } => None,
             },
             pid: self.pid,
             generation: spec.generation,

@@ -181,7 +181,7 @@ impl Supervisor {
             spec: Arc::new(spec),
         }));
         self.pools().push(started.clone());
-        if started.spec().kind == Kind::Builtin {
+        if started.spec().is_own() {
             self.runtime.spawn(self.clone().keep_young(Arc::downgrade(&started.0)));
         }
         let spec = started.spec();
@@ -373,7 +373,7 @@ impl Supervisor {
         };
         started.slots().push(SlotHandle { index, orders, standing: seen, leaving: false });
         match &started.spec().kind {
-            Kind::Builtin | Kind::Python { .. } => {
+            Kind::Builtin | Kind::Python { .. } | Kind::Command(_) => {
                 self.runtime.spawn(Slot::new(place).run(turns, spawned));
             }
             Kind::External { sockets } => {

@@ -14,9 +14,6 @@ const fn ours(name: &'static str, kind: Kind, change: Class) -> Opt {
     Opt::new("pasteway", name, kind, change)
 }
 
-/// Options of `[pasteway]` that a later version reads. One that is set is an error, so that nobody relies on it.
-pub const NOT_YET: &[&str] = &["worker_command", "worker_protocol"];
-
 options! {
     /// Addresses of the admin API: `HOST:PORT` or `unix:/path`, several with commas; empty is none.
     ADMIN_LISTEN = ours("admin_listen", Kind::LIST, Rebind).defaults(&[(FIRST, "127.0.0.1:9774")]);
@@ -26,10 +23,18 @@ options! {
     RUNTIME_DIR = ours("runtime_dir", Kind::Text, Rebind);
     /// Threads that carry requests; one per CPU when unset.
     FRONT_THREADS = ours("front_threads", Kind::at_most(1, 1024), Rebind);
-    /// What the workers are: python (auto is the same), builtin or external.
+    /// What the workers are: python (auto is the same), builtin, command or external.
     WORKER_KIND = ours("worker_kind", Kind::Choice(WORKER_KINDS), Rolling).defaults(&[(FIRST, "auto")]);
     /// The same for one API.
     WORKER_KIND_API = ours("worker_kind_<api>", Kind::Choice(WORKER_KINDS), Rolling);
+    /// The program that command workers are, and its arguments; {socket}: it binds that path, else it inherits the socket ({fd}).
+    WORKER_COMMAND = ours("worker_command", Kind::Text, Rolling);
+    /// The same for one API.
+    WORKER_COMMAND_API = ours("worker_command_<api>", Kind::Text, Rolling);
+    /// What command and external workers speak: HTTP, or uWSGI's own protocol.
+    WORKER_PROTOCOL = ours("worker_protocol", Kind::Choice(&["http", "uwsgi"]), Rolling).defaults(&[(FIRST, "http")]);
+    /// Whether connections to command and external workers are kept; by default to external ones with many threads.
+    WORKER_KEEP_ALIVE = ours("worker_keep_alive", Kind::Bool, Live);
     /// Unix sockets of external workers.
     WORKER_SOCKETS = ours("worker_sockets", Kind::LIST, Rolling).defaults(&[(FIRST, "")]);
     /// The same for one API.
@@ -56,7 +61,7 @@ options! {
     WORKER_MAX_RSS = ours("worker_max_rss", Kind::at_least(0), Live).defaults(&[(FIRST, "0")]);
     /// Seconds that a request may take on a worker, which is killed as hung then; 0 = any time.
     WORKER_REQUEST_TIMEOUT = ours("worker_request_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
-    /// Method and path of the probe that an external worker must answer before it serves.
+    /// Method and path of the probe that a command or external worker must answer before it serves.
     WORKER_READY_REQUEST = ours("worker_ready_request", Kind::Text, Rolling).defaults(&[(FIRST, "GET /")]);
     /// What becomes of chunked request bodies: passed on, spooled into one with a length, or refused.
     WORKER_CHUNKED = ours("worker_chunked", Kind::Choice(&["pass", "spool", "refuse"]), Live);

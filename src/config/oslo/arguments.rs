@@ -26,6 +26,15 @@ pub enum Argument {
         /// As it would be written in a file.
         value: String,
     },
+    /// An option of any group, said by the program itself: it wins over all others, and no file is looked for.
+    Told {
+        /// Its group.
+        group: String,
+        /// Its current name.
+        name: String,
+        /// As it would be written in a file.
+        value: String,
+    },
 }
 
 /// What a program of Nova's name is asked for in place of its work.

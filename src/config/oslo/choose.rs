@@ -15,6 +15,8 @@ pub(super) enum Layer {
     File(Document),
     /// An option of the command line, of `[DEFAULT]`.
     Argument { name: String, value: String },
+    /// An option that the program itself sets; there is no layer above.
+    Told { group: String, name: String, value: String },
 }
 
 /// The texts that count for an option, and where they are from.
@@ -149,6 +151,9 @@ impl<'a> Wanted<'a> {
                     ..Found::plain(&assignment.value, Origin::File(assignment.place.clone()))
                 })
             }),
+            Layer::Told { group, name, value } => {
+                (group == self.group && name == self.name).then(|| Found::plain(value, Origin::CommandLine))
+            }
             Layer::Argument { name, value } => {
                 (self.cli && name == self.name).then(|| Found::plain(value, Origin::CommandLine))
             }

@@ -64,6 +64,7 @@ impl Conf {
         for step in steps {
             match step {
                 Step::Option { name, value } => layers.push(Layer::Argument { name, value }),
+                Step::Told { group, name, value } => layers.push(Layer::Told { group, name, value }),
                 Step::Problem(problem) => problems.push(problem),
                 Step::File(path) => match reading.file(&env.cwd.join(&path)) {
                     Ok(source) => {
@@ -152,7 +153,7 @@ impl Conf {
     pub fn files(&self) -> Vec<PathBuf> {
         let path = |layer: &Layer| match layer {
             Layer::File(document) => Some(document.path.clone()),
-            Layer::Argument { .. } => None,
+            Layer::Argument { .. } | Layer::Told { .. } => None,
         };
         self.layers.iter().filter_map(path).collect()
     }
@@ -264,7 +265,7 @@ impl Conf {
     pub fn all_of(&self, group: &str, name: &str) -> Vec<String> {
         let texts = |layer: &Layer| match layer {
             Layer::File(document) => document.all(group, name).iter().map(|one| one.value.clone()).collect(),
-            Layer::Argument { .. } => Vec::new(),
+            Layer::Argument { .. } | Layer::Told { .. } => Vec::new(),
         };
         self.layers.iter().flat_map(texts).collect()
     }
@@ -359,7 +360,7 @@ impl Conf {
     pub(super) fn is_group(&self, name: &str) -> bool {
         let written = |layer: &Layer| match layer {
             Layer::File(document) => document.keys().any(|(group, ..)| group == name),
-            Layer::Argument { .. } => false,
+            Layer::Argument { .. } | Layer::Told { .. } => false,
         };
         name != "DEFAULT" && ((self.table.all)().iter().any(|opt| opt.group == name) || self.layers.iter().any(written))
     }

@@ -73,6 +73,8 @@ pub(super) enum Step {
     File(PathBuf),
     /// An option of `[DEFAULT]` is set.
     Option { name: String, value: String },
+    /// An option of any group is set, for good.
+    Told { group: String, name: String, value: String },
     /// Here the original stops.
     Problem(Diagnostic),
 }
@@ -90,10 +92,11 @@ pub(super) struct Plan {
 /// Spells the command line out.
 pub(super) fn plan(reading: &Reading, arguments: &Arguments, env: &Environment, library: Library) -> Plan {
     let mut plan = Plan::default();
-    if !arguments.items.iter().any(|item| matches!(item, Argument::File(_))) {
+    let told = arguments.items.iter().any(|item| matches!(item, Argument::Told { .. }));
+    if !told && !arguments.items.iter().any(|item| matches!(item, Argument::File(_))) {
         plan.default_files(reading, &arguments.program, env, library);
     }
-    if library == Library::New && !arguments.items.iter().any(|item| matches!(item, Argument::Dir(_))) {
+    if !told && library == Library::New && !arguments.items.iter().any(|item| matches!(item, Argument::Dir(_))) {
         for name in ["nova".to_owned(), arguments.program.clone()] {
             let dirs = env.search(library).into_iter().map(|dir| dir.join(format!("{name}.conf.d")));
             if let Some((files, dir)) = dirs.into_iter().find_map(|dir| Some((reading.dir(&dir).ok()?, dir))) {
@@ -104,6 +107,10 @@ pub(super) fn plan(reading: &Reading, arguments: &Arguments, env: &Environment, 
     for item in &arguments.items {
         match item {
             Argument::File(path) => plan.steps.push(Step::File(path.clone())),
+            Argument::Told { group, name, value } => {
+                let (group, name, value) = (group.clone(), name.clone(), value.clone());
+                plan.steps.push(Step::Told { group, name, value });
+            }
             Argument::Dir(dir) => plan.dir(reading, dir, env, library),
             Argument::Option { name, value } => {
                 plan.steps.push(Step::Option { name: name.clone(), value: value.clone() });
@@ -203,6 +210,7 @@ mod tests {
         let arguments = Arguments { program: "nova-api".into(), items, ask: None };
         let shown = |step: &Step| match step {
             Step::File(path) => path.strip_prefix(root).unwrap_or(path).display().to_string(),
+            Step::Told { name, .. } => name.clone(),
             Step::Option { name, .. } => format!("--{name}"),
             Step::Problem(problem) => problem.to_string(),
         };

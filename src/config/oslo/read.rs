@@ -6,7 +6,7 @@ use super::choose::{Found, Layer, Origin};
 use super::conf::{Conf, shown};
 use super::substitute::substitute;
 use super::{Invalid, Library, Value, convert};
-use crate::config::options::Kind;
+use crate::config::options::{self, Kind};
 use crate::release::Release;
 
 /// How many names a value may lead to, and how deep, before it counts as a circle. Python's own recursion limit ends
@@ -99,7 +99,14 @@ impl Conf {
     }
 
     fn kind(&self, group: &str, name: &str) -> Kind {
-        (self.table.find)(group, name).map_or(Kind::Text, |opt| opt.kind(self.release().unwrap_or(Release::NEWEST)))
+        // What the program says by itself need not be one of a release's own words (the APIs of Nova).
+        let told = self.layers.iter().any(
+            |layer| matches!(layer, Layer::Told { group: g, name: n, .. } if (g.as_str(), n.as_str()) == (group, name)),
+        );
+        let kind = |opt: &options::Opt| {
+            if told { opt.kind } else { opt.kind(self.release().unwrap_or(Release::NEWEST)) }
+        };
+        (self.table.find)(group, name).map_or(Kind::Text, kind)
     }
 
     fn substituted_then_converted(
@@ -157,7 +164,7 @@ impl Conf {
         // The original remembers for each section the last file that has it, spelled in this way.
         let documents = self.layers.iter().rev().filter_map(|layer| match layer {
             Layer::File(document) => Some(document),
-            Layer::Argument { .. } => None,
+            Layer::Argument { .. } | Layer::Told { .. } => None,
         });
         let named = documents.into_iter().find(|document| document.has_header(&found.group));
         let file = named.map(|document| document.path.display().to_string()).unwrap_or_default();

@@ -32,6 +32,10 @@ pub struct ApiSettings {
     pub kind: WorkerKind,
     /// Requests that one worker takes at once.
     pub worker_threads: usize,
+    /// What the workers speak, where they are neither Python's nor builtin.
+    pub protocol: WorkerProtocol,
+    /// Whether connections to them are kept; `None` is by their kind.
+    pub keep_alive: Option<bool>,
     /// What becomes of chunked request bodies.
     pub chunked: Chunked,
     /// How long requests of an old generation may take to end.
@@ -72,8 +76,19 @@ pub enum WorkerKind {
     },
     /// A process of this binary with the stand-in app.
     Builtin,
+    /// A program of the operator's, which serves the whole API.
+    Command(Vec<String>),
     /// Something else runs them, one on each of these Unix sockets.
     External(Vec<PathBuf>),
+}
+
+/// What a worker speaks that is not made for Pasteway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerProtocol {
+    /// HTTP/1.1.
+    Http,
+    /// uWSGI's own.
+    Uwsgi,
 }
 
 /// What becomes of a request body without a length.
@@ -118,12 +133,18 @@ pub(super) fn apis(read: &mut Reader<'_>, cpus: usize) -> Vec<ApiSettings> {
         let text = format!("enabled_ssl_apis names `{name}`, which enabled_apis does not");
         read.warn(&options::ENABLED_SSL_APIS, text, suggestion(name, &names));
     }
+    let opt = &options::WORKER_PROTOCOL;
+    if read.get::<String>(opt) == "uwsgi" && apis.iter().all(|api| api.protocol == WorkerProtocol::Http) {
+        let help = "it is for worker_kind = command or external; remove it, or set one of these";
+        read.error(opt, "worker_protocol = uwsgi is spoken by no worker here", help);
+    }
     strangers(read, &names);
     apis
 }
 
 fn api(read: &mut Reader<'_>, name: &str, cpus: usize, tls: bool) -> ApiSettings {
     let kind = kind(read, name);
+    let protocol = protocol(read, &kind);
     let listen_place =
         read.place_for(&options::API_LISTEN_PORT, name).or_else(|| read.place_for(&options::API_LISTEN, name));
     let pool: usize = read.get(&options::DEFAULT_POOL_SIZE);
@@ -134,16 +155,18 @@ fn api(read: &mut Reader<'_>, name: &str, cpus: usize, tls: bool) -> ApiSettings
         listen: listen(read, name),
         port: read.get_for(&options::API_LISTEN_PORT, name),
         workers: match &kind {
-            WorkerKind::Python { .. } | WorkerKind::Builtin => workers(read, name, cpus),
+            WorkerKind::Python { .. } | WorkerKind::Builtin | WorkerKind::Command(_) => workers(read, name, cpus),
             WorkerKind::External(sockets) => i64::try_from(sockets.len()).unwrap_or(i64::MAX),
         },
         tls: if tls { self::tls(read) } else { None },
         max_url_len: if name == "ec2" { EC2_MAX_URL } else { MAX_URL },
-        chunked: chunked(read, &kind),
+        protocol,
+        keep_alive: read.get(&options::WORKER_KEEP_ALIVE),
+        chunked: chunked(read, &kind, protocol),
         worker_threads: match kind {
             // From 33 on Nova's WSGI modules run on native threads; before, they are made for one request at a time.
             WorkerKind::Python { .. } => threads.unwrap_or(if read.release < Release::NOVA_33 { 1 } else { 4 }),
-            WorkerKind::Builtin | WorkerKind::External(_) => threads.unwrap_or(pool).max(1),
+            WorkerKind::Builtin | WorkerKind::Command(_) | WorkerKind::External(_) => threads.unwrap_or(pool).max(1),
         },
         kind,
         drain_timeout: drain.unwrap_or_else(|| read.get(&options::DRAIN_TIMEOUT)),
@@ -211,15 +234,9 @@ fn kind(read: &mut Reader<'_>, name: &str) -> WorkerKind {
         "auto" | "python" => WorkerKind::Python { app: app(read, name) },
         "external" => WorkerKind::External(sockets(read, name, place)),
         "builtin" => WorkerKind::Builtin,
-        word => {
-            let fact = format!("worker_kind = {word} is not run by this version yet");
-            read.report(Diagnostic::error(place, fact).help(
-                "write `worker_kind = python` in [pasteway] for the app itself, `builtin` for a stand-in, or \
-                 `external` with `worker_sockets` for workers that something else runs; `worker_kind_<api>` sets it \
-                 for one API",
-            ));
-            WorkerKind::Builtin
-        }
+        "command" => WorkerKind::Command(command(read, name, place)),
+        // The kind of the option lets no other word in; a wrong one was reported.
+        _ => WorkerKind::Builtin,
     }
 }
 
@@ -263,15 +280,83 @@ fn sockets(read: &mut Reader<'_>, name: &str, place: Option<Place>) -> Vec<PathB
     sockets.into_iter().map(PathBuf::from).collect()
 }
 
-/// Built-in and Python workers read bodies of any kind. Of a strange one nobody knows, and uWSGI would take such a body for the
-/// next request.
-fn chunked(read: &mut Reader<'_>, kind: &WorkerKind) -> Chunked {
-    match read.get::<Option<String>>(&options::WORKER_CHUNKED).as_deref() {
+/// Built-in and Python workers read bodies of any kind. Of a strange one nobody knows: uWSGI takes such a body for the
+/// next request, and its own protocol has no form for it.
+fn chunked(read: &mut Reader<'_>, kind: &WorkerKind, protocol: WorkerProtocol) -> Chunked {
+    let opt = &options::WORKER_CHUNKED;
+    match read.get::<Option<String>>(opt).as_deref() {
+        Some("pass") if protocol == WorkerProtocol::Uwsgi => {
+            let fact = "worker_chunked = pass: uWSGI's own protocol has no chunked bodies";
+            read.error(opt, fact, "write spool or refuse, or remove it");
+            Chunked::Spool
+        }
         Some("pass") => Chunked::Pass,
         Some("refuse") => Chunked::Refuse,
-        None if !matches!(kind, WorkerKind::External(_)) => Chunked::Pass,
+        None if matches!(kind, WorkerKind::Python { .. } | WorkerKind::Builtin) => Chunked::Pass,
         _ => Chunked::Spool,
     }
+}
+
+/// What the workers speak; Python and builtin workers have a protocol of their own, whatever the others speak.
+fn protocol(read: &mut Reader<'_>, kind: &WorkerKind) -> WorkerProtocol {
+    let uwsgi = read.get::<String>(&options::WORKER_PROTOCOL) == "uwsgi";
+    match kind {
+        WorkerKind::Command(_) | WorkerKind::External(_) if uwsgi => WorkerProtocol::Uwsgi,
+        _ => WorkerProtocol::Http,
+    }
+}
+
+/// The placeholders of `worker_command`.
+const PLACEHOLDERS: [&str; 5] = ["socket", "fd", "api", "slot", "paste"];
+
+/// The words of `worker_command`, split as a shell does it, without a shell.
+fn command(read: &mut Reader<'_>, name: &str, place: Option<Place>) -> Vec<String> {
+    let own: Option<String> = read.get_for(&options::WORKER_COMMAND_API, name);
+    let (text, place) = match own {
+        Some(own) => (own, read.place_for(&options::WORKER_COMMAND_API, name)),
+        None => match read.get::<Option<String>>(&options::WORKER_COMMAND) {
+            Some(text) => (text, read.place(&options::WORKER_COMMAND)),
+            None => (String::new(), place),
+        },
+    };
+    let mut wrong = |fact: String, help: &str| read.report(Diagnostic::error(place.clone(), fact).help(help));
+    let words = shell_words::split(&text).unwrap_or_else(|error| {
+        wrong(format!("worker_command: {error}"), "quote as in a shell; no shell runs it");
+        vec![text.clone()]
+    });
+    if words.first().is_none_or(String::is_empty) {
+        wrong(
+            format!("the command workers of `{name}` have no command"),
+            "write `worker_command = gunicorn --bind unix:{socket} module:app` in [pasteway]",
+        );
+    }
+    for found in words.iter().flat_map(|word| placeholders(word)) {
+        if !PLACEHOLDERS.contains(&found) {
+            let near = nearest(found, PLACEHOLDERS);
+            let help = near.map_or_else(
+                || "known are {socket}, {fd}, {api}, {slot}, {paste}".to_owned(),
+                |near| format!("did you mean {{{near}}}?"),
+            );
+            wrong(format!("worker_command: there is no placeholder {{{found}}}"), &help);
+        }
+    }
+    let has = |name| words.iter().any(|word| placeholders(word).any(|found| found == name));
+    if has("socket") && has("fd") {
+        wrong(
+            "worker_command has both {socket} and {fd}".to_owned(),
+            "a program either binds {socket} or inherits {fd}",
+        );
+    }
+    words
+}
+
+/// Each `{word}` in a text.
+fn placeholders(text: &str) -> impl Iterator<Item = &str> {
+    text.split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'))
+        .map(|(name, _)| name)
+        .filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
 }
 
 /// Options of `[pasteway]` for one API that is not there.

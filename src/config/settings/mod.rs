@@ -14,7 +14,7 @@ mod trial;
 
 pub use crate::network::{Network, Trust};
 pub use admin::AdminAddress;
-pub use apis::{ApiSettings, Chunked, TlsSettings, WorkerKind};
+pub use apis::{ApiSettings, Chunked, TlsSettings, WorkerKind, WorkerProtocol};
 pub use logging::{Level, LogSettings};
 pub use pasteway::{Dialect, LogFormat, PasteLibrary, PastewaySettings, ReadyRequest, RuntimeDir, Watch};
 pub use trial::TrialSettings;

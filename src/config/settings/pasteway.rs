@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::{AdminAddress, TrialSettings, Trust};
 use crate::balance::Balance;
 use crate::config::interpreter::Interpreter;
-use crate::config::options::{self, NOT_YET};
+use crate::config::options;
 use crate::message::{Diagnostic, nearest};
 use crate::release::Release;
 
@@ -195,18 +195,12 @@ pub(super) fn pasteway(read: &mut Reader<'_>, cpus: usize, graceful: Option<Dura
 /// Options that nobody reads are mistakes here, since the group is ours alone.
 fn unknown(read: &mut Reader<'_>) {
     for (name, place) in read.conf.unknown("pasteway") {
-        let found = if NOT_YET.contains(&name.as_str()) {
-            Diagnostic::error(place, format!("`{name}` of [pasteway] is not read by this version yet"))
-                .help("remove it")
-        } else {
-            let known = options::all().filter(|opt| opt.group == "pasteway").map(|opt| opt.name);
-            let help = match nearest(&name, known) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "remove it, or check its spelling".into(),
-            };
-            Diagnostic::error(place, format!("[pasteway] has no option `{name}`")).help(help)
+        let known = options::all().filter(|opt| opt.group == "pasteway").map(|opt| opt.name);
+        let help = match nearest(&name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "remove it, or check its spelling".into(),
         };
-        read.report(found);
+        read.report(Diagnostic::error(place, format!("[pasteway] has no option `{name}`")).help(help));
     }
 }
 

@@ -96,7 +96,7 @@ fn a_negative_worker_count_runs_none_in_havana_and_is_an_error_later() {
 #[test]
 fn all_problems_come_at_once_each_with_its_place_and_help() {
     let text = "[DEFAULT]\nenabled_apis = ec2,metadata\nec2_listen_port = 80x\nmetadata_workers = many\n\
-                [pasteway]\nwroker_kind = builtin\nreload_confirm = 5\nbalance = round\nqueue_timeout = -1\n\
+                [pasteway]\nwroker_kind = builtin\nworker_surges = 5\nbalance = round\nqueue_timeout = -1\n\
                 admin_listen = 0.0.0.0:9774\n";
     let (settings, found) = read(text, Release::NEWTON);
     assert!(settings.is_none());
@@ -104,7 +104,7 @@ fn all_problems_come_at_once_each_with_its_place_and_help() {
         "nova.conf:3:19: `ec2_listen_port`: `80x` is not a whole number\nhelp: it is: The port of the EC2 API.",
         "nova.conf:4:20: `metadata_workers`: `many` is not a whole number",
         "nova.conf:6:1: [pasteway] has no option `wroker_kind`\nhelp: did you mean `worker_kind`?",
-        "nova.conf:7:1: `reload_confirm` of [pasteway] is not read by this version yet\nhelp: remove it",
+        "nova.conf:7:1: [pasteway] has no option `worker_surges`\nhelp: did you mean `worker_surge`?",
         "nova.conf:8:11: `balance` of [pasteway]: `round`",
         "nova.conf:9:17: `queue_timeout` of [pasteway]: `-1` is no time in seconds",
         "nova.conf:10:16: admin_listen: 0.0.0.0:9774 can be reached from outside, and there is no token",
@@ -114,13 +114,23 @@ fn all_problems_come_at_once_each_with_its_place_and_help() {
 }
 
 #[test]
-fn every_option_of_pasteway_that_comes_later_is_refused() {
-    for name in options::NOT_YET {
-        let text = bad(&format!("{name} = 0\n"), Release::HAVANA);
-        assert!(text.contains("is not read by this version yet"), "{text}");
+fn a_command_is_split_as_by_a_shell_and_its_mistakes_are_told() {
+    for (text, want) in [
+        ("", "have no command"),
+        ("worker_command = run 'x\n", "worker_command: missing closing quote"),
+        ("worker_command = run {sock}\n", "there is no placeholder {sock}"),
+        ("worker_command = run {socket} {fd}\n", "has both {socket} and {fd}"),
+        ("worker_command = run\nworker_protocol = uwsgi\nworker_chunked = pass\n", "has no chunked bodies"),
+    ] {
+        let text = bad(&format!("worker_kind = command\n{text}"), Release::NEWEST);
+        assert!(text.contains(want), "{want}: {text}");
     }
-    let (settings, found) = read("[pasteway]\nworker_kind = command\n", Release::HAVANA);
-    assert!(settings.is_none() && found.iter().all(|text| text.contains("write `worker_kind = python`")));
+    let (settings, found) =
+        read("[pasteway]\nworker_kind = command\nworker_command = run 'a b' {api}\n", Release::NEWEST);
+    let settings = settings.unwrap_or_else(|| panic!("{}", found.join("\n")));
+    let words = ["run", "a b", "{api}"].map(str::to_owned).to_vec();
+    assert!(settings.apis.iter().all(|api| api.kind == WorkerKind::Command(words.clone())));
+    assert!(settings.apis.iter().all(|api| api.chunked == Chunked::Spool));
 }
 
 #[test]

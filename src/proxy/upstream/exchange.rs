@@ -83,7 +83,7 @@ impl Exchange {
     /// See [`UpstreamError`]; the wire is of no more use then.
     pub async fn head(&mut self, protocol: Protocol, method: &Method) -> Result<(Head, Bytes), UpstreamError> {
         let decode = match protocol {
-            Protocol::Http1 => decode::head,
+            Protocol::Http1 | Protocol::Uwsgi => decode::head,
             Protocol::Framed => frames::head,
         };
         poll_fn(|cx| self.poll_head(cx, method, decode)).await

@@ -1,4 +1,5 @@
-//! Speaking to a worker: one request and its response over a Unix socket, in HTTP/1.1 or, to the Python host, [`framed`].
+//! Speaking to a worker: one request and its response over a Unix socket, in HTTP/1.1; to the Python host,
+//! [`framed`]; to uWSGI, in its own protocol ([`uwsgi`]).
 //!
 //! ```text
 //! encode (head, framing) ─▶ Wire ─▶ exchange: send while reading ─▶ decode (head) ─▶ body ─▶ Wire back to Idle
@@ -15,6 +16,7 @@ mod decode;
 pub mod encode;
 mod exchange;
 pub mod framed;
+pub mod uwsgi;
 pub mod wire;
 
 use std::io;
@@ -43,6 +45,9 @@ pub enum UpstreamError {
     /// Its response is no HTTP/1.1, or could be read in two ways.
     #[error("unusable response: {0}")]
     Invalid(&'static str),
+    /// uWSGI's protocol has no room for the request's head.
+    #[error("the request's head is larger than the {0} bytes that uWSGI's protocol has room for")]
+    TooLarge(usize),
     /// It took too long: `worker_request_timeout`.
     #[error("did not begin to answer within worker_request_timeout")]
     Late,

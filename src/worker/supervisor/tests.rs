@@ -94,6 +94,7 @@ impl Bench {
             manifest: self.dir.path().join("ec2.json"),
             runtime_dir: self.run_dir(),
             program,
+            tongue: crate::worker::Tongue::Http,
             ready_request: "GET /".to_owned(),
             url: "http://127.0.0.1:8773".to_owned(),
             release: Release::HAVANA,
