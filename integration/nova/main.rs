@@ -11,6 +11,7 @@ mod stack;
 #[allow(dead_code, unused_imports)]
 mod support;
 
+mod behind;
 mod cli;
 mod compare;
 mod requests;
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use behind::{Behind, answering};
 use compare::{Facts, Nova, differences, play};
 use stack::{Served, Stack};
 
@@ -100,4 +102,12 @@ fn the_command_line_prints_the_same_of_two_references() {
     let Some(stack) = stack() else { return };
     let other = Another::start(stack);
     same_printed(stack, reference(stack).compute, other.compute.address);
+}
+
+#[test]
+fn a_nova_behind_pasteway_answers_as_it_does_by_itself() {
+    let _alone = alone();
+    let Some(stack) = stack() else { return };
+    let front = Behind::of(stack, "nova").start();
+    same(stack, reference(stack), answering(&front));
 }
