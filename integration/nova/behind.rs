@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::compare::Nova;
 use crate::stack::Stack;
 use crate::support::front::executable;
 use crate::support::{Front, eventually, process};
 
 /// How long Nova's workers may take to be ready on a busy machine.
-const START: Duration = Duration::from_secs(120);
+pub const START: Duration = Duration::from_secs(120);
 
 /// How Pasteway is started for a Nova.
 pub struct Behind {
@@ -37,7 +39,12 @@ impl Behind {
     /// Starts it and waits until it is ready. Listeners are on free ports.
     #[track_caller]
     pub fn start(&self) -> Front {
-        let directory = tempfile::tempdir().expect("a directory");
+        self.start_in(tempfile::tempdir().expect("a directory"))
+    }
+
+    /// The same with a directory in which there may be files already; Python finds modules there.
+    #[track_caller]
+    pub fn start_in(&self, directory: TempDir) -> Front {
         let pasteway = directory.path().join("pasteway.conf");
         std::fs::write(&pasteway, self.pasteway_conf(directory.path())).expect("pasteway.conf");
         let mut command = Command::new(executable());
@@ -51,6 +58,7 @@ impl Behind {
         }
         // Compiled modules stay out of the sources, and are there at the next start.
         command.env("PYTHONPYCACHEPREFIX", &self.pycache).env_remove("PYTHONDONTWRITEBYTECODE");
+        command.env("PYTHONPATH", directory.path());
         let front = Front::spawn(directory, command);
         let deadline = Instant::now() + START;
         // Nova takes its time to be imported, and only then anybody answers.

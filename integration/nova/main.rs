@@ -15,6 +15,7 @@ mod behind;
 mod cli;
 mod compare;
 mod requests;
+mod storm;
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -22,7 +23,9 @@ use std::time::Duration;
 
 use behind::{Behind, answering};
 use compare::{Facts, Nova, differences, play};
+use rustix::process::Signal;
 use stack::{Served, Stack};
+use support::{Client, eventually, process};
 
 /// One more of the current Nova under gunicorn, on ports of its own.
 struct Another {
@@ -49,16 +52,17 @@ fn stack() -> Option<&'static Stack> {
     STACK.get_or_init(|| Stack::up(&["keystone", "nova"])).as_ref()
 }
 
-fn reference(stack: &Stack) -> Nova {
-    Nova { compute: stack.address("/nova/url"), metadata: stack.address("/nova/metadata_url") }
+fn reference(stack: &Stack, nova: &str) -> Nova {
+    let address = |what| stack.address(&format!("/{nova}/{what}"));
+    Nova { compute: address("url"), metadata: address("metadata_url") }
 }
 
 /// Compares, and prints the slowest requests: a second that nobody expects would hide in the sum.
 #[track_caller]
-fn same(stack: &Stack, one: Nova, other: Nova) {
+fn same(stack: &Stack, nova: &str, one: Nova, other: Nova) {
     let steps = requests::all();
     assert!(steps.len() >= 60, "{}", steps.len());
-    let facts = Facts::of(stack, "nova");
+    let facts = Facts::of(stack, nova);
     let (first, second) = (play(&steps, one, &facts), play(&steps, other, &facts));
     for (step, ((_, one), (_, other))) in steps.iter().zip(first.iter().zip(&second)) {
         if *one.max(other) > Duration::from_secs(1) {
@@ -66,7 +70,7 @@ fn same(stack: &Stack, one: Nova, other: Nova) {
         }
     }
     let sum = |play: &[(_, Duration)]| play.iter().map(|(_, took)| *took).sum::<Duration>();
-    eprintln!("nova: {} requests, {:.1?} and {:.1?}", steps.len(), sum(&first), sum(&second));
+    eprintln!("{nova}: {} requests, {:.1?} and {:.1?}", steps.len(), sum(&first), sum(&second));
     let found = differences(&steps, &first, &second);
     assert!(found.is_empty(), "{} of {} differ\n{}", found.len(), steps.len(), found.join("\n"));
 }
@@ -93,7 +97,12 @@ fn two_references_answer_alike() {
     let _alone = alone();
     let Some(stack) = stack() else { return };
     let other = Another::start(stack);
-    same(stack, reference(stack), Nova { compute: other.compute.address, metadata: other.metadata.address });
+    same(
+        stack,
+        "nova",
+        reference(stack, "nova"),
+        Nova { compute: other.compute.address, metadata: other.metadata.address },
+    );
 }
 
 #[test]
@@ -101,7 +110,7 @@ fn the_command_line_prints_the_same_of_two_references() {
     let _alone = alone();
     let Some(stack) = stack() else { return };
     let other = Another::start(stack);
-    same_printed(stack, reference(stack).compute, other.compute.address);
+    same_printed(stack, reference(stack, "nova").compute, other.compute.address);
 }
 
 #[test]
@@ -109,5 +118,49 @@ fn a_nova_behind_pasteway_answers_as_it_does_by_itself() {
     let _alone = alone();
     let Some(stack) = stack() else { return };
     let front = Behind::of(stack, "nova").start();
-    same(stack, reference(stack), answering(&front));
+    same(stack, "nova", reference(stack, "nova"), answering(&front));
+    // The agreement would be worth little if Python had answered everything.
+    for filter in ["versions", "version", "authtoken", "sizelimit", "cors", "metadata"] {
+        let replies = front.metric("pasteway_filter_replies_total", &[("filter", filter)]);
+        assert!(replies >= 1.0, "{filter} answered nothing");
+    }
+    same_printed(stack, reference(stack, "nova").compute, answering(&front).compute);
+}
+
+#[test]
+fn nova_31_behind_pasteway_answers_as_its_own_eventlet_servers_do() {
+    let _alone = alone();
+    let Some(stack) = Stack::up(&["keystone", "nova", "nova31"]) else { return };
+    let front = Behind::of(&stack, "nova31").start();
+    same(&stack, "nova31", reference(&stack, "nova31"), answering(&front));
+}
+
+#[test]
+fn a_storm_of_edits_fails_no_request() {
+    let _alone = alone();
+    let Some(stack) = stack() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    storm::prepare(stack, directory.path());
+    let conf = directory.path().join("nova.conf");
+    let front = Behind { conf, ..Behind::of(stack, "nova") }.start_in(directory);
+    storm::rage(&front, stack);
+}
+
+#[test]
+fn version_documents_end_with_the_workers() {
+    let _alone = alone();
+    let Some(stack) = stack() else { return };
+    let front = Behind::of(stack, "nova").start();
+    let address = answering(&front).compute;
+    let get = |path: &str| Client::connect(address).and_then(|mut client| client.get(path, &[])).expect("an answer");
+    assert_eq!((get("/").status, get("/v2.1").status), (200, 200));
+    let workers = front.admin("/workers").json();
+    let workers = workers.as_array().expect("a list").iter();
+    let pid = workers.filter(|it| it["api"] == "osapi_compute").find_map(|it| it["pid"].as_u64()).expect("a worker");
+    let pid = u32::try_from(pid).expect("a pid");
+    process::signal(pid, Signal::STOP);
+    let refusal = eventually("no document of a worker that hangs", || Some(get("/")).filter(|it| it.status == 503));
+    process::signal(pid, Signal::CONT);
+    assert!(refusal.text().contains("no worker answers its heartbeat"), "{}", refusal.text());
+    eventually("documents again", || (get("/v2.1").status == 200).then_some(()));
 }

@@ -46,8 +46,13 @@ struct Load {
 
 impl Load {
     fn start(address: SocketAddr, token: &str) -> Self {
-        let ask = |method, path, token: Option<&str>, body, status, word| {
-            Ask { method, path, token: token.map(str::to_owned), body, status, word }
+        let ask = |method, path, token: Option<&str>, body, status, word| Ask {
+            method,
+            path,
+            token: token.map(str::to_owned),
+            body,
+            status,
+            word,
         };
         let asked = [
             ask("GET", "/", None, b"".as_slice(), 200, "CURRENT"),
@@ -97,7 +102,7 @@ fn run(address: SocketAddr, ask: &Ask, stop: &AtomicBool) -> (u64, Vec<String>) 
 }
 
 /// Puts the files of the front's Nova beside the front, where they may be edited, and its Python filters.
-pub fn prepare(stack: &Stack, directory: &Path) -> String {
+pub fn prepare(stack: &Stack, directory: &Path) {
     let conf = std::fs::read_to_string(stack.text("/nova/conf")).expect("nova.conf");
     let paste = directory.join("api-paste.ini");
     let here = paste.display().to_string();
@@ -106,7 +111,6 @@ pub fn prepare(stack: &Stack, directory: &Path) -> String {
     for (name, text) in [("tag", TAG), ("broken", BROKEN)] {
         std::fs::write(directory.join(format!("storm_{name}.py")), text).expect("a module");
     }
-    directory.display().to_string()
 }
 
 /// Edits everything there is, under load.
@@ -130,7 +134,8 @@ pub fn rage(front: &Front, stack: &Stack) {
 
     front.edit_conf(|conf| conf + "[oslo_middleware]\nmax_request_body_size = 2000\n");
     comes("sizelimit", || {
-        let answer = Client::connect(address).and_then(|mut client| client.request("POST", "/v2.1/x", &[], &[b' '; 3000]));
+        let answer =
+            Client::connect(address).and_then(|mut client| client.request("POST", "/v2.1/x", &[], &[b' '; 3000]));
         answer.ok().filter(|answer| answer.status == 413).map(drop)
     });
 
