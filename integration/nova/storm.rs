@@ -118,7 +118,7 @@ pub fn prepare(stack: &Stack, directory: &Path) {
 pub fn rage(front: &Front, stack: &Stack) {
     let address = answering(front).compute;
     let token = stack.token("demo", project("demo"));
-    let begun = Instant::now();
+    let (begun, workers) = (Instant::now(), front.workers());
     let load = Load::start(address, &token);
     let get = |path: &str, headers: &[(&str, &str)]| -> Option<Answer> {
         Client::connect(address).and_then(|mut client| client.get(path, headers)).ok()
@@ -147,6 +147,7 @@ pub fn rage(front: &Front, stack: &Stack) {
         answer.header("WWW-Authenticate").filter(|said| said.contains("http://storm.example")).map(drop)
     });
 
+    assert_eq!(front.workers(), workers, "what filters of the front read costs no worker its life");
     front.edit(Save::InSteps, |paste| with_filter(&paste, "storm_tag", "one"));
     comes("a Python filter", || tagged(Some("one")));
 
