@@ -61,8 +61,8 @@ impl Behind {
         command.env("PYTHONPATH", directory.path());
         let front = Front::spawn(directory, command);
         let deadline = Instant::now() + START;
-        // Nova takes its time to be imported, and only then anybody answers.
-        while !front.log().iter().any(|line| line.contains("metadata listening on ")) {
+        // Nova takes its time to be imported, and only then the admin socket answers.
+        while !front.log().iter().any(|line| line.contains("administration on ")) {
             assert!(process::lives(front.pid()), "the front has ended");
             assert!(Instant::now() < deadline, "not ready");
             std::thread::sleep(Duration::from_millis(50));

@@ -22,34 +22,40 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use behind::{Behind, answering};
-use compare::{Facts, Nova, differences, play};
+use compare::{Excepted, Facts, Nova, differences, play};
 use rustix::process::Signal;
-use stack::{Served, Stack};
+use stack::Stack;
 use support::{Client, eventually, process};
 
-/// One more of the current Nova under gunicorn, on ports of its own.
-struct Another {
-    compute: Served,
-    metadata: Served,
-}
-
-impl Another {
-    fn start(stack: &Stack) -> Self {
-        let start = |api: &str| {
-            let environment = stack.value(&format!("/nova/environment/{api}"));
-            Served::start(stack.value("/nova/command"), &[environment], &[])
-        };
-        std::thread::scope(|scope| {
-            let metadata = scope.spawn(|| start("metadata"));
-            Self { compute: start("compute"), metadata: metadata.join().expect("no panic") }
-        })
-    }
-}
+/// What eventlet's server does and Pasteway does not.
+const EVENTLET: &[Excepted] = &[
+    Excepted {
+        method: "POST",
+        path: "/v2.1/servers",
+        chunked: true,
+        times: 2,
+        reason: "eventlet hands a chunked body to nobody: Nova sees none, and sizelimit no length",
+    },
+    Excepted {
+        method: "DELETE",
+        path: "/v2.1/os-keypairs/made",
+        chunked: false,
+        times: 1,
+        reason: "204 has no Content-Length (RFC 9110, 8.6)",
+    },
+    Excepted {
+        method: "DELETE",
+        path: "/v2.1/os-server-groups/{group}",
+        chunked: false,
+        times: 1,
+        reason: "204 has no Content-Length (RFC 9110, 8.6)",
+    },
+];
 
 /// The real services, started by the first test that asks; `None`, loudly, when nobody wants them.
 fn stack() -> Option<&'static Stack> {
     static STACK: OnceLock<Option<Stack>> = OnceLock::new();
-    STACK.get_or_init(|| Stack::up(&["keystone", "nova"])).as_ref()
+    STACK.get_or_init(|| Stack::up(&["keystone", "nova", "nova31"])).as_ref()
 }
 
 fn reference(stack: &Stack, nova: &str) -> Nova {
@@ -59,7 +65,7 @@ fn reference(stack: &Stack, nova: &str) -> Nova {
 
 /// Compares, and prints the slowest requests: a second that nobody expects would hide in the sum.
 #[track_caller]
-fn same(stack: &Stack, nova: &str, one: Nova, other: Nova) {
+fn same(stack: &Stack, nova: &str, one: Nova, other: Nova, excepted: &[Excepted]) {
     let steps = requests::all();
     assert!(steps.len() >= 60, "{}", steps.len());
     let facts = Facts::of(stack, nova);
@@ -71,7 +77,15 @@ fn same(stack: &Stack, nova: &str, one: Nova, other: Nova) {
     }
     let sum = |play: &[(_, Duration)]| play.iter().map(|(_, took)| *took).sum::<Duration>();
     eprintln!("{nova}: {} requests, {:.1?} and {:.1?}", steps.len(), sum(&first), sum(&second));
-    let found = differences(&steps, &first, &second);
+    let mut found = differences(&steps, &first, &second);
+    for one in excepted {
+        let before = found.len();
+        found.retain(|(step, _)| !one.concerns(step));
+        let times = before - found.len();
+        // One that agrees all of a sudden is no exception any more.
+        assert_eq!(times, one.times, "{} {} differ: {}", one.method, one.path, one.reason);
+    }
+    let found: Vec<_> = found.into_iter().map(|(_, told)| told).collect();
     assert!(found.is_empty(), "{} of {} differ\n{}", found.len(), steps.len(), found.join("\n"));
 }
 
@@ -93,34 +107,13 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 #[test]
-fn two_references_answer_alike() {
-    let _alone = alone();
-    let Some(stack) = stack() else { return };
-    let other = Another::start(stack);
-    same(
-        stack,
-        "nova",
-        reference(stack, "nova"),
-        Nova { compute: other.compute.address, metadata: other.metadata.address },
-    );
-}
-
-#[test]
-fn the_command_line_prints_the_same_of_two_references() {
-    let _alone = alone();
-    let Some(stack) = stack() else { return };
-    let other = Another::start(stack);
-    same_printed(stack, reference(stack, "nova").compute, other.compute.address);
-}
-
-#[test]
 fn a_nova_behind_pasteway_answers_as_it_does_by_itself() {
     let _alone = alone();
     let Some(stack) = stack() else { return };
     let front = Behind::of(stack, "nova").start();
-    same(stack, "nova", reference(stack, "nova"), answering(&front));
+    same(stack, "nova", reference(stack, "nova"), answering(&front), &[]);
     // The agreement would be worth little if Python had answered everything.
-    for filter in ["versions", "version", "authtoken", "sizelimit", "cors", "metadata"] {
+    for filter in ["versions", "version", "authtoken", "sizelimit", "metadata"] {
         let replies = front.metric("pasteway_filter_replies_total", &[("filter", filter)]);
         assert!(replies >= 1.0, "{filter} answered nothing");
     }
@@ -130,9 +123,9 @@ fn a_nova_behind_pasteway_answers_as_it_does_by_itself() {
 #[test]
 fn nova_31_behind_pasteway_answers_as_its_own_eventlet_servers_do() {
     let _alone = alone();
-    let Some(stack) = Stack::up(&["keystone", "nova", "nova31"]) else { return };
-    let front = Behind::of(&stack, "nova31").start();
-    same(&stack, "nova31", reference(&stack, "nova31"), answering(&front));
+    let Some(stack) = stack() else { return };
+    let front = Behind::of(stack, "nova31").start();
+    same(stack, "nova31", reference(stack, "nova31"), answering(&front), EVENTLET);
 }
 
 #[test]
