@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// Words that everyone shares.
-const FLOOR: &[&str] = &["balance", "id", "message", "command", "network", "release", "telemetry", "metrics"];
+const FLOOR: &[&str] =
+    &["balance", "id", "message", "command", "network", "release", "telemetry", "metrics", "versions"];
 
 /// What each module may know besides the floor; one that is not here has no place yet.
 const LAYERS: &[(&str, &[&str])] = &[

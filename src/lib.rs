@@ -16,7 +16,7 @@
 //! that.
 //!
 //! ```text
-//! balance  command  id  message  network  release  telemetry  metrics      the floor: words that everyone shares
+//! balance  command  id  message  network  release  telemetry  metrics  versions      the floor: words that everyone shares
 //! config   worker   admin                                         strangers to each other
 //! filter                                                          knows config's options and worker's pools
 //! proxy                                                           never sees config
@@ -46,6 +46,7 @@ pub mod metrics;
 pub mod network;
 pub mod release;
 pub mod telemetry;
+pub mod versions;
 
 pub mod admin;
 pub mod config;

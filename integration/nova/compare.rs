@@ -38,6 +38,27 @@ pub struct Seen {
     body: String,
 }
 
+/// A difference that is on purpose, told in etc/README.md.
+pub struct Excepted {
+    /// The method of the requests that it concerns.
+    pub method: &'static str,
+    /// Their target.
+    pub path: &'static str,
+    /// Whether their bodies are chunked.
+    pub chunked: bool,
+    /// How many of the requests differ.
+    pub times: usize,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl Excepted {
+    /// Whether it concerns a request.
+    pub fn concerns(&self, step: &Step) -> bool {
+        (self.method, self.path, self.chunked) == (step.method, &*step.path, step.chunked)
+    }
+}
+
 /// Fields that belong to the server or the connection.
 const OF_THE_SERVER: [&str; 5] = ["server", "date", "connection", "keep-alive", "transfer-encoding"];
 
@@ -76,13 +97,17 @@ pub fn play(steps: &[Step], nova: Nova, facts: &Facts) -> Vec<(Seen, Duration)> 
     steps.iter().map(|step| ask(step, nova, facts, &mut saved)).collect()
 }
 
-/// The differences of two plays, each told in a few lines.
-pub fn differences(steps: &[Step], one: &[(Seen, Duration)], other: &[(Seen, Duration)]) -> Vec<String> {
+/// The differences of two plays: the request, and a few lines about them.
+pub fn differences<'a>(
+    steps: &'a [Step],
+    one: &[(Seen, Duration)],
+    other: &[(Seen, Duration)],
+) -> Vec<(&'a Step, String)> {
     assert_eq!((steps.len(), steps.len()), (one.len(), other.len()));
     let pairs = steps.iter().zip(one).zip(other);
     pairs
         .filter(|((_, one), other)| one.0 != other.0)
-        .map(|((step, one), other)| tell(step, &one.0, &other.0))
+        .map(|((step, one), other)| (step, tell(step, &one.0, &other.0)))
         .collect()
 }
 

@@ -18,7 +18,7 @@ use super::{ApiPlan, python};
 use crate::command::Class;
 use crate::config::settings::{ApiSettings, WorkerKind};
 use crate::config::{ConfSource, Config, options};
-use crate::filter::Side;
+use crate::filter::{Side, registry};
 use crate::worker::manifest::{HostSpec, Manifest, Mount};
 
 /// Options of nova.conf (group and current name) that only filters of the front read.
@@ -46,6 +46,9 @@ fn reads(kind: &WorkerKind, owned: &Owned, group: &str, name: &str) -> bool {
         && (matches!(kind, WorkerKind::Command(_)) || !owned.contains(&(opt.group.to_owned(), opt.name.to_owned())))
 }
 
+/// Groups of nova.conf that nobody but filters reads.
+const OF_FILTERS: [&str; 4] = ["cors", "healthcheck", "keystone_authtoken", "oslo_middleware"];
+
 /// The options that only the front reads, because the filters that read them run there, and in no mount.
 pub fn owned(split: &Split) -> Owned {
     let (mut front, mut worker) = (Owned::new(), Owned::new());
@@ -64,15 +67,19 @@ pub fn owned(split: &Split) -> Owned {
             }
             Tree::App(step) => own(&mut front, step.factory.options),
             Tree::Mount { contexts, .. } => {
-                for factory in contexts
-                    .iter()
-                    .filter_map(|context| crate::filter::registry::find(&super::split::factory_of(context)))
+                for factory in contexts.iter().filter_map(|context| registry::find(&super::split::factory_of(context)))
                 {
                     own(&mut worker, factory.options);
                 }
             }
         }
     }
+    // Where an API has no such filter at all, its workers read the filter's group no more than where the front has it.
+    let mut filters = Owned::new();
+    for factory in registry::FACTORIES.iter().filter(|factory| factory.side == Side::Front) {
+        own(&mut filters, factory.options);
+    }
+    front.extend(filters.into_iter().filter(|(group, _)| OF_FILTERS.contains(&group.as_str())));
     front.retain(|option| !worker.contains(option));
     front
 }

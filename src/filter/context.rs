@@ -74,6 +74,11 @@ pub trait Health {
     /// # Errors
     /// The reason why it cannot, for people.
     fn health(&self) -> Result<(), String>;
+
+    /// What its workers told of the service; see [`crate::worker::Pool::facts`].
+    fn facts(&self) -> Option<&Value> {
+        None
+    }
 }
 
 /// What a validated token says beside the headers of the request: shared by all requests that carry it, cheap to clone.

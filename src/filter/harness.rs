@@ -17,11 +17,15 @@ use crate::message::{Diagnostic, Place};
 use crate::release::Release;
 
 /// What [`Context::health`] says in a test.
-struct Says(Result<(), String>);
+struct Says(Result<(), String>, Option<serde_json::Value>);
 
 impl Health for Says {
     fn health(&self) -> Result<(), String> {
         self.0.clone()
+    }
+
+    fn facts(&self) -> Option<&serde_json::Value> {
+        self.1.as_ref()
     }
 }
 
@@ -57,7 +61,7 @@ impl Case {
             user_id: None,
             environ: SmallVec::new(),
             token: None,
-            health: Rc::new(Says(Ok(()))),
+            health: Rc::new(Says(Ok(()), None)),
             outside: Rc::new(Outside::closed()),
             started: Instant::now(),
         };
@@ -85,7 +89,13 @@ impl Case {
 
     /// Without a worker that could do the work.
     pub fn sick(mut self, reason: &str) -> Self {
-        self.cx.health = Rc::new(Says(Err(reason.to_owned())));
+        self.cx.health = Rc::new(Says(Err(reason.to_owned()), self.cx.health.facts().cloned()));
+        self
+    }
+
+    /// With workers that have told this of their service.
+    pub fn told(mut self, facts: serde_json::Value) -> Self {
+        self.cx.health = Rc::new(Says(self.cx.health.health(), Some(facts)));
         self
     }
 

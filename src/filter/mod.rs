@@ -20,6 +20,7 @@ mod python;
 pub mod registry;
 pub mod reply;
 pub mod urlmap;
+mod versions;
 pub mod webob;
 
 mod authtoken;

@@ -3,7 +3,7 @@
 use super::{
     Factory, Makes, authtoken, basic_auth, catch_errors, compress, compute_req_id, correlation_id, cors, ec2,
     faultwrap, healthcheck, http_proxy_to_wsgi, keystonecontext, legacy_v2_compatible, metadata, noauth, osprofiler,
-    paste_gzip, paste_objects, prefix, ratelimit, request_id, request_log, sizelimit, ssl, translogger,
+    paste_gzip, paste_objects, prefix, ratelimit, request_id, request_log, sizelimit, ssl, translogger, versions,
 };
 
 /// Every native filter and app, in the order in which they are shown.
@@ -36,6 +36,8 @@ pub static FACTORIES: &[&Factory] = &[
     &healthcheck::FACTORY,
     &healthcheck::APP_FACTORY,
     &metadata::FACTORY,
+    &versions::FACTORY,
+    &versions::OWN_FACTORY,
     &prefix::FACTORY,
     &translogger::FACTORY,
     &paste_objects::HTTPEXCEPTIONS,

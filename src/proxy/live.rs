@@ -64,6 +64,10 @@ impl Health for PoolHealth {
         }
         self.pool.health()
     }
+
+    fn facts(&self) -> Option<&serde_json::Value> {
+        self.pool.facts()
+    }
 }
 
 impl View {

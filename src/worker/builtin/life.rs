@@ -21,8 +21,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::app::App;
 use super::serve;
-use super::versions::Edition;
 use crate::release::{Release, UnknownRelease};
+use crate::versions::Edition;
 use crate::worker::manifest::Manifest;
 use crate::worker::wire::{ENV_FRONT_PID, ENV_LIFE, ENV_MANIFEST, ENV_SLOT};
 

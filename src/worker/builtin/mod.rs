@@ -2,7 +2,7 @@
 //!
 //! A process of its own, started by the front: [`run`] reads the manifest, serves HTTP/1.1 on the listening socket
 //! that it inherits, and leaves with the front. A mount that is Nova's version app is answered with Nova's documents
-//! ([`versions`]); for any other it answers a picture of the request, as JSON, which nobody can take for the app's answer.
+//! ([`crate::versions`]); for any other it answers a picture of the request, as JSON, which nobody can take for the app's answer.
 //!
 //! # Drills
 //!
@@ -27,6 +27,5 @@ mod drill;
 mod life;
 mod picture;
 mod serve;
-pub mod versions;
 
 pub use life::run;

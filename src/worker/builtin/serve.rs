@@ -22,7 +22,7 @@ use super::call::{Call, CallError};
 use super::drill::{Drill, Exit};
 use super::life::Life;
 use super::picture::{self, Digested};
-use super::versions::{self, Asked, Document, microversion};
+use crate::versions::{self, Asked, Document};
 
 const STAND_IN: HeaderName = HeaderName::from_static("x-pasteway-stand-in");
 const OCTETS: &str = "application/octet-stream";
@@ -125,6 +125,7 @@ fn version(life: &Life, parts: &Parts, call: &Call<'_>, own: Option<bool>) -> Re
         script_name: &call.script_name,
         path_info: &call.path_info,
         best_content_type: known.best_content_type.as_deref(),
+        max: None,
     };
     let document = match own {
         None => versions::document(&life.edition, &asked),
@@ -134,22 +135,14 @@ fn version(life: &Life, parts: &Parts, call: &Call<'_>, own: Option<bool>) -> Re
 }
 
 fn respond(document: Document<'_>) -> Response<Body> {
+    let named = document.headers();
     let mut response = Response::new(Body::text(document.body));
     *response.status_mut() = document.status;
     let headers = response.headers_mut();
     if let Ok(content_type) = HeaderValue::from_str(document.content_type) {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
-    if let Some(version) = document.microversion {
-        let named = [(microversion::HEADER, format!("compute {version}")), (microversion::LEGACY_HEADER, version)];
-        for (name, value) in named {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(name, value);
-            }
-        }
-        headers.append(header::VARY, HeaderValue::from_static("OpenStack-API-Version"));
-        headers.append(header::VARY, HeaderValue::from_static("X-OpenStack-Nova-API-Version"));
-    }
+    headers.extend(named);
     response
 }
 

@@ -28,13 +28,13 @@ const CHOICE: &[Key] = &[Id, Status, LinkList, MediaTypes];
 const OWN: &[Key] = &[Id, Status, Max, Min, Updated, LinkList, MediaTypes];
 
 /// `{"versions": [...]}`
-pub fn index(edition: &Edition, links: &Links) -> String {
+pub fn index(edition: &Edition, max: Option<&str>, links: &Links) -> String {
     let keys = match (edition.xml, edition.order) {
         (true, _) => INDEX_HAVANA,
         (false, KeyOrder::Python2) => INDEX_PYTHON2,
         (false, KeyOrder::Written) => INDEX,
     };
-    list("{\"versions\": [", keys, edition, &edition.versions, links)
+    list("{\"versions\": [", keys, edition, &edition.versions, max, links)
 }
 
 /// `{"choices": [...]}`
@@ -43,11 +43,11 @@ pub fn choices(edition: &Edition, links: &Links) -> String {
         KeyOrder::Python2 => CHOICE_PYTHON2,
         KeyOrder::Written => CHOICE,
     };
-    list("{\"choices\": [", keys, edition, &edition.choices, links)
+    list("{\"choices\": [", keys, edition, &edition.choices, None, links)
 }
 
 /// `{"version": {...}}`, the document of one version at its own root (from Ussuri on).
-pub fn own(edition: &Edition, version: &Version, links: &Links) -> String {
+pub fn own(edition: &Edition, version: &Version, max: &str, links: &Links) -> String {
     let mut out = String::with_capacity(512);
     out.push_str("{\"version\": ");
     let link = |out: &mut String| {
@@ -57,12 +57,12 @@ pub fn own(edition: &Edition, version: &Version, links: &Links) -> String {
             "/\"}, {\"rel\": \"describedby\", \"type\": \"text/html\", \"href\": \"http://docs.openstack.org/\"}",
         );
     };
-    object(&mut out, OWN, edition, version, link);
+    object(&mut out, OWN, edition, version, max, link);
     out.push('}');
     out
 }
 
-fn list(head: &str, keys: &[Key], edition: &Edition, versions: &[Version], links: &Links) -> String {
+fn list(head: &str, keys: &[Key], edition: &Edition, versions: &[Version], max: Option<&str>, links: &Links) -> String {
     let mut out = String::with_capacity(768);
     out.push_str(head);
     for (n, version) in versions.iter().enumerate() {
@@ -78,13 +78,20 @@ fn list(head: &str, keys: &[Key], edition: &Edition, versions: &[Version], links
             links.write(out, version.path);
             out.push_str(after);
         };
-        object(&mut out, keys, edition, version, link);
+        object(&mut out, keys, edition, version, version.max(max), link);
     }
     out.push_str("]}");
     out
 }
 
-fn object(out: &mut String, keys: &[Key], edition: &Edition, version: &Version, links: impl Fn(&mut String)) {
+fn object(
+    out: &mut String,
+    keys: &[Key],
+    edition: &Edition,
+    version: &Version,
+    max: &str,
+    links: impl Fn(&mut String),
+) {
     let text = |out: &mut String, key: &str, value: &str| {
         for part in ["\"", key, "\": \"", value, "\""] {
             out.push_str(part);
@@ -98,7 +105,7 @@ fn object(out: &mut String, keys: &[Key], edition: &Edition, version: &Version, 
         match key {
             Id => text(out, "id", version.id),
             Status => text(out, "status", version.status),
-            Max => text(out, "version", version.max),
+            Max => text(out, "version", max),
             Min => text(out, "min_version", version.min),
             Updated => text(out, "updated", version.updated),
             LinkList => {

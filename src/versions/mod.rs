@@ -1,7 +1,8 @@
 //! Nova's version documents, byte for byte: what `oscomputeversionapp` answers in each release.
 //!
 //! [`document`] is the app of `/` (an index at its root, 300 Multiple Choices anywhere else), [`own_document`] that of
-//! `/v2` and `/v2.1` since Ussuri. Both are pure. Must not know sockets or HTTP servers.
+//! `/v2` and `/v2.1` since Ussuri. Both are pure: the front answers with them in a service's place, the builtin worker
+//! for want of one. Must not know sockets or HTTP servers.
 
 mod edition;
 mod json;
@@ -9,7 +10,8 @@ mod links;
 pub mod microversion;
 mod xml;
 
-use http::{HeaderMap, StatusCode};
+use http::header::VARY;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use edition::Edition;
 use links::Links;
@@ -28,6 +30,8 @@ pub struct Asked<'a> {
     pub path_info: &'a [u8],
     /// `nova.best_content_type`, as Nova's urlmap chose it.
     pub best_content_type: Option<&'a str>,
+    /// The greatest microversion, where the service itself has told it; else that of the edition.
+    pub max: Option<&'a str>,
 }
 
 /// A response without its framing.
@@ -43,6 +47,25 @@ pub struct Document<'a> {
     pub microversion: Option<String>,
 }
 
+impl Document<'_> {
+    /// The headers that name its microversion.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let Some(version) = &self.microversion else { return headers };
+        for (name, text) in
+            [(microversion::HEADER, format!("compute {version}")), (microversion::LEGACY_HEADER, version.clone())]
+        {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(name, value);
+            }
+        }
+        for name in ["OpenStack-API-Version", "X-OpenStack-Nova-API-Version"] {
+            headers.append(VARY, HeaderValue::from_static(name));
+        }
+        headers
+    }
+}
+
 const JSON: &str = "application/json";
 
 /// The answer of `nova.api.openstack.compute.versions:Versions`. Method and query do not matter.
@@ -52,7 +75,7 @@ pub fn document<'a>(edition: &Edition, asked: &Asked<'a>) -> Document<'a> {
     let form = if edition.xml { Form::of(content_type) } else { Form::Json };
     if index {
         let body = match form {
-            Form::Json => json::index(edition, &Links::roots(edition, asked, json::escape)),
+            Form::Json => json::index(edition, asked.max, &Links::roots(edition, asked, json::escape)),
             Form::Xml => xml::index(edition, &Links::roots(edition, asked, xml::escape)),
             Form::Atom => xml::feed(edition, &Links::roots(edition, asked, xml::escape)),
         };
@@ -76,9 +99,10 @@ pub fn own_document<'a>(edition: &Edition, asked: &Asked<'a>, legacy: bool, head
         // A release before Kilo has no such app; a paste file may still name it.
         return document(edition, asked);
     };
-    let microversion = (!legacy).then(|| microversion::requested(headers, version.max));
+    let max = version.max(asked.max);
+    let microversion = (!legacy).then(|| microversion::requested(headers, max));
     let named = microversion.as_ref().and_then(Microversion::named).map(str::to_owned);
-    if let Some(fault) = microversion.and_then(|asked| asked.fault(version.max)) {
+    if let Some(fault) = microversion.and_then(|asked| asked.fault(max)) {
         let (name, code, message) = (fault.name, fault.status.as_u16(), json::escape(&fault.message));
         return Document {
             status: fault.status,
@@ -90,7 +114,7 @@ pub fn own_document<'a>(edition: &Edition, asked: &Asked<'a>, legacy: bool, head
     Document {
         status: StatusCode::OK,
         content_type: asked.best_content_type.unwrap_or(JSON),
-        body: json::own(edition, version, &Links::roots(edition, asked, json::escape)),
+        body: json::own(edition, version, max, &Links::roots(edition, asked, json::escape)),
         microversion: named,
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-const HAVANA: &str = include_str!("../../../../integration/golden/havana/noauth.txt");
-const NOVA_31: &str = include_str!("../../../../integration/golden/nova31/keystone-v3.txt");
+const HAVANA: &str = include_str!("../../integration/golden/havana/noauth.txt");
+const NOVA_31: &str = include_str!("../../integration/golden/nova31/keystone-v3.txt");
 
 /// One exchange of a recording.
 struct Recorded<'a> {
@@ -59,6 +59,7 @@ fn asked<'a>(recorded: &'a Recorded<'_>, script_name: &'a str, best: &'a str) ->
         script_name: script_name.as_bytes(),
         path_info: if path == "//" { b"/" } else { path.as_bytes() },
         best_content_type: Some(best),
+        max: None,
     }
 }
 
@@ -145,7 +146,8 @@ fn a_versions_own_document_is_the_one_that_nova_31_sent() {
 
 #[test]
 fn a_microversion_that_is_not_there_is_a_fault_that_names_it() {
-    let asked = Asked { scheme: "http", host: "h", script_name: b"/v2.1", path_info: b"", best_content_type: None };
+    let asked =
+        Asked { scheme: "http", host: "h", script_name: b"/v2.1", path_info: b"", best_content_type: None, max: None };
     let answer = |version: &str| {
         let headers = [(microversion::LEGACY_HEADER, version.parse().expect("a value"))].into_iter().collect();
         own_document(&edition("31"), &asked, false, &headers)
@@ -167,7 +169,8 @@ fn a_microversion_that_is_not_there_is_a_fault_that_names_it() {
 
 #[test]
 fn releases_on_python_2_write_keys_in_the_order_of_its_dicts() {
-    let asked = Asked { scheme: "http", host: "h", script_name: b"", path_info: b"/", best_content_type: None };
+    let asked =
+        Asked { scheme: "http", host: "h", script_name: b"", path_info: b"/", best_content_type: None, max: None };
     let body = document(&edition("newton"), &asked).body;
     let second = concat!(
         r#"{"status": "CURRENT", "updated": "2013-07-23T11:33:21Z", "links": [{"href": "http://h/v2.1/", "rel": "self"}], "#,
@@ -184,6 +187,7 @@ fn paths_are_quoted_and_escaped_for_the_format_that_they_stand_in() {
         script_name: b"",
         path_info: b"/a b\"&<~\xff/",
         best_content_type: Some(best),
+        max: None,
     };
     let havana = edition("havana");
     assert!(document(&havana, &asked(JSON)).body.contains("http://h/v2/a%20b%22&%3C%7E%FF\""));

@@ -1,6 +1,6 @@
 //! Which API versions the version documents of a Nova release list, and how that release writes them.
 //!
-//! From `nova/api/openstack/compute/versions.py` and `views/versions.py` of 2013.2 to 31, and the maxima of
+//! From `nova/api/openstack/compute/versions.py` and `views/versions.py` of 2013.2 to 34, and the maxima of
 //! `nova/api/openstack/api_version_request.py`. Must not know requests.
 
 use indexmap::IndexMap;
@@ -16,7 +16,7 @@ pub struct Version {
     pub path: &'static str,
     /// `version` parameter of its media types.
     pub media: &'static str,
-    /// `CURRENT`, `SUPPORTED` or `EXPERIMENTAL`.
+    /// `CURRENT`, `SUPPORTED`, `EXPERIMENTAL` or `DEPRECATED`.
     pub status: &'static str,
     /// When its definition last changed.
     pub updated: &'static str,
@@ -46,6 +46,13 @@ const V3: Version = Version {
 };
 const V21: Version = Version { id: "v2.1", path: "v2.1", media: "2.1", status: "CURRENT", min: "2.1", ..V3 };
 
+impl Version {
+    /// Its greatest microversion, which the service itself may have told.
+    pub fn max<'a>(&self, told: Option<&'a str>) -> &'a str {
+        if self.max.is_empty() { self.max } else { told.unwrap_or(self.max) }
+    }
+}
+
 /// The first release with each greatest microversion.
 const MAXIMA: &[(&str, &str)] = &[
     ("2015.1", "2.3"),
@@ -66,6 +73,7 @@ const MAXIMA: &[(&str, &str)] = &[
     ("29", "2.96"),
     ("31", "2.100"),
     ("33", "2.103"),
+    ("34", "2.104"),
 ];
 
 fn max_microversion(release: Release) -> &'static str {
@@ -107,7 +115,14 @@ impl Edition {
         let option = |names: &[&str]| names.iter().find_map(|name| options.get(*name)).map(|text| text.trim());
         let switch = option(&["osapi_v3.enabled", "osapi_v21.enabled"]).and_then(boolean);
         let xml = release < Release::KILO;
-        let mut versions = vec![if xml { Version { status: "CURRENT", ..V2 } } else { V2 }];
+        let v2 = match release {
+            _ if xml => Version { status: "CURRENT", ..V2 },
+            release if release >= Release::NOVA_32 => {
+                Version { status: "DEPRECATED", updated: "2025-07-04T12:00:00Z", ..V2 }
+            }
+            _ => V2,
+        };
+        let mut versions = vec![v2];
         if xml && switch == Some(true) {
             versions.push(V3);
         } else if !xml && (switch != Some(false) || release > Release::MITAKA) {
@@ -196,7 +211,8 @@ mod tests {
             ("yoga", "2.90"),
             ("2023.2", "2.95"),
             ("32", "2.100"),
-            ("34", "2.103"),
+            ("33", "2.103"),
+            ("34", "2.104"),
         ] {
             assert_eq!(edition(release, &[]).versions.last().map(|v| v.max), Some(want), "{release}");
         }
