@@ -151,6 +151,17 @@ impl Peer {
         Self::spawn(Kind::Pasteway, &args, place, port)
     }
 
+    /// Pasteway alone as Nova 31's front, with a paste file and further sections of the caller's.
+    pub fn modern(place: &Path, paste: &str, sections: &str) -> Result<Self> {
+        fs::create_dir_all(place)?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let args = pasteway(place, port, false, paste)?;
+        let file = place.join("nova.conf");
+        let text = fs::read_to_string(&file)?.replace("release = 2013.2", "release = 2025.1");
+        fs::write(file, text.replace("auth_strategy = noauth\n", "") + sections)?;
+        Self::spawn(Kind::Pasteway, &args, place, port)
+    }
+
     fn spawn(kind: Kind, args: &[String], place: &Path, port: u16) -> Result<Self> {
         let append = |name: &str| OpenOptions::new().create(true).append(true).open(place.join(name));
         let mut command = Command::new(kind.program());

@@ -46,7 +46,11 @@ pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request:
                         break response;
                     }
                     (_, Node::Filtered(_, next)) => {
-                        entered.push((filter, took));
+                        if filter.filter.sees_responses() {
+                            entered.push((filter, took));
+                        } else {
+                            api.count_filter(filter, took);
+                        }
                         node = next;
                     }
                     // An app answers every request; one that does not has nothing behind it.
