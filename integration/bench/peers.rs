@@ -2,6 +2,7 @@
 //!
 //! All have one worker thread, keep their connections to the two backends, and listen on loopback.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -81,11 +82,14 @@ impl Kind {
         all.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("unknown peer {name}").into())
     }
 
-    fn program(self) -> &'static str {
+    /// `PASTEWAY_PROGRAM` names another build to measure.
+    fn program(self) -> OsString {
         match self {
-            Self::Pasteway => env!("CARGO_BIN_EXE_pasteway"),
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
+            Self::Pasteway => {
+                std::env::var_os("PASTEWAY_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pasteway").into())
+            }
+            Self::Nginx => "nginx".into(),
+            Self::Haproxy => "haproxy".into(),
         }
     }
 

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -138,10 +139,11 @@ def gunicorn(facts, threads):
 
 def uwsgi(facts, program, threads):
     nova = facts['nova']
+    # It gives a thread to each kept connection, so it keeps none; wrk connects again.
     return lambda server: [
         program, '--http-socket', '127.0.0.1:%d' % server.port, '--master', '--processes', str(PROCESSES),
         '--threads', str(threads), '--enable-threads', '--lazy-apps', '--need-app', '--die-on-term', '--disable-logging',
-        '--http-keepalive', '--add-header', 'Connection: keep-alive', '--so-keepalive', '--buffer-size', '65535',
+        '--buffer-size', '65535',
         '--virtualenv', nova['venv'], '--module', 'nova.wsgi.osapi_compute:application']
 
 
@@ -213,7 +215,7 @@ def show(seen, servers):
         print('| %s | %s |' % (request, ' | '.join(cells)))
     ours = [name for name in names if name.startswith('pasteway')]
     others = [name for name in names if name not in ours]
-    print()
+    print('\n`xN`: N threads in each of the %d worker processes.\n' % PROCESSES)
     for request in REQUESTS:
         best = [middle[request, name] for name in others if middle[request, name]]
         for name in ours if best else []:
@@ -221,7 +223,7 @@ def show(seen, servers):
                 continue
             rate, cost = middle[request, name]
             if request == 'flavors':
-                bar = 0.8 if name.endswith(' 1') else 0.9
+                bar = 0.8 if name.endswith(' x1') else 0.9
                 ratio = cost / min(other[1] for other in best)
                 print('- %s, %s: %.2f x the CPU of the best (bar: at most %.1f)%s'
                       % (request, name, ratio, bar, '' if ratio <= bar else ' MISSED'))
@@ -239,6 +241,8 @@ def main():
     parser.add_argument('--connections', type=int, default=8)
     parser.add_argument('--only', default='', help='servers whose names begin so, with commas')
     options = parser.parse_args()
+    # Whoever ends the run ends the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if not shutil.which('wrk'):
         raise SystemExit('wrk is needed: apt-get install --no-install-recommends wrk')
     with open(os.path.join(os.environ['PASTEWAY_STACK'], 'stack.json')) as file:
@@ -246,12 +250,12 @@ def main():
     current = facts['nova']['environment']['compute']
     found = os.path.join(facts['nova']['venv'], 'bin', 'uwsgi')
     found = os.environ.get('PASTEWAY_UWSGI') or (found if os.path.exists(found) else shutil.which('uwsgi'))
-    kinds = [('pasteway, threads 1', pasteway(facts, options.pasteway, 1), {}),
-             ('pasteway, threads 4', pasteway(facts, options.pasteway, 4), {}),
-             ('gunicorn, threads 1', gunicorn(facts, 1), current),
-             ('gunicorn, threads 4', gunicorn(facts, 4), current)]
+    kinds = [('pasteway x1', pasteway(facts, options.pasteway, 1), {}),
+             ('pasteway x4', pasteway(facts, options.pasteway, 4), {}),
+             ('gunicorn x1', gunicorn(facts, 1), current),
+             ('gunicorn x4', gunicorn(facts, 4), current)]
     if found:
-        kinds += [('uwsgi, threads %d' % n, uwsgi(facts, found, n), current) for n in (1, 4)]
+        kinds += [('uwsgi x%d' % n, uwsgi(facts, found, n), current) for n in (1, 4)]
     if 'nova31' in facts:
         kinds.append(('nova-api 31', eventlet(facts), {'OS_NOVA_CONFIG_DIR': facts['nova31']['etc']}))
     if options.only:
@@ -261,8 +265,9 @@ def main():
         try:
             for kind in kinds:
                 servers.append(Server(kind[0], room, *kind[1:]))
-                servers[-1].wait(token)
-                print('%s is up' % kind[0], file=sys.stderr)
+            for server in servers:
+                server.wait(token)
+                print('%s is up' % server.name, file=sys.stderr)
             seen = {}
             for turn in range(options.rounds):
                 for name, request in REQUESTS.items():
