@@ -105,12 +105,43 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+const CASCADE: &str = "[composite:osapi_compute]\nuse = egg:Paste#cascade\napp2 = last\napp1 = first\n\n\
+    [composite:first]\nuse = egg:Paste#urlmap\n/here: small\n\n[pipeline:small]\npipeline = limit app\n\n\
+    [filter:limit]\npaste.filter_factory = oslo_middleware:RequestBodySizeLimiter.factory\nmax_request_body_size = 10\n\n\
+    [app:app]\npaste.app_factory = somewhere.else:app_factory\n\n[pipeline:last]\npipeline = app\n";
+
+#[test]
+fn a_cascade_asks_the_next_app_after_404_and_gives_it_the_whole_request() {
+    let front = Front::start(&Layout::compute(CASCADE));
+    // Only the first app knows this path, and its answer stands, whatever it is.
+    assert_eq!(front.post("/here/x", b"12345678901").status, 413);
+    let body = front.post("/here/x?pasteway.echo=1", b"0123456789");
+    assert_eq!((body.status, body.text().as_str()), (200, "0123456789"));
+    // It has an answer for this one too, and it is the one that leads on.
+    let body = front.post("/here/x?pasteway.status=404", b"0123456789");
+    assert_eq!(body.status, 404);
+    let body = front.post("/elsewhere?pasteway.echo=1", b"01234567890123456789");
+    assert_eq!((body.status, body.text().as_str()), (200, "01234567890123456789"));
+    assert_eq!(front.get("/elsewhere").json()["PATH_INFO"], "/elsewhere");
+    // What is too long to be given twice is refused, as long bodies are.
+    assert_eq!(front.post("/elsewhere", &vec![b'x'; 1024 * 1024 + 1]).status, 413);
+    let tree = said(&pasteway(&Layout::compute(CASCADE), &["tree"]));
+    assert!(tree.contains("paste cascade [composite:osapi_compute]") && tree.contains("branch 2"), "{tree}");
+}
+
+#[test]
+fn a_cascade_of_nothing_but_the_workers_apps_is_the_workers() {
+    let text = "[composite:osapi_compute]\nuse = egg:Paste#cascade\napp1 = a\napp2 = a\n\n\
+                [app:a]\npaste.app_factory = somewhere.else:app_factory\n";
+    let tree = said(&pasteway(&Layout::compute(text), &["tree"]));
+    assert!(tree.contains("mount 0 (the app): composite:osapi_compute"), "{tree}");
+    let wrong = text.replace("app2 = a", "apq = a\ncatch = 404 x");
+    let checked = said(&pasteway(&Layout::compute(&wrong), &["check"]));
+    assert!(checked.contains("`apq` is no key of a cascade") && checked.contains("`x` is no status code"), "{checked}");
+}
+
 #[test]
 fn the_tree_tells_why_a_part_of_paste_is_the_workers() {
-    let cascade = "[composite:osapi_compute]\nuse = egg:Paste#cascade\napp1 = a\napp2 = b\n\n\
-                   [app:a]\nuse = egg:Paste#static\ndocument_root = /x\n\n[app:b]\nuse = egg:Paste#test\n";
-    let tree = said(&pasteway(&Layout::compute(cascade), &["tree"]));
-    assert!(tree.contains("mount 0 (a cascade gives one request to several apps until one has an answer)"), "{tree}");
     let lint = behind("lint", "[filter:lint]\nuse = egg:Paste#lint\n");
     let tree = said(&pasteway(&lint, &["tree"]));
     assert!(tree.contains("(it checks calls between Python objects): filter:lint app:app"), "{tree}");

@@ -15,7 +15,9 @@ fn three_apis_listen_on_three_ports_and_answer() {
         ["ec2", "osapi_compute", "metadata"].iter().map(|api| front.address(api).port()).collect();
     assert_eq!(ports.len(), 3);
     assert!(!ports.contains(&0));
-    for (api, path) in [("ec2", "/services/Cloud?AWSAccessKeyId=u1:t1"), ("osapi_compute", "/v2/t1/servers"), ("metadata", "/latest")] {
+    for (api, path) in
+        [("ec2", "/services/Cloud?AWSAccessKeyId=u1:t1"), ("osapi_compute", "/v2/t1/servers"), ("metadata", "/latest")]
+    {
         let mut client = Client::connect(front.address(api)).expect("a connection");
         let answer = client.get(path, &[("X-Auth-Token", "u1:t1")]).expect("an answer");
         assert_eq!(answer.status, 200, "{api}: {}", answer.text());

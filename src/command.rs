@@ -4,6 +4,8 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,6 +28,8 @@ pub enum Command {
         peer: Option<String>,
         /// Only say what would change.
         dry_run: bool,
+        /// How the new generation is tried.
+        terms: Terms,
         /// The verdict, when there is one.
         reply: oneshot::Sender<ReloadReport>,
     },
@@ -39,7 +43,66 @@ pub enum Command {
     Workers(oneshot::Sender<Vec<SlotReport>>),
     /// The generations that are remembered, newest first.
     Generations(oneshot::Sender<Vec<GenerationReport>>),
+    /// The generation on trial is to stay; a canary is to serve all requests.
+    Confirm {
+        /// The asking peer.
+        peer: Option<String>,
+        /// `None`: there is none on trial.
+        reply: oneshot::Sender<Option<TrialReport>>,
+    },
+    /// What an earlier generation was made from is to run again.
+    Rollback {
+        /// Which; `None` = the one before.
+        generation: Option<u64>,
+        /// The asking peer.
+        peer: Option<String>,
+        /// The verdict.
+        reply: oneshot::Sender<ReloadReport>,
+    },
+    /// Workers are to be replaced, one after the other, each by one that serves already.
+    Restart {
+        /// Whose.
+        api: String,
+        /// Only this one.
+        slot: Option<u32>,
+        /// The asking peer.
+        peer: Option<String>,
+        /// When it is done.
+        reply: oneshot::Sender<Result<RestartReport, NoSuchWorker>>,
+    },
+    /// The front is to stop as at SIGTERM.
+    Drain {
+        /// The asking peer.
+        peer: Option<String>,
+        /// At once.
+        reply: oneshot::Sender<StatusReport>,
+    },
+    /// Tell what happens from now on; `None` when too many listen.
+    Events(oneshot::Sender<Option<mpsc::Receiver<Event>>>),
 }
+
+/// How a new generation is tried; what is not said here, the options say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Within this time it must be confirmed; zero: it need not be.
+    pub confirm: Option<Duration>,
+    /// Of a hundred requests so many try it; 0: all get it at once.
+    pub canary: Option<u8>,
+}
+
+/// Something that happened, for `GET /events`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// `reload`, `generation`, `worker`, `trial`, `ping`.
+    pub kind: &'static str,
+    /// JSON, on one line.
+    pub data: Arc<str>,
+}
+
+/// Why workers cannot be replaced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoSuchWorker(pub String);
 
 /// Who wanted a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +116,8 @@ pub enum Source {
     Admin,
     /// SIGHUP.
     Signal,
+    /// `POST /rollback`, `pasteway rollback`, or a trial that failed.
+    Rollback,
 }
 
 impl fmt::Display for Source {
@@ -62,6 +127,7 @@ impl fmt::Display for Source {
             Self::Watch => "watch",
             Self::Admin => "admin",
             Self::Signal => "signal",
+            Self::Rollback => "rollback",
         })
     }
 }
@@ -76,6 +142,8 @@ pub enum Outcome {
     Unchanged,
     /// The files cannot be loaded, or the new generation did not become ready; the old one serves on.
     Rejected,
+    /// It was applied, failed its trial and was taken back.
+    RolledBack,
 }
 
 impl fmt::Display for Outcome {
@@ -84,6 +152,7 @@ impl fmt::Display for Outcome {
             Self::Applied => "applied",
             Self::Unchanged => "unchanged",
             Self::Rejected => "rejected",
+            Self::RolledBack => "rolled_back",
         })
     }
 }
@@ -109,6 +178,22 @@ pub struct ReloadReport {
     pub extra_memory_bytes: Option<u64>,
     /// What was found in the files.
     pub diagnostics: Vec<Diagnostic>,
+    /// How the new generation is tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialReport>,
+}
+
+/// A generation on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialReport {
+    /// Which.
+    pub generation: u64,
+    /// What runs again if it fails.
+    pub back: u64,
+    /// So much time is left to confirm it; `None` = any.
+    pub confirm_seconds: Option<u64>,
+    /// Which requests it gets: `10 % of the requests`; `None` = all.
+    pub canary: Option<String>,
 }
 
 /// What a change has to do to the running front.
@@ -173,6 +258,14 @@ pub struct StatusReport {
     pub apis: Vec<ApiReport>,
     /// Whether the files on disk differ from what runs.
     pub config_file_differs: bool,
+    /// Why.
+    pub config_file_differs_because: Option<String>,
+    /// The generation on trial.
+    pub trial: Option<TrialReport>,
+    /// Requests that are being answered.
+    pub in_flight: u64,
+    /// Connections of clients.
+    pub connections: usize,
     /// The newest verdict; `None` before the first reload.
     pub last_reload: Option<LastReload>,
     /// `starting`, `serving`, `draining`.
@@ -207,8 +300,22 @@ pub struct LastReload {
     pub when: f64,
     /// How long it took.
     pub took_ms: u64,
+    /// Why it was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What was found in the files.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What became of workers that were to be replaced.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RestartReport {
+    /// Whose.
+    pub api: String,
+    /// Slots with a new worker.
+    pub restarted: Vec<u32>,
+    /// Slots whose new worker did not become ready, and why; the old one serves on.
+    pub failed: Vec<(u32, String)>,
 }
 
 /// One slot in `GET /workers`; `pid` and what follows are of the life in it.
@@ -268,6 +375,31 @@ pub struct GenerationReport {
     pub in_flight: u64,
     /// Age of its oldest request.
     pub oldest_request_seconds: Option<f64>,
-    /// `live`, `draining`, `retired`.
+    /// Its oldest requests, the oldest first: who holds it.
+    pub holders: Vec<HolderReport>,
+    /// Requests that were ended at its deadline.
+    pub ended: u64,
+    /// Requests that it has answered.
+    pub answers: u64,
+    /// Those of them with a status from 500 on.
+    pub errors: u64,
+    /// 99 of 100 took no longer.
+    pub p99_seconds: f64,
+    /// Why it was taken back; the same files are not loaded again by themselves.
+    pub undone: Option<String>,
+    /// `live`, `canary`, `standby` (kept until the next one is confirmed), `draining`, `retired`.
     pub state: &'static str,
+}
+
+/// A request that holds a generation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HolderReport {
+    /// The other end of its connection.
+    pub peer: String,
+    /// The API that it is for.
+    pub api: String,
+    /// Its method.
+    pub method: String,
+    /// Since its head was read.
+    pub age_seconds: f64,
 }

@@ -115,7 +115,7 @@ fn serve(mut stream: UnixStream, shared: &Shared, answer: &(dyn Fn(&Asked, &mut 
 }
 
 /// The next request; `None` at the end, or when it breaks off.
-fn read(reader: &mut impl BufRead) -> Option<Asked> {
+pub fn read(reader: &mut impl BufRead) -> Option<Asked> {
     let mut line = || {
         let mut line = String::new();
         let n = reader.read_line(&mut line).ok()?;

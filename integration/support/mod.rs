@@ -7,6 +7,7 @@ pub mod app;
 pub mod certificates;
 pub mod client;
 pub mod front;
+pub mod keystone;
 pub mod layout;
 pub mod process;
 pub mod python;

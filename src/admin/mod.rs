@@ -7,6 +7,7 @@
 //! It has a thread of its own, so that it answers while the data threads are busy and never slows them.
 //! Must not know the daemon, the proxy or configuration files: it speaks only [`crate::command::Command`].
 
+mod feed;
 mod guard;
 mod instance;
 mod listen;

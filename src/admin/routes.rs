@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -20,9 +21,10 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::feed::Feed;
 use super::guard::{self, Access};
 use super::peer::Peer;
-use crate::command::{Command, Commands, Outcome, ReloadReport, Source, StatusReport};
+use crate::command::{Command, Commands, Outcome, ReloadReport, Source, StatusReport, Terms};
 
 /// A question that the daemon has not answered by then is answered 503. A reload has no such limit.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,6 +66,12 @@ pub(super) fn router(app: App) -> Router {
         .route("/workers", get(async |State(app): State<App>| app.tell(Command::Workers).await))
         .route("/generations", get(async |State(app): State<App>| app.tell(Command::Generations).await))
         .route("/reload", post(reload))
+        .route("/confirm", post(confirm))
+        .route("/rollback", post(rollback))
+        .route("/workers/{api}/restart", post(restart_all))
+        .route("/workers/{api}/{slot}/restart", post(restart_one))
+        .route("/drain", post(drain))
+        .route("/events", get(events))
         .fallback(async || error(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .layer(middleware::from_fn_with_state(app.clone(), admitted))
         .with_state(app)
@@ -74,7 +82,7 @@ async fn admitted(State(app): State<App>, Extension(peer): Extension<Peer>, requ
     let (parts, body) = request.into_parts();
     let mut response = match guard::admit(&peer, app.user, &parts, &app.access) {
         Ok(()) => match swallow(&parts.method, body).await {
-            Ok(()) => next.run(Request::from_parts(parts, Body::empty())).await,
+            Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
             Err(refused) => refused,
         },
         Err(refusal) => {
@@ -89,12 +97,12 @@ async fn admitted(State(app): State<App>, Extension(peer): Extension<Peer>, requ
 }
 
 /// Reads a body to its end, within bounds, so that the connection can go on.
-async fn swallow(method: &Method, body: Body) -> Result<(), Response> {
+async fn swallow(method: &Method, body: Body) -> Result<Bytes, Response> {
     if matches!(*method, Method::GET | Method::HEAD) {
-        return Ok(());
+        return Ok(Bytes::new());
     }
     match timeout(BODY_TIMEOUT, to_bytes(body, BODY_LIMIT)).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off")),
         Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
     }
@@ -157,6 +165,17 @@ async fn probe(app: &App, what: &str, reasons: impl FnOnce(StatusReport) -> Vec<
 struct ReloadQuery {
     #[serde(default)]
     dry_run: bool,
+    /// Seconds; 0: it need not be confirmed.
+    confirm: Option<u32>,
+    /// Percent; 0: all requests.
+    canary: Option<u8>,
+}
+
+impl ReloadQuery {
+    fn terms(&self) -> Terms {
+        let confirm = self.confirm.map(|seconds| Duration::from_secs(seconds.into()));
+        Terms { confirm, canary: self.canary.map(|percent| percent.min(100)) }
+    }
 }
 
 async fn reload(
@@ -164,8 +183,8 @@ async fn reload(
     Extension(peer): Extension<Peer>,
     query: Result<Query<ReloadQuery>, QueryRejection>,
 ) -> Response {
-    let dry_run = match query {
-        Ok(Query(query)) => query.dry_run,
+    let (dry_run, terms) = match query {
+        Ok(Query(query)) => (query.dry_run, query.terms()),
         Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
     // Outlives the connection: what was asked for happens, and its end belongs into the log.
@@ -173,7 +192,7 @@ async fn reload(
         let what = if dry_run { "reload (dry run)" } else { "reload" };
         tracing::info!("admin: {what} asked by {peer}");
         let peer = Some(peer.to_string());
-        let report = app.ask(|reply| Command::Reload { source: Source::Admin, peer, dry_run, reply }).await;
+        let report = app.ask(|reply| Command::Reload { source: Source::Admin, peer, dry_run, terms, reply }).await;
         match &report {
             Some(report) => tracing::info!("admin: {what} {} in {} ms", report.outcome, report.took_ms),
             None => tracing::warn!("admin: {what} got no verdict: the daemon is stopping"),
@@ -189,8 +208,95 @@ async fn reload(
 fn reload_status(report: &ReloadReport) -> StatusCode {
     match report.outcome {
         Outcome::Applied | Outcome::Unchanged => StatusCode::OK,
-        Outcome::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+        Outcome::Rejected | Outcome::RolledBack => StatusCode::UNPROCESSABLE_ENTITY,
     }
+}
+
+/// `{"generation": 5}`; without a body the one before is meant.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RollbackWish {
+    generation: Option<u64>,
+}
+
+async fn rollback(State(app): State<App>, Extension(peer): Extension<Peer>, body: Bytes) -> Response {
+    let wish = if body.trim_ascii().is_empty() { Ok(RollbackWish::default()) } else { serde_json::from_slice(&body) };
+    let generation = match wish {
+        Ok(RollbackWish { generation }) => generation,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, &format!("write {{\"generation\": N}}: {problem}")),
+    };
+    let verdict = lasting(app, peer, "rollback", move |peer, reply| Command::Rollback { generation, peer, reply });
+    match verdict.await {
+        Some(report) => (reload_status(&report), Json(report)).into_response(),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+async fn confirm(State(app): State<App>, Extension(peer): Extension<Peer>) -> Response {
+    let confirmed = lasting(app, peer, "confirm", |peer, reply| Command::Confirm { peer, reply });
+    match confirmed.await {
+        Some(Some(trial)) => Json(json!({ "confirmed": trial.generation, "trial": trial })).into_response(),
+        Some(None) => error(StatusCode::CONFLICT, "no generation is on trial"),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+async fn restart_all(State(app): State<App>, Extension(peer): Extension<Peer>, Path(api): Path<String>) -> Response {
+    restart(app, peer, api, None).await
+}
+
+async fn restart_one(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    place: Result<Path<(String, u32)>, PathRejection>,
+) -> Response {
+    match place {
+        Ok(Path((api, slot))) => restart(app, peer, api, Some(slot)).await,
+        Err(rejection) => error(StatusCode::NOT_FOUND, &rejection.body_text()),
+    }
+}
+
+async fn restart(app: App, peer: Peer, api: String, slot: Option<u32>) -> Response {
+    let report =
+        lasting(app, peer, "restart of workers", move |peer, reply| Command::Restart { api, slot, peer, reply });
+    match report.await {
+        Some(Ok(report)) if report.failed.is_empty() => Json(report).into_response(),
+        Some(Ok(report)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(report)).into_response(),
+        Some(Err(none)) => error(StatusCode::NOT_FOUND, &none.to_string()),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+async fn drain(State(app): State<App>, Extension(peer): Extension<Peer>) -> Response {
+    let peer = Some(peer.to_string());
+    match in_time(app.ask(|reply| Command::Drain { peer, reply })).await {
+        Some(status) => (StatusCode::ACCEPTED, Json(status)).into_response(),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+async fn events(State(app): State<App>) -> Response {
+    match in_time(app.ask(Command::Events)).await {
+        Some(Some(events)) => {
+            ([(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))], Body::new(Feed(events))).into_response()
+        }
+        Some(None) => error(StatusCode::SERVICE_UNAVAILABLE, "too many listen already"),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+/// Asks for something that outlives the connection: what was asked for happens, and belongs into the log.
+async fn lasting<T: Send + 'static>(
+    app: App,
+    peer: Peer,
+    what: &'static str,
+    command: impl FnOnce(Option<String>, oneshot::Sender<T>) -> Command + Send + 'static,
+) -> Option<T> {
+    let asked = tokio::spawn(async move {
+        tracing::info!("admin: {what} asked by {peer}");
+        app.ask(|reply| command(Some(peer.to_string()), reply)).await
+    });
+    asked.await.ok().flatten()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::admin::Token;
+use crate::command::{Event, NoSuchWorker, RestartReport, TrialReport};
 use crate::id::Generation;
 use crate::message::{Diagnostic, Place};
 
@@ -29,6 +30,10 @@ impl Daemon {
                 not_live: Vec::new(),
                 apis: Vec::new(),
                 config_file_differs: false,
+                config_file_differs_because: None,
+                trial: None,
+                in_flight: 0,
+                connections: 0,
                 last_reload: None,
                 state: "serving",
             })),
@@ -36,7 +41,8 @@ impl Daemon {
             Command::Config(reply) => drop(reply.send(json!({ "config": 1 }))),
             Command::Workers(reply) => drop(reply.send(Vec::new())),
             Command::Generations(reply) => drop(reply.send(Vec::new())),
-            Command::Reload { peer, dry_run, reply, source } => {
+            Command::Reload { peer, dry_run, reply, source, terms } => {
+                let on_trial = |time: Duration| (time.as_secs(), terms.canary);
                 assert_eq!(source, Source::Admin);
                 assert_eq!(peer.as_deref(), Some("127.0.0.1:40000"));
                 let place = Place { file: "api-paste.ini".into(), line: 31, column: 12 };
@@ -49,7 +55,38 @@ impl Daemon {
                     changes: Vec::new(),
                     extra_memory_bytes: None,
                     diagnostics: vec![Diagnostic::error(place, "filter `a` is not defined")],
+                    trial: terms.confirm.map(on_trial).map(|(seconds, canary)| TrialReport {
+                        generation: 7,
+                        back: 6,
+                        confirm_seconds: Some(seconds),
+                        canary: canary.map(|percent| percent.to_string()),
+                    }),
                 }));
+            }
+            Command::Rollback { generation, peer, reply } => {
+                assert_eq!(peer.as_deref(), Some("127.0.0.1:40000"));
+                drop(reply.send(ReloadReport {
+                    outcome: Outcome::Applied,
+                    generation: Generation(8),
+                    previous: Generation(generation.unwrap_or(6)),
+                    took_ms: 1,
+                    dry_run: false,
+                    changes: Vec::new(),
+                    extra_memory_bytes: None,
+                    diagnostics: Vec::new(),
+                    trial: None,
+                }));
+            }
+            Command::Confirm { reply, .. } => drop(reply.send(None)),
+            Command::Restart { api, slot, reply, .. } => drop(reply.send(match api.as_str() {
+                "ec2" => Ok(RestartReport { api, restarted: slot.into_iter().collect(), failed: Vec::new() }),
+                _ => Err(NoSuchWorker(format!("`{api}` is no enabled API"))),
+            })),
+            Command::Drain { reply, .. } => self.answer(Command::Status(reply)),
+            Command::Events(reply) => {
+                let (sender, receiver) = mpsc::channel(1);
+                sender.try_send(Event { kind: "ping", data: "{}".into() }).unwrap();
+                drop(reply.send(Some(receiver)));
             }
         }
     }
@@ -123,7 +160,7 @@ async fn a_dry_run_reaches_the_daemon_and_an_unknown_wish_does_not() {
     let daemon = Daemon { outcome: Some(Outcome::Applied), ..Daemon::default() };
     let report = json_of(ask(daemon.clone(), "POST", "/reload?dry_run=true").await).await;
     assert_eq!(report["dry_run"], true);
-    for wish in ["dry_run=maybe", "confirm=30"] {
+    for wish in ["dry_run=maybe", "confirm=soon", "cofirm=30"] {
         let response = ask(daemon.clone(), "POST", &format!("/reload?{wish}")).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{wish}");
     }
@@ -169,4 +206,45 @@ async fn a_large_body_is_refused() {
     let body = Body::from(vec![b'x'; BODY_LIMIT + 1]);
     let response = ask_with(Daemon::default(), None, Request::post("/reload"), body).await;
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn the_terms_of_a_trial_reach_the_daemon() {
+    let daemon = Daemon { outcome: Some(Outcome::Applied), ..Daemon::default() };
+    let report = json_of(ask(daemon, "POST", "/reload?confirm=30&canary=10").await).await;
+    assert_eq!((&report["trial"]["confirm_seconds"], &report["trial"]["canary"]), (&json!(30), &json!("10")));
+}
+
+#[tokio::test]
+async fn a_rollback_names_its_generation_in_the_body_or_means_the_one_before() {
+    for (body, status, previous) in
+        [("", 200, json!(6)), (r#"{"generation": 5}"#, 200, json!(5)), (r#"{"generatoin": 5}"#, 400, Value::Null)]
+    {
+        let response = ask_with(Daemon::default(), None, Request::post("/rollback"), body.into()).await;
+        assert_eq!(response.status(), status, "{body}");
+        assert_eq!(json_of(response).await["previous"], previous);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_so() {
+    for (path, status) in [
+        ("/confirm", 409),
+        ("/workers/ec2/restart", 200),
+        ("/workers/ec2/0/restart", 200),
+        ("/workers/ec2/first/restart", 404),
+        ("/workers/nova/restart", 404),
+        ("/drain", 202),
+    ] {
+        assert_eq!(ask(Daemon::default(), "POST", path).await.status(), status, "{path}");
+        assert_eq!(ask(Daemon::default(), "GET", path).await.status(), 405, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn events_are_told_as_server_sent_events() {
+    let response = ask(Daemon::default(), "GET", "/events").await;
+    assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
+    let body = to_bytes(response.into_body(), BODY_LIMIT).await.unwrap();
+    assert_eq!(&body[..], b"event: ping\ndata: {}\n\n");
 }

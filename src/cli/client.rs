@@ -1,19 +1,31 @@
-//! `reload`, `plan`, `status`, `workers`, `generations`: ask the running front, print its answer, leave with the right status.
+//! `reload`, `plan`, `confirm`, `rollback`, `status`, `workers`, `generations`, `drain`: ask the running front, print its
+//! answer, leave with the right status.
 //!
 //! Must not know how the front is found.
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::front::{Front, NoAnswer};
 use super::terminal::{complain, plain, print};
-use super::{Client, EX_CHANGES, EX_CONFIG, Format, How, diagnostic, render, report};
-use crate::command::Outcome;
+use super::{Client, EX_CHANGES, EX_CONFIG, Format, How, WorkersAction, diagnostic, render, report};
+use crate::command::{Outcome, RestartReport};
 use crate::message::Diagnostic;
+
+/// How often a drain is looked at.
+const FOLLOW: Duration = Duration::from_millis(200);
+
+/// `POST /confirm`.
+#[derive(Deserialize)]
+struct Confirmed {
+    confirmed: u64,
+}
 
 /// Carries a command to the front whose instance file this is. `token_file` is the one of the configuration
 /// (`admin_token_file`); the command line's goes before it.
@@ -42,28 +54,83 @@ enum Failure {
 }
 
 fn run(command: &Client, instance: &Path, token_file: Option<&Path>) -> Result<ExitCode, Failure> {
-    let (Client::Reload { how, .. }
-    | Client::Plan(how)
-    | Client::Status(how)
-    | Client::Workers(how)
-    | Client::Generations(how)) = command;
+    let how = how(command);
     let front = Front::find(instance, how.token_file.as_deref().or(token_file))?;
-    let (method, path, fine) = question(command);
+    let Question { method, path, body, fine } = question(command);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(front.ask(method, path, fine))?;
-    show(command, how, answer)
+    let answer = runtime.block_on(front.ask(method, &path, body.as_ref(), fine))?;
+    let code = show(command, how, answer)?;
+    if matches!(command, Client::Drain(_)) {
+        runtime.block_on(follow(&front, how))?;
+    }
+    Ok(code)
 }
 
-fn question(command: &Client) -> (Method, &'static str, &'static [StatusCode]) {
+fn how(command: &Client) -> &How {
     match command {
-        Client::Reload { dry_run, .. } => {
-            let path = if *dry_run { "/reload?dry_run=true" } else { "/reload" };
-            (Method::POST, path, &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY])
+        Client::Workers { action: Some(WorkersAction::Restart { how, .. }), .. } => how,
+        Client::Reload { how, .. } | Client::Rollback { how, .. } | Client::Workers { how, .. } => how,
+        Client::Plan(how) | Client::Status(how) | Client::Confirm(how) => how,
+        Client::Generations(how) | Client::Drain(how) => how,
+    }
+}
+
+/// What a command asks of the front.
+struct Question {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    /// Statuses that are answers.
+    fine: &'static [StatusCode],
+}
+
+/// Shows how a drain goes on until the front is gone.
+async fn follow(front: &Front, how: &How) -> std::io::Result<()> {
+    let mut before = None;
+    // Whatever keeps it from answering: it was told to go, and did.
+    while let Ok(answer) = front.ask(Method::GET, "/status", None, &[StatusCode::OK]).await {
+        let Ok(status) = read::<report::Status>(answer) else { break };
+        let now = (status.in_flight, status.connections);
+        if how.format == Format::Text && before.replace(now) != Some(now) {
+            print(&render::draining(&status))?;
         }
-        Client::Plan(_) => (Method::POST, "/reload?dry_run=true", &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY]),
-        Client::Status(_) => (Method::GET, "/status", &[StatusCode::OK]),
-        Client::Workers(_) => (Method::GET, "/workers", &[StatusCode::OK]),
-        Client::Generations(_) => (Method::GET, "/generations", &[StatusCode::OK]),
+        tokio::time::sleep(FOLLOW).await;
+    }
+    if how.format == Format::Text {
+        print("the front is gone\n")?;
+    }
+    Ok(())
+}
+
+fn question(command: &Client) -> Question {
+    const FINE: &[StatusCode] = &[StatusCode::OK];
+    const VERDICT: &[StatusCode] = &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY];
+    let get = |path: &str| Question { method: Method::GET, path: path.to_owned(), body: None, fine: FINE };
+    let post = |path: String, fine| Question { method: Method::POST, path, body: None, fine };
+    match command {
+        Client::Reload { dry_run, confirm, canary, .. } => {
+            let words = [
+                dry_run.then(|| "dry_run=true".to_owned()),
+                confirm.map(|seconds| format!("confirm={seconds}")),
+                canary.map(|percent| format!("canary={percent}")),
+            ];
+            let words: Vec<_> = words.into_iter().flatten().collect();
+            let path = if words.is_empty() { "/reload".to_owned() } else { format!("/reload?{}", words.join("&")) };
+            post(path, VERDICT)
+        }
+        Client::Rollback { generation, .. } => {
+            let body = generation.map(|number| json!({ "generation": number }));
+            Question { body, ..post("/rollback".to_owned(), VERDICT) }
+        }
+        Client::Plan(_) => post("/reload?dry_run=true".to_owned(), VERDICT),
+        Client::Confirm(_) => post("/confirm".to_owned(), FINE),
+        Client::Drain(_) => post("/drain".to_owned(), &[StatusCode::ACCEPTED]),
+        Client::Workers { action: Some(WorkersAction::Restart { place, .. }), .. } => {
+            post(format!("/workers/{place}/restart"), VERDICT)
+        }
+        Client::Status(_) => get("/status"),
+        Client::Workers { action: None, .. } => get("/workers"),
+        Client::Generations(_) => get("/generations"),
     }
 }
 
@@ -74,7 +141,7 @@ fn show(command: &Client, how: &How, answer: Value) -> Result<ExitCode, Failure>
         return Ok(code);
     }
     let (text, diagnostics): (String, Vec<Diagnostic>) = match command {
-        Client::Reload { .. } => {
+        Client::Reload { .. } | Client::Rollback { .. } => {
             let report: report::Reload = read(answer)?;
             (render::reload(&report), report.diagnostics)
         }
@@ -86,7 +153,13 @@ fn show(command: &Client, how: &How, answer: Value) -> Result<ExitCode, Failure>
             let report: report::Status = read(answer)?;
             (render::status(&report), report.last_reload.map(|last| last.diagnostics).unwrap_or_default())
         }
-        Client::Workers(_) => (render::workers(&read::<Vec<report::Slot>>(answer)?), Vec::new()),
+        Client::Confirm(_) => {
+            let Confirmed { confirmed } = read(answer)?;
+            (format!("generation {confirmed} is confirmed\n"), Vec::new())
+        }
+        Client::Drain(_) => (render::draining(&read(answer)?), Vec::new()),
+        Client::Workers { action: Some(_), .. } => (render::restarted(&read(answer)?), Vec::new()),
+        Client::Workers { action: None, .. } => (render::workers(&read::<Vec<report::Slot>>(answer)?), Vec::new()),
         Client::Generations(_) => (render::generations(&read::<Vec<report::Generation>>(answer)?), Vec::new()),
     };
     print(&text)?;
@@ -101,14 +174,19 @@ fn read<T: DeserializeOwned>(answer: Value) -> Result<T, serde_json::Error> {
 }
 
 fn exit_code(command: &Client, answer: &Value) -> Result<ExitCode, serde_json::Error> {
-    if !matches!(command, Client::Reload { .. } | Client::Plan(_)) {
-        return Ok(ExitCode::SUCCESS);
+    match command {
+        Client::Reload { .. } | Client::Plan(_) | Client::Rollback { .. } => {}
+        Client::Workers { action: Some(_), .. } => {
+            let report: RestartReport = read(answer.clone())?;
+            return Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        _ => return Ok(ExitCode::SUCCESS),
     }
     let outcome = answer.get("outcome").cloned().unwrap_or_default();
     Ok(match read::<Outcome>(outcome)? {
         Outcome::Applied if matches!(command, Client::Plan(_)) => ExitCode::from(EX_CHANGES),
         Outcome::Applied | Outcome::Unchanged => ExitCode::SUCCESS,
-        Outcome::Rejected => ExitCode::from(EX_CONFIG),
+        Outcome::Rejected | Outcome::RolledBack => ExitCode::from(EX_CONFIG),
     })
 }
 

@@ -35,6 +35,7 @@ impl Bench {
                     changes: Vec::new(),
                     extra_memory_bytes: None,
                     diagnostics: Vec::new(),
+                    trial: None,
                 }));
             }
         });
@@ -57,8 +58,9 @@ impl Bench {
             path
         });
         let front = Front::find(&self.file(), token.as_deref())?;
-        let (method, path, fine) = question(command);
-        Builder::new_current_thread().enable_all().build().unwrap().block_on(front.ask(method, path, fine))
+        let Question { method, path, body, fine } = question(command);
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(front.ask(method, &path, body.as_ref(), fine))
     }
 }
 
@@ -71,7 +73,7 @@ fn tcp(_: &Path) -> AdminListen {
 }
 
 fn reload(dry_run: bool) -> Client {
-    Client::Reload { dry_run, how: How { format: Format::Json, token_file: None } }
+    Client::Reload { dry_run, confirm: None, canary: None, how: How { format: Format::Json, token_file: None } }
 }
 
 fn code(code: ExitCode) -> String {

@@ -55,12 +55,18 @@ impl Front {
 
     /// Asks the first listener that can be reached, Unix sockets first: there the kernel says who asks. Statuses in
     /// `fine` are answers, all others are refusals.
-    pub(super) async fn ask(&self, method: Method, path: &str, fine: &[StatusCode]) -> Result<Value, NoAnswer> {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        fine: &[StatusCode],
+    ) -> Result<Value, NoAnswer> {
         let mut listeners: Vec<_> = self.instance.admin.iter().collect();
         listeners.sort_by_key(|listen| !matches!(listen, AdminListen::Unix(_)));
         let mut failure = NoAnswer::NoListener;
         for listen in listeners {
-            match self.send(listen, &method, path).await {
+            match self.send(listen, &method, path, body).await {
                 Ok(response) => return answer(response, fine).await,
                 Err(error) if error.is_connect() => {
                     let (file, pid) = (self.file.clone(), self.instance.pid);
@@ -72,7 +78,13 @@ impl Front {
         Err(failure)
     }
 
-    async fn send(&self, listen: &AdminListen, method: &Method, path: &str) -> reqwest::Result<reqwest::Response> {
+    async fn send(
+        &self,
+        listen: &AdminListen,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> reqwest::Result<reqwest::Response> {
         let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
@@ -86,6 +98,9 @@ impl Front {
         let mut request = builder.build()?.request(method.clone(), format!("http://{host}{path}"));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
         }
         request.send().await
     }

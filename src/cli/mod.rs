@@ -103,6 +103,12 @@ pub enum Client {
         /// Only say what would change
         #[arg(long)]
         dry_run: bool,
+        /// Take it back unless it is confirmed within so many seconds [default: reload_confirm]
+        #[arg(long, value_name = "SECONDS", conflicts_with = "dry_run")]
+        confirm: Option<u32>,
+        /// Let so many of a hundred requests try it first; 0: none [default: canary_share]
+        #[arg(long, value_name = "PERCENT", conflicts_with = "dry_run", value_parser = clap::value_parser!(u8).range(..=100))]
+        canary: Option<u8>,
         /// How to ask and to print.
         #[command(flatten)]
         how: How,
@@ -112,10 +118,55 @@ pub enum Client {
     Plan(How),
     /// Show how the running front stands
     Status(How),
-    /// Show the workers of the running front
-    Workers(How),
+    /// Keep the generation on trial; a canary serves all requests from then on
+    Confirm(How),
+    /// Let an earlier generation's files run again (exit 78 if they cannot)
+    Rollback {
+        /// Its number [default: the one before]
+        #[arg(value_name = "GENERATION")]
+        generation: Option<u64>,
+        /// How to ask and to print.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Show the workers of the running front, or replace them
+    #[command(args_conflicts_with_subcommands = true)]
+    Workers {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: Option<WorkersAction>,
+        /// How to ask and to print.
+        #[command(flatten)]
+        how: How,
+    },
     /// Show the generations that the running front remembers
     Generations(How),
+    /// Stop the front as SIGTERM does, and show what it still waits for
+    Drain(How),
+}
+
+/// What can be done with workers.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum WorkersAction {
+    /// Replace them, one after the other, each by one that serves already
+    Restart {
+        /// The API, or one of its slots: osapi_compute, osapi_compute/0
+        #[arg(value_name = "API[/SLOT]", value_parser = place)]
+        place: String,
+        /// How to ask and to print.
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+fn place(text: &str) -> Result<String, &'static str> {
+    let (api, slot) = text.split_once('/').unwrap_or((text, "0"));
+    let word = api.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    if !api.is_empty() && word && slot.parse::<u32>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("write API or API/SLOT")
+    }
 }
 
 /// How to ask the front and how to print its answer.
@@ -308,10 +359,18 @@ mod tests {
         let how = How { format: Format::Json, token_file: Some("t".into()) };
         assert_eq!(
             parsed("reload --dry-run --format json --token-file t"),
-            Ok(Command::Client(Client::Reload { dry_run: true, how }))
+            Ok(Command::Client(Client::Reload { dry_run: true, confirm: None, canary: None, how }))
         );
         assert_eq!(parsed("plan"), Ok(Command::Client(Client::Plan(How::default()))));
-        assert_eq!(parsed("workers"), Ok(Command::Client(Client::Workers(How::default()))));
+        let workers = Client::Workers { action: None, how: How::default() };
+        assert_eq!(parsed("workers"), Ok(Command::Client(workers)));
+        assert_eq!(parsed("reload --canary 101"), Err(ErrorKind::ValueValidation));
+        assert_eq!(parsed("reload --dry-run --confirm 5"), Err(ErrorKind::ArgumentConflict));
+        let restart = WorkersAction::Restart { place: "ec2/1".into(), how: How::default() };
+        let workers = Client::Workers { action: Some(restart), how: How::default() };
+        assert_eq!(parsed("workers restart ec2/1"), Ok(Command::Client(workers)));
+        assert_eq!(parsed("workers restart ec2/one"), Err(ErrorKind::ValueValidation));
+        assert_eq!(parsed("rollback five"), Err(ErrorKind::ValueValidation));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use chrono::DateTime;
 
 use super::report::{Generation, Reload, Slot, Status};
 use super::terminal::plain;
-use crate::command::{Change, Class, Outcome, Source};
+use crate::command::{Change, Class, HolderReport, Outcome, RestartReport, Source, TrialReport};
 
 /// The verdict on a reload, without its diagnostics: those go to standard error.
 pub(super) fn reload(report: &Reload) -> String {
@@ -17,11 +17,42 @@ pub(super) fn reload(report: &Reload) -> String {
         (Outcome::Applied, true) => "would be applied (dry run); nothing was changed\n".to_owned(),
         (Outcome::Applied, false) => format!("applied in {took_ms} ms: generation {generation}, before {previous}\n"),
         (Outcome::Unchanged, _) => format!("unchanged: generation {generation} is what the files say\n"),
+        (Outcome::RolledBack, _) => format!("taken back: generation {generation} serves\n"),
         (Outcome::Rejected, true) => "would be rejected (dry run)\n".to_owned(),
         (Outcome::Rejected, false) => format!("rejected: generation {generation} serves on\n"),
     };
     for change in &report.changes {
         let _ = writeln!(out, "  {}", plain(&change_text(change)));
+    }
+    if let Some(trial) = report.trial.as_ref().filter(|_| report.outcome == Outcome::Applied) {
+        let _ = writeln!(out, "{}", plain(&trial_text(trial)));
+    }
+    out
+}
+
+fn trial_text(trial: &TrialReport) -> String {
+    let TrialReport { generation, back, confirm_seconds, canary } = trial;
+    let gets = canary.as_ref().map_or_else(String::new, |share| format!(", gets {share}"));
+    let until = match confirm_seconds {
+        Some(seconds) => format!(": generation {back} again unless `pasteway confirm` comes within {seconds} s"),
+        None => ": `pasteway confirm` makes it serve all".to_owned(),
+    };
+    format!("generation {generation} is on trial{gets}{until}")
+}
+
+/// What a front that stops still waits for.
+pub(super) fn draining(status: &Status) -> String {
+    format!("draining: {} requests in flight, {} connections\n", status.in_flight, status.connections)
+}
+
+/// What became of workers that were to be replaced.
+pub(super) fn restarted(report: &RestartReport) -> String {
+    let mut out = String::new();
+    for slot in &report.restarted {
+        let _ = writeln!(out, "{}/{slot} has a new worker", plain(&report.api));
+    }
+    for (slot, why) in &report.failed {
+        let _ = writeln!(out, "{}/{slot} keeps its old worker: {}", plain(&report.api), plain(why));
     }
     out
 }
@@ -84,11 +115,19 @@ pub(super) fn status(status: &Status) -> String {
         }
     }
     if status.config_file_differs {
-        out.push_str("the files on disk differ from what runs\n");
+        let why = status.config_file_differs_because.as_ref().and_then(|why| why.lines().next());
+        let why = why.map_or_else(String::new, |why| format!(": {}", plain(why)));
+        let _ = writeln!(out, "the files on disk differ from what runs{why}");
+    }
+    if let Some(trial) = &status.trial {
+        let _ = writeln!(out, "{}", plain(&trial_text(trial)));
     }
     if let Some(last) = &status.last_reload {
         let (source, when, took) = (source(last.source), time(last.when), last.took_ms);
         let _ = writeln!(out, "last reload: {} by {source} at {when}, {took} ms", outcome(last.outcome));
+        if let Some(reason) = &last.reason {
+            let _ = writeln!(out, "  {}", plain(reason));
+        }
     }
     out.push('\n');
     let rows = status.apis.iter().map(|api| {
@@ -143,7 +182,19 @@ pub(super) fn generations(generations: &[Generation]) -> String {
             g.changes.iter().map(|c| c.what.as_str()).collect::<Vec<_>>().join(", "),
         ]
     });
-    table(&["GENERATION", "STATE", "SINCE", "BY", "IN FLIGHT", "OLDEST", "FILES", "CHANGES"], rows)
+    let mut out = table(&["GENERATION", "STATE", "SINCE", "BY", "IN FLIGHT", "OLDEST", "FILES", "CHANGES"], rows);
+    for generation in generations {
+        let number = generation.generation;
+        if let Some(why) = &generation.undone {
+            let _ = writeln!(out, "generation {number} was taken back: {}", plain(why));
+        }
+        for holder in generation.holders.iter().filter(|_| generation.state != "live") {
+            let HolderReport { peer, api, method, age_seconds } = holder;
+            let line = format!("generation {number} is held by {method} of {api} from {peer}, {}", age(*age_seconds));
+            let _ = writeln!(out, "{}", plain(&line));
+        }
+    }
+    out
 }
 
 fn outcome(outcome: Outcome) -> &'static str {
@@ -151,6 +202,7 @@ fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Applied => "applied",
         Outcome::Unchanged => "unchanged",
         Outcome::Rejected => "rejected",
+        Outcome::RolledBack => "rolled back",
     }
 }
 
@@ -160,6 +212,7 @@ fn source(source: Source) -> &'static str {
         Source::Watch => "watch",
         Source::Admin => "admin",
         Source::Signal => "signal",
+        Source::Rollback => "rollback",
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::command::{Change, Outcome, Source};
+use crate::command::{Change, HolderReport, Outcome, Source, TrialReport};
 use crate::message::Diagnostic;
 
 /// `POST /reload`.
@@ -21,6 +21,7 @@ pub(super) struct Reload {
     pub(super) extra_memory_bytes: Option<u64>,
     #[serde(default)]
     pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) trial: Option<TrialReport>,
 }
 
 /// `GET /status`.
@@ -39,6 +40,12 @@ pub(super) struct Status {
     pub(super) apis: Vec<Api>,
     #[serde(default)]
     pub(super) config_file_differs: bool,
+    pub(super) config_file_differs_because: Option<String>,
+    pub(super) trial: Option<TrialReport>,
+    #[serde(default)]
+    pub(super) in_flight: u64,
+    #[serde(default)]
+    pub(super) connections: usize,
     pub(super) last_reload: Option<LastReload>,
 }
 
@@ -61,6 +68,7 @@ pub(super) struct LastReload {
     pub(super) source: Source,
     pub(super) when: f64,
     pub(super) took_ms: u64,
+    pub(super) reason: Option<String>,
     #[serde(default)]
     pub(super) diagnostics: Vec<Diagnostic>,
 }
@@ -97,5 +105,8 @@ pub(super) struct Generation {
     pub(super) changes: Vec<Change>,
     pub(super) in_flight: u64,
     pub(super) oldest_request_seconds: Option<f64>,
+    #[serde(default)]
+    pub(super) holders: Vec<HolderReport>,
+    pub(super) undone: Option<String>,
     pub(super) state: String,
 }

@@ -113,6 +113,7 @@ paste.app_factory = my.own:app
         fn walk(tree: &Tree, found: &mut Vec<*const ()>) {
             match tree {
                 Tree::Map { entries, .. } => entries.iter().for_each(|(_, target)| walk(target, found)),
+                Tree::Cascade { branches, .. } => branches.iter().for_each(|branch| walk(branch, found)),
                 Tree::Filtered(Step { filter, factory, .. }, next) => {
                     found.extend((factory.name == "sizelimit").then(|| Arc::as_ptr(filter).cast()));
                     walk(next, found);

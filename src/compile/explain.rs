@@ -88,6 +88,17 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
                     None => break,
                 }
             }
+            Tree::Cascade { context, catch, branches } => {
+                let section = context.section.as_deref().unwrap_or_default();
+                let codes: Vec<_> = catch.iter().map(u16::to_string).collect();
+                let step =
+                    format!("[{section}] asks {} branches in turn, the next after {}", branches.len(), codes.join(" "));
+                steps.push(described(context, step, origins::of_context(context)));
+                match branches.first() {
+                    Some(first) => tree = first,
+                    None => break,
+                }
+            }
             Tree::Filtered(filter, next) => {
                 let (step, ends) = enter(filter, &mut cx, &mut request);
                 steps.push(described(&filter.context, step, origins::of_step(filter)));

@@ -51,6 +51,7 @@ pub fn owned(split: &Split) -> Owned {
                 trees.extend(entries.iter().map(|(_, tree)| tree));
                 trees.extend(not_found.as_deref());
             }
+            Tree::Cascade { branches, .. } => trees.extend(branches),
             Tree::Filtered(step, next) => {
                 let of_both = step.factory.side == Side::Both;
                 own(if of_both { &mut worker } else { &mut front }, step.factory.options);

@@ -60,6 +60,7 @@ fn of_api(api: &ApiPlan) -> Value {
                 rest.extend(not_found.as_deref());
                 rest.extend(entries.iter().rev().map(|(_, target)| target));
             }
+            Tree::Cascade { branches, .. } => rest.extend(branches.iter().rev()),
             Tree::Filtered(step, next) => {
                 sections.insert(name(&step.context), section(&step.context, step.factory.name, of_step(step)));
                 rest.push(next);

@@ -34,6 +34,13 @@ fn node(tree: &Tree) -> Value {
             "entries": entries.iter().map(|(entry, target)| json!({ "key": entry.to_string(), "to": node(target) })).collect::<Vec<_>>(),
             "not_found": not_found.as_ref().map(|target| node(target)),
         }),
+        Tree::Cascade { context, catch, branches } => json!({
+            "composite": context.section,
+            "place": context.place.to_string(),
+            "kind": CASCADE,
+            "catch": catch,
+            "branches": branches.iter().map(node).collect::<Vec<_>>(),
+        }),
         // A list, not a nest: a pipeline may be of any length.
         Tree::Filtered(..) => {
             let (mut filters, mut rest) = (Vec::new(), tree);
@@ -65,6 +72,8 @@ fn step(step: &Step, what: &str) -> Value {
         "side": if step.factory.side == Side::Both { "both" } else { "front" },
     })
 }
+
+const CASCADE: &str = "paste cascade";
 
 fn kind_name(kind: MapKind) -> &'static str {
     match kind {
@@ -124,6 +133,16 @@ fn lines(tree: &Tree, depth: usize, out: &mut String) {
             if let Some(target) = not_found {
                 let _ = writeln!(out, "{indent}  otherwise");
                 lines(target, depth + 2, out);
+            }
+            Ok(())
+        }
+        Tree::Cascade { context, catch, branches } => {
+            let codes: Vec<_> = catch.iter().map(u16::to_string).collect();
+            let (section, place) = (section(context), &context.place);
+            let _ = writeln!(out, "{indent}{CASCADE} [{section}] {place}, the next after {}", codes.join(" "));
+            for (n, branch) in (1..).zip(branches) {
+                let _ = writeln!(out, "{indent}  branch {n}");
+                lines(branch, depth + 2, out);
             }
             Ok(())
         }
@@ -205,6 +224,9 @@ impl Graph {
             Tree::Map { context, kind, .. } => {
                 self.add(format!("{} {}", kind_name(*kind), context.section.as_deref().unwrap_or_default()), true)
             }
+            Tree::Cascade { context, .. } => {
+                self.add(format!("{CASCADE} {}", context.section.as_deref().unwrap_or_default()), true)
+            }
             Tree::Filtered(step, _) | Tree::App(step) => self.add(step.factory.name.to_owned(), true),
             Tree::Mount { contexts, .. } => {
                 let names: Vec<_> = contexts.iter().filter_map(|context| context.section.as_deref()).collect();
@@ -219,6 +241,11 @@ impl Graph {
                 }
                 if let Some(target) = not_found {
                     self.tree(id, "otherwise".to_owned(), target);
+                }
+            }
+            Tree::Cascade { branches, .. } => {
+                for (n, branch) in (1..).zip(branches) {
+                    self.tree(id, n.to_string(), branch);
                 }
             }
             Tree::Filtered(..) | Tree::App(_) | Tree::Mount { .. } => {}

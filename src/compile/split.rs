@@ -40,6 +40,15 @@ pub enum Tree {
         /// `not_found_app`.
         not_found: Option<Box<Tree>>,
     },
+    /// A cascade, of whose branches at least one begins in the front.
+    Cascade {
+        /// Its section.
+        context: Arc<Context>,
+        /// Status codes after which the next branch is asked.
+        catch: Vec<u16>,
+        /// In their order.
+        branches: Vec<Tree>,
+    },
     /// A native filter.
     Filtered(Step, Box<Tree>),
     /// A native app.
@@ -189,6 +198,15 @@ impl Cutter<'_> {
                     not_found.as_ref().map(|target| Box::new(self.below("not_found_app".to_owned(), target)));
                 Tree::Map { context: Arc::clone(context), kind: *kind, entries, not_found }
             }
+            composite::Tree::Cascade { context, catch, branches } => {
+                // Where all of its apps are the worker's, one call of the worker is better than one for each.
+                if !branches.iter().any(|branch| self.begins_in_front(branch)) {
+                    return self.worker(tree, Reason::App);
+                }
+                let number = |n: usize| format!("branch {n}");
+                let branches = branches.iter().enumerate().map(|(n, branch)| self.below(number(n), branch)).collect();
+                Tree::Cascade { context: Arc::clone(context), catch: catch.clone(), branches }
+            }
             composite::Tree::Filtered { .. } => self.front(tree),
             composite::Tree::App(context) => match self.native(context, Makes::App) {
                 Ok(factory) => match self.step(context, factory) {
@@ -201,6 +219,20 @@ impl Cutter<'_> {
                 Err(Reason::Unknown(_)) => self.worker(tree, Reason::App),
                 Err(reason) => self.worker(tree, reason),
             },
+        }
+    }
+
+    /// Whether the front knows what a request meets first there.
+    fn begins_in_front(&self, tree: &composite::Tree) -> bool {
+        let known = |context: &Context, makes| {
+            let name = factory_of(context);
+            !self.settings.pasteway.python_filters.contains(&name) && registry::find_as(makes, &name).is_some()
+        };
+        match tree {
+            composite::Tree::Map { .. } => true,
+            composite::Tree::Cascade { branches, .. } => branches.iter().any(|branch| self.begins_in_front(branch)),
+            composite::Tree::Filtered { filter, .. } => known(filter, Makes::Filter),
+            composite::Tree::App(context) => known(context, Makes::App),
         }
     }
 
@@ -287,7 +319,9 @@ impl Cutter<'_> {
                     contexts.push(Arc::clone(filter));
                     rest = next;
                 }
-                composite::Tree::App(context) | composite::Tree::Map { context, .. } => {
+                composite::Tree::App(context)
+                | composite::Tree::Map { context, .. }
+                | composite::Tree::Cascade { context, .. } => {
                     contexts.push(Arc::clone(context));
                     break;
                 }
@@ -351,6 +385,10 @@ impl Tree {
                 ),
                 targets: entries.iter().map(|(_, target)| target.node(release)).collect(),
                 not_found: not_found.as_ref().map(|target| Box::new(target.node(release))),
+            },
+            Self::Cascade { catch, branches, .. } => Node::Cascade {
+                catch: catch.clone(),
+                branches: branches.iter().map(|branch| branch.node(release)).collect(),
             },
             Self::Filtered(_, next) => next.node(release),
             Self::App(app) => Node::App(step(app)),

@@ -23,7 +23,7 @@ use super::oslo::{self, Arguments, Conf, Environment};
 use super::paste::{Dialect, Document, Kind, Library, Loader, Rules, file_uri};
 use super::service::{self, ServiceFiles};
 use super::settings::{self, ApiSettings, PasteLibrary, Settings};
-use super::{Reading, Text, unreached};
+use super::{Frozen, Reading, Text, unreached};
 use crate::message::{Diagnostic, Place};
 use crate::release::Release;
 
@@ -118,6 +118,14 @@ impl Config {
 /// All problems at once.
 pub fn load(invocation: &Invocation, timed: &dyn Fn(Phase, Duration)) -> Result<Config, Failed> {
     run(invocation, Reading::new(), timed, false)
+}
+
+/// The same, from what an earlier load has seen.
+///
+/// # Errors
+/// All problems at once.
+pub fn load_again(invocation: &Invocation, frozen: &Frozen, timed: &dyn Fn(Phase, Duration)) -> Result<Config, Failed> {
+    run(invocation, Reading::thaw(frozen), timed, false)
 }
 
 /// The same, and warns of what is wrong in the parts of the paste file that nothing leads to.

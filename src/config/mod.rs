@@ -18,7 +18,7 @@ mod source;
 mod unreached;
 pub mod watch;
 
-pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load, load_from, load_thoroughly, read_conf};
+pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load, load_again, load_from, load_thoroughly, read_conf};
 pub use service::ServiceFiles;
 pub use setting::{ConfSource, Setting, Text, Via};
-pub use source::{Reading, Source};
+pub use source::{Frozen, Reading, Source};

@@ -57,6 +57,32 @@ pub struct Reading {
     programs: RefCell<IndexMap<OsString, String>>,
     /// There is nothing but what was put in.
     closed: bool,
+    /// The disk is not looked at: what an earlier load has not seen is not there.
+    thawed: bool,
+}
+
+/// All that one load has seen, kept: from it the same load can be made again, whatever is on the disk then.
+#[derive(Debug, Default)]
+pub struct Frozen {
+    files: IndexMap<OsString, Seen<Arc<Source>>>,
+    dirs: IndexMap<OsString, Seen<Vec<PathBuf>>>,
+    programs: IndexMap<OsString, String>,
+}
+
+impl Frozen {
+    /// Whether the disk holds the same now.
+    pub fn is_on_disk(&self) -> bool {
+        // What a program is, only the load that starts it can tell.
+        let now = Reading { programs: RefCell::new(self.programs.clone()), ..Reading::new() };
+        for path in self.files.keys() {
+            // Missing then and now is the same too.
+            let _ = now.file(Path::new(path));
+        }
+        for path in self.dirs.keys() {
+            let _ = now.dir(Path::new(path));
+        }
+        now.digest() == Reading::thaw(self).digest()
+    }
 }
 
 /// A configuration file is smaller than this; a device may be without end.
@@ -75,13 +101,34 @@ impl Reading {
         Self { files: RefCell::new(files.into_iter().map(file).collect()), closed: true, ..Self::default() }
     }
 
+    /// A view of what another has seen and nothing else.
+    pub fn thaw(frozen: &Frozen) -> Self {
+        Self {
+            files: RefCell::new(frozen.files.clone()),
+            dirs: RefCell::new(frozen.dirs.clone()),
+            programs: RefCell::new(frozen.programs.clone()),
+            closed: false,
+            thawed: true,
+        }
+    }
+
+    /// What has been seen so far. Files that are the same in `older` share its bytes.
+    pub fn freeze(&self, older: Option<&Frozen>) -> Frozen {
+        let shared = |path: &OsString, seen: &Seen<Arc<Source>>| match older.and_then(|older| older.files.get(path)) {
+            Some(Ok(old)) if seen.as_ref().is_ok_and(|new| new.digest == old.digest) => Ok(Arc::clone(old)),
+            _ => seen.clone(),
+        };
+        let files = self.files.borrow().iter().map(|(path, seen)| (path.clone(), shared(path, seen))).collect();
+        Frozen { files, dirs: self.dirs.borrow().clone(), programs: self.programs.borrow().clone() }
+    }
+
     /// The file's bytes.
     ///
     /// # Errors
     /// The error of the first attempt to open or read it in this load.
     pub fn file(&self, path: &Path) -> io::Result<Arc<Source>> {
         if !self.files.borrow().contains_key(path.as_os_str()) {
-            let read = match self.closed {
+            let read = match self.closed || self.thawed {
                 true => Err(io::ErrorKind::NotFound.into()),
                 false => read(path),
             };
@@ -107,7 +154,7 @@ impl Reading {
     /// The error of the first attempt to list it in this load.
     pub fn dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         if !self.dirs.borrow().contains_key(path.as_os_str()) {
-            let entries = match self.closed {
+            let entries = match self.closed || self.thawed {
                 true => Err(io::ErrorKind::NotFound.into()),
                 false => std::fs::read_dir(path),
             };
@@ -189,6 +236,35 @@ mod tests {
         let reading = Reading::of([("/etc/hostname".into(), b"given".to_vec())]);
         assert_eq!(reading.file(Path::new("/etc/hostname")).expect("there").bytes, b"given");
         assert!(reading.file(Path::new("/proc/self/stat")).is_err() && reading.dir(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn what_was_frozen_is_seen_again_whatever_the_disk_says() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (file, missing) = (directory.path().join("a"), directory.path().join("b"));
+        std::fs::write(&file, "x").expect("written");
+        let look = |reading: &Reading| (reading.exists(&file), reading.exists(&missing), reading.dir(directory.path()));
+        let first = Reading::new();
+        let seen = look(&first);
+        let frozen = first.freeze(None);
+        assert!(frozen.is_on_disk());
+        std::fs::remove_file(&file).expect("removed");
+        std::fs::write(&missing, "y").expect("written");
+        assert!(!frozen.is_on_disk());
+        let again = Reading::thaw(&frozen);
+        let seen_again = look(&again);
+        assert_eq!((seen.0, seen.1, seen.2.ok()), (seen_again.0, seen_again.1, seen_again.2.ok()));
+        assert_eq!(again.digest(), first.digest());
+        let _ = again.exists(Path::new("/etc/hostname"));
+        assert!(!again.exists(Path::new("/etc/hostname")), "what nobody looked for is not there");
+        std::fs::remove_file(&missing).expect("removed");
+        std::fs::write(&file, "x").expect("written");
+        let later = Reading::new();
+        let _ = look(&later);
+        let later = later.freeze(Some(&frozen));
+        assert!(later.is_on_disk());
+        let (old, new) = (&frozen.files[file.as_os_str()], &later.files[file.as_os_str()]);
+        assert!(Arc::ptr_eq(old.as_ref().expect("read"), new.as_ref().expect("read")), "equal bytes are kept once");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Daemon;
 use crate::admin::{Access, Bound, Instance, Token};
-use crate::command::{Command, Commands, Source};
+use crate::command::{Command, Commands, Source, Terms};
 use crate::config::Config;
 use crate::config::settings::{AdminAddress, PastewaySettings, Watch};
 use crate::config::watch::{WatchMode, Watcher};
@@ -84,7 +84,8 @@ impl Daemon {
 async fn reload_on_edits(commands: Commands, mut edits: mpsc::Receiver<()>) {
     while edits.recv().await.is_some() {
         let (reply, verdict) = oneshot::channel();
-        let command = Command::Reload { source: Source::Watch, peer: None, dry_run: false, reply };
+        let command =
+            Command::Reload { source: Source::Watch, peer: None, dry_run: false, terms: Terms::default(), reply };
         if commands.send(command).await.is_err() {
             return;
         }

@@ -3,12 +3,13 @@
 //! Must not know how one is made or ended.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::command::{Change, GenerationReport, Source};
+use crate::command::{Change, GenerationReport, HolderReport, Source};
 use crate::compile::Plan;
+use crate::config::Frozen;
 use crate::id::Generation;
 use crate::proxy::listener::Listener;
 use crate::proxy::snapshot::Usage;
@@ -19,6 +20,10 @@ use crate::worker::StartedPool;
 pub enum State {
     /// New requests begin with it.
     Live,
+    /// Some of them do.
+    Canary,
+    /// None does; its workers are kept until the one after it is confirmed.
+    Standby,
     /// Requests that began with it are still in flight.
     Draining,
     /// Nobody uses it.
@@ -27,12 +32,14 @@ pub enum State {
 
 impl State {
     /// All of them; a record holds an index of this.
-    pub const ALL: [Self; 3] = [Self::Live, Self::Draining, Self::Retired];
+    pub const ALL: [Self; 5] = [Self::Live, Self::Canary, Self::Standby, Self::Draining, Self::Retired];
 
     /// The word in reports and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Canary => "canary",
+            Self::Standby => "standby",
             Self::Draining => "draining",
             Self::Retired => "retired",
         }
@@ -59,7 +66,7 @@ pub struct PoolInUse {
     pub born: Generation,
 }
 
-/// A generation that was live once.
+/// A generation that was live once, or on its way there.
 pub struct Record {
     /// Its number.
     pub number: Generation,
@@ -77,6 +84,12 @@ pub struct Record {
     pub usage: Arc<Usage>,
     /// Where it is in its life.
     pub state: AtomicU8,
+    /// All that it was made from.
+    pub frozen: Frozen,
+    /// Requests that were ended at its deadline.
+    pub ended: AtomicU64,
+    /// Why it was taken back.
+    pub undone: Mutex<Option<String>>,
 }
 
 impl Record {
@@ -90,8 +103,25 @@ impl Record {
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
+    /// Why it was taken back, if it was.
+    pub fn undone(&self) -> Option<String> {
+        self.undone.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It is taken back.
+    pub fn undo(&self, why: &str) {
+        *self.undone.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
     /// For `GET /generations`.
     pub fn report(&self) -> GenerationReport {
+        let tallied = self.usage.tallied();
+        let holders = self.usage.holders().into_iter().map(|holder| HolderReport {
+            peer: holder.peer.to_string(),
+            api: holder.api.to_string(),
+            method: holder.method.to_owned(),
+            age_seconds: holder.began.elapsed().as_secs_f64(),
+        });
         let oldest = self.usage.oldest_ms().map(|ms| (now() - ms as f64 / 1000.0).max(0.0));
         GenerationReport {
             generation: self.number,
@@ -102,9 +132,24 @@ impl Record {
             changes: self.changes.clone(),
             in_flight: self.usage.in_flight(),
             oldest_request_seconds: oldest,
+            holders: holders.collect(),
+            ended: self.ended.load(Ordering::Relaxed),
+            answers: tallied.answers,
+            errors: tallied.errors,
+            p99_seconds: tallied.p99().as_secs_f64(),
+            undone: self.undone(),
             state: self.state().as_str(),
         }
     }
+}
+
+/// Who wanted a generation.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// In what way.
+    pub source: Source,
+    /// The asking peer.
+    pub peer: Option<String>,
 }
 
 /// The live generation.

@@ -4,22 +4,29 @@
 //! start ─▶ serving ─▶ shutdown
 //!            │  ▲
 //! watcher, signals, admin ─▶ Command ─▶ reload: read → resolve → compile → prepare → swap → retire
+//!                                  rollback: what was read once ─▶ … the same way
 //! ```
 //!
 //! Everything here runs on the control thread (a current-thread runtime): nothing that it waits for is waited for by
 //! a request.
 
 mod attend;
+mod bounds;
 mod changes;
+mod events;
 mod generation;
 mod log;
 mod prepare;
 mod reload;
 mod report;
+mod restart;
+mod retire;
+mod rollback;
 pub mod runtime_dir;
 mod shutdown;
 mod start;
 mod swap;
+mod trial;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,12 +34,12 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use start::{StartFailure, serve};
 
 use crate::admin::{self, Token};
-use crate::command::{Command, Commands, LastReload};
+use crate::command::{Command, Commands, Event, LastReload};
 use crate::config::Invocation;
 use crate::config::settings::AdminAddress;
 use crate::config::watch::Watcher;
@@ -45,6 +52,7 @@ use crate::worker::Supervisor;
 use generation::{Current, PoolInUse, Record};
 use runtime_dir::RuntimeDir;
 use shutdown::Signals;
+use trial::Trial;
 
 /// Newest first; the metrics look at it from the admin thread.
 type History = Arc<Mutex<VecDeque<Arc<Record>>>>;
@@ -76,6 +84,14 @@ pub struct Daemon {
     last_reload: RefCell<Option<LastReload>>,
     /// The files on disk are not what runs.
     differs: Cell<bool>,
+    differs_because: RefCell<Option<String>>,
+    /// A generation that may have to go again.
+    trial: RefCell<Option<Trial>>,
+    trial_over: Notify,
+    /// Of events.
+    listeners: RefCell<Vec<mpsc::Sender<Event>>>,
+    /// Somebody asked for the end.
+    drain_wanted: Notify,
     state: Cell<Phase>,
     /// One reload at a time; the others wait for their turn.
     reloading: tokio::sync::Mutex<()>,
@@ -98,6 +114,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 Some(command) = inbox.recv() => self.take(command),
+                () = self.drain_wanted.notified() => break,
                 signal = signals.next() => if self.signalled(signal).await { break },
             }
         }
@@ -108,10 +125,10 @@ impl Daemon {
     fn take(self: &Rc<Self>, command: Command) {
         // A questioner who has gone needs no answer.
         match command {
-            Command::Reload { source, peer, dry_run, reply } => {
+            Command::Reload { source, peer, dry_run, terms, reply } => {
                 let daemon = Rc::clone(self);
                 tokio::task::spawn_local(async move {
-                    let _ = reply.send(daemon.reload(source, peer, dry_run).await);
+                    let _ = reply.send(daemon.reload(source, peer, dry_run, terms).await);
                 });
             }
             Command::Status(reply) => drop(reply.send(self.status())),
@@ -119,6 +136,30 @@ impl Daemon {
             Command::Config(reply) => drop(reply.send(self.effective_config())),
             Command::Workers(reply) => drop(reply.send(self.supervisor.report())),
             Command::Generations(reply) => drop(reply.send(self.generations())),
+            Command::Confirm { peer, reply } => {
+                let daemon = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(daemon.confirm(peer.as_deref()).await);
+                });
+            }
+            Command::Rollback { generation, peer, reply } => {
+                let daemon = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(daemon.rollback(generation, peer).await);
+                });
+            }
+            Command::Restart { api, slot, peer, reply } => {
+                let daemon = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(daemon.restart(api, slot, peer.as_deref()).await);
+                });
+            }
+            Command::Drain { peer, reply } => {
+                tracing::info!(target: "pasteway", "drain asked by {}", peer.as_deref().unwrap_or("-"));
+                self.drain_wanted.notify_one();
+                drop(reply.send(self.status()));
+            }
+            Command::Events(reply) => drop(reply.send(self.listen())),
         }
     }
 }

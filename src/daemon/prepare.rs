@@ -44,6 +44,8 @@ pub struct Workshop<'a> {
     pub supervisor: &'a Supervisor,
     /// What runs; `None` at the start.
     pub running: Option<Rc<Running>>,
+    /// What is kept for the way back from what runs.
+    pub kept: Option<Rc<Running>>,
     /// Of the new generation.
     pub number: Generation,
 }
@@ -60,8 +62,9 @@ impl Daemon {
     pub(super) async fn prepare(self: &Rc<Self>, plan: Plan) -> Result<Prepared, Vec<Diagnostic>> {
         let running = Rc::clone(&self.current.borrow().running);
         let number = Generation(self.history().front().map_or(0, |newest| newest.number.0) + 1);
-        let workshop =
-            Workshop { runtime_dir: &self.runtime_dir, supervisor: &self.supervisor, running: Some(running), number };
+        let kept = self.trial.borrow().as_ref().and_then(|trial| trial.kept().cloned());
+        let (runtime_dir, supervisor) = (&self.runtime_dir, &self.supervisor);
+        let workshop = Workshop { runtime_dir, supervisor, running: Some(running), kept, number };
         workshop.prepare(plan).await
     }
 }
@@ -169,7 +172,7 @@ impl Workshop<'_> {
         listener: &Listener,
         started: &mut Vec<StartedPool>,
     ) -> Rc<PoolInUse> {
-        if let Some(running) = &self.running {
+        for running in self.running.iter().chain(&self.kept) {
             let old = running.plan.apis.iter().zip(&running.pools);
             let same =
                 old.into_iter().find(|(old, pool)| old.settings.name == api.settings.name && pool.digest == api.digest);

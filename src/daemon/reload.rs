@@ -7,10 +7,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::changes::{changes, rolled};
-use super::generation::now;
+use super::generation::{Origin, now};
 use super::{Daemon, Phase as Stage};
-use crate::command::{Class, LastReload, Outcome, ReloadReport, Source};
+use crate::command::{Class, LastReload, Outcome, ReloadReport, Source, Terms};
 use crate::compile::{self, Plan};
 use crate::config::{self, Config};
 use crate::message::{Diagnostic, Place};
@@ -18,17 +20,30 @@ use crate::metrics::Phase;
 
 impl Daemon {
     /// Loads the files again and puts them into force if they can be; returns the verdict.
-    pub(super) async fn reload(self: &Rc<Self>, source: Source, peer: Option<String>, dry_run: bool) -> ReloadReport {
+    pub(super) async fn reload(
+        self: &Rc<Self>,
+        source: Source,
+        peer: Option<String>,
+        dry_run: bool,
+        terms: Terms,
+    ) -> ReloadReport {
         let _turn = self.reloading.lock().await;
         let begun = Instant::now();
-        let report = match self.attempt(source, peer.clone(), dry_run).await {
+        let report = match self.attempt(source, peer.clone(), dry_run, terms).await {
             Ok(report) => report,
             Err(diagnostics) => self.verdict(Outcome::Rejected, diagnostics),
         };
         let report = ReloadReport { took_ms: millis(begun.elapsed()), dry_run, ..report };
         // To look is enough to know.
-        self.differs.set(report.outcome == Outcome::Rejected || (dry_run && report.outcome == Outcome::Applied));
-        self.metrics.config_file_differs(self.differs.get());
+        let why = match report.outcome {
+            Outcome::Rejected => {
+                let first = report.diagnostics.iter().find(|found| found.is_error());
+                Some(first.map_or_else(|| "they were rejected".to_owned(), ToString::to_string))
+            }
+            Outcome::Applied if dry_run => Some("they have not been loaded yet".to_owned()),
+            _ => None,
+        };
+        self.set_differs(why.is_some(), why);
         if !dry_run {
             self.conclude(source, peer.as_deref(), &report);
         }
@@ -40,6 +55,7 @@ impl Daemon {
         source: Source,
         peer: Option<String>,
         dry_run: bool,
+        terms: Terms,
     ) -> Result<ReloadReport, Vec<Diagnostic>> {
         self.refuse_while_stopping()?;
         let config = config::load(&self.invocation, &|phase, took| {
@@ -64,15 +80,27 @@ impl Daemon {
         self.watch(reading.watched(), read_at);
         emptied?;
         let plan = plan?;
-        if plan.config.digest() == self.current.borrow().record.digest {
+        let digest = plan.config.digest();
+        if digest == self.current.borrow().record.digest {
+            if !dry_run {
+                self.abandon("the files say again what was there before it", false);
+            }
             return Ok(self.verdict(Outcome::Unchanged, plan.config.warnings));
         }
+        if self.trial.borrow().as_ref().is_some_and(|trial| trial.record.digest == digest) {
+            return Ok(self.verdict(Outcome::Unchanged, plan.config.warnings));
+        }
+        self.refuse_what_was_undone(&digest)?;
         self.refuse_what_cannot_change(&plan)?;
         let changes = changes(&self.current.borrow().running.plan, &plan);
         if dry_run {
             let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
             let extra_memory_bytes = self.doubled(&plan);
             return Ok(ReloadReport { changes, extra_memory_bytes, ..self.verdict(outcome, plan.config.warnings) });
+        }
+        let tried = self.tried(terms);
+        if tried.is_canary() {
+            self.refuse_canary(&changes)?;
         }
         let begun = Instant::now();
         let prepared = self.prepare(plan).await?;
@@ -85,13 +113,17 @@ impl Daemon {
         if chosen != self.current.borrow().running.plan.config.chosen {
             tracing::info!(target: "pasteway::reload", "{chosen}");
         }
-        let previous = self.current.borrow().record.number;
-        self.timed(Phase::Swap, || self.swap(prepared, source, peer, changes.clone()));
-        Ok(ReloadReport { previous, changes, ..self.verdict(Outcome::Applied, warnings) })
+        let (previous, generation) = (self.current.borrow().record.number, prepared.number);
+        let origin = Origin { source, peer };
+        self.timed(Phase::Swap, || match tried.is_canary() {
+            true => self.stage(prepared, origin, changes.clone(), tried),
+            false => self.go_live(prepared, origin, changes.clone(), Some(tried)),
+        });
+        Ok(ReloadReport { generation, previous, changes, ..self.verdict(Outcome::Applied, warnings) })
     }
 
     /// Remembers, counts and logs a verdict.
-    fn conclude(&self, source: Source, peer: Option<&str>, report: &ReloadReport) {
+    pub(super) fn conclude(&self, source: Source, peer: Option<&str>, report: &ReloadReport) {
         self.metrics.reloaded(report.outcome, source);
         let peer = peer.unwrap_or("-");
         match report.outcome {
@@ -106,7 +138,7 @@ impl Daemon {
             Outcome::Unchanged => {
                 tracing::info!(target: "pasteway::reload", "nothing to reload: the files say what runs (asked by {source}, {peer})");
             }
-            Outcome::Rejected => {
+            Outcome::Rejected | Outcome::RolledBack => {
                 tracing::error!(
                     target: "pasteway::reload",
                     "reload rejected, generation {} serves on (asked by {source}, {peer})", report.generation,
@@ -120,16 +152,25 @@ impl Daemon {
                 tracing::warn!(target: "pasteway::reload", "{diagnostic}");
             }
         }
+        self.tell("reload", &json!({ "source": source, "verdict": report }));
         *self.last_reload.borrow_mut() = Some(LastReload {
             outcome: report.outcome,
             source,
             when: now(),
             took_ms: report.took_ms,
+            reason: None,
             diagnostics: report.diagnostics.clone(),
         });
     }
 
-    fn refuse_while_stopping(&self) -> Result<(), Vec<Diagnostic>> {
+    /// Whether the files on disk are not what runs, and why.
+    pub(super) fn set_differs(&self, differs: bool, why: Option<String>) {
+        self.differs.set(differs);
+        *self.differs_because.borrow_mut() = why.filter(|_| differs);
+        self.metrics.config_file_differs(differs);
+    }
+
+    pub(super) fn refuse_while_stopping(&self) -> Result<(), Vec<Diagnostic>> {
         match self.state.get() {
             Stage::Serving => Ok(()),
             Stage::Draining => {
@@ -155,7 +196,7 @@ impl Daemon {
     }
 
     /// Options that would need another process.
-    fn refuse_what_cannot_change(&self, plan: &Plan) -> Result<(), Vec<Diagnostic>> {
+    pub(super) fn refuse_what_cannot_change(&self, plan: &Plan) -> Result<(), Vec<Diagnostic>> {
         let current = self.current.borrow();
         let (old, new) = (&current.running.plan.config.settings.pasteway, &plan.config.settings.pasteway);
         let mut found = Vec::new();
@@ -188,7 +229,8 @@ impl Daemon {
         (!rolled.is_empty()).then_some(sum)
     }
 
-    fn verdict(&self, outcome: Outcome, diagnostics: Vec<Diagnostic>) -> ReloadReport {
+    /// A verdict on what serves now.
+    pub(super) fn verdict(&self, outcome: Outcome, diagnostics: Vec<Diagnostic>) -> ReloadReport {
         let generation = self.current.borrow().record.number;
         ReloadReport {
             outcome,
@@ -199,6 +241,7 @@ impl Daemon {
             changes: Vec::new(),
             extra_memory_bytes: None,
             diagnostics,
+            trial: self.trial_report(),
         }
     }
 
@@ -210,6 +253,6 @@ impl Daemon {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
 }

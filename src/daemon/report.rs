@@ -1,5 +1,6 @@
 //! How things stand: what `status`, `tree`, `/config` and `generations` show.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
@@ -45,6 +46,10 @@ impl Daemon {
             not_ready,
             not_live: Vec::new(),
             config_file_differs: self.differs.get(),
+            config_file_differs_because: self.differs_because.borrow().clone(),
+            trial: self.trial_report(),
+            in_flight: self.history().iter().map(|record| record.usage.in_flight()).sum(),
+            connections: self.threads.iter().map(|thread| thread.load.load(Ordering::Relaxed)).sum(),
             last_reload: self.last_reload.borrow().clone(),
             state: match self.state.get() {
                 Phase::Serving => "serving",

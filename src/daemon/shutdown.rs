@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Daemon, Phase};
-use crate::command::{Command, Source};
+use crate::command::{Command, Source, Terms};
 use crate::proxy::thread::Message;
 use crate::worker::announce;
 
@@ -63,7 +63,13 @@ impl Daemon {
         match signal {
             Signalled::HangUp => {
                 let (reply, _) = oneshot::channel();
-                self.take(Command::Reload { source: Source::Signal, peer: None, dry_run: false, reply });
+                self.take(Command::Reload {
+                    source: Source::Signal,
+                    peer: None,
+                    dry_run: false,
+                    terms: Terms::default(),
+                    reply,
+                });
                 false
             }
             Signalled::Interrupt => {

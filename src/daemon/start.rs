@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
-use super::generation::Current;
+use super::generation::{Current, Origin};
 use super::prepare::Workshop;
 use super::runtime_dir::RuntimeDir;
 use super::shutdown::Signals;
@@ -109,8 +109,13 @@ async fn start(
     }
     tracing::info!(target: "pasteway", "{}", plan.config.chosen);
     let front_threads = plan.config.settings.pasteway.front_threads;
-    let workshop =
-        Workshop { runtime_dir: &runtime_dir, supervisor: &supervisor, running: None, number: Generation(1) };
+    let workshop = Workshop {
+        runtime_dir: &runtime_dir,
+        supervisor: &supervisor,
+        running: None,
+        kept: None,
+        number: Generation(1),
+    };
     let mut prepared = match workshop.prepare(plan).await {
         Ok(prepared) => prepared,
         Err(problems) => {
@@ -122,7 +127,8 @@ async fn start(
     };
 
     let snapshot = Arc::new(prepared.snapshot(None));
-    let record = prepared.record(Arc::clone(&snapshot.usage), Source::Start, None, Vec::new());
+    let origin = Origin { source: Source::Start, peer: None };
+    let record = prepared.record(Arc::clone(&snapshot.usage), origin, Vec::new(), None);
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let outside = Outside::new(tokio::runtime::Handle::current(), metrics.clone());
     let threads = (0..front_threads)
@@ -154,6 +160,11 @@ async fn start(
         watcher: RefCell::new(None),
         last_reload: RefCell::new(None),
         differs: Cell::new(false),
+        differs_because: RefCell::new(None),
+        trial: RefCell::new(None),
+        trial_over: Notify::new(),
+        listeners: RefCell::default(),
+        drain_wanted: Notify::new(),
         state: Cell::new(Phase::Serving),
         reloading: tokio::sync::Mutex::new(()),
     });

@@ -1,18 +1,17 @@
-//! The swap, which cannot fail, and what is retired after it.
+//! The swap, which cannot fail.
 
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::generation::{Current, PoolInUse, Record, Running, State, now};
+use super::generation::{Current, Origin, PoolInUse, Record, Running, State, now};
 use super::prepare::{Prepared, tune};
 use super::{Daemon, HISTORY};
-use crate::command::{Change, Source};
+use crate::command::Change;
 use crate::id::{ApiName, Generation};
-use crate::metrics::Phase;
 use crate::proxy::snapshot::{Api, Snapshot, Usage};
 use crate::proxy::thread::Message;
 
@@ -44,11 +43,19 @@ impl Prepared {
                 wire: api.wire.clone(),
             })
         });
-        Snapshot { generation: self.number, release, apis: apis.collect(), usage: Arc::default() }
+        let header = self.plan.config.settings.pasteway.generation_header;
+        Snapshot { generation: self.number, release, apis: apis.collect(), usage: Arc::default(), header, canary: None }
     }
 
-    /// The record of the generation, from the moment it is live.
-    pub fn record(&self, usage: Arc<Usage>, source: Source, peer: Option<String>, changes: Vec<Change>) -> Arc<Record> {
+    /// The record of the generation, from the moment it is live. What it was made from shares the bytes of `older`.
+    pub fn record(
+        &self,
+        usage: Arc<Usage>,
+        origin: Origin,
+        changes: Vec<Change>,
+        older: Option<&Record>,
+    ) -> Arc<Record> {
+        let Origin { source, peer } = origin;
         Arc::new(Record {
             number: self.number,
             digest: self.plan.config.digest(),
@@ -58,6 +65,9 @@ impl Prepared {
             changes,
             usage,
             state: AtomicU8::new(State::Live as u8),
+            frozen: self.plan.config.reading.freeze(older.map(|older| &older.frozen)),
+            ended: AtomicU64::new(0),
+            undone: Mutex::default(),
         })
     }
 
@@ -69,15 +79,16 @@ impl Prepared {
 
 impl Daemon {
     /// Puts a prepared generation into force; the old one is retired beside the loop.
-    pub(super) fn swap(
-        self: &Rc<Self>,
-        mut prepared: Prepared,
-        source: Source,
-        peer: Option<String>,
-        changes: Vec<Change>,
-    ) {
+    pub(super) fn swap(self: &Rc<Self>, prepared: Prepared, origin: Origin, changes: Vec<Change>) {
         let snapshot = Arc::new(prepared.snapshot(Some(&self.live.load())));
-        let record = prepared.record(Arc::clone(&snapshot.usage), source, peer, changes);
+        let older = Arc::clone(&self.current.borrow().record);
+        let record = prepared.record(Arc::clone(&snapshot.usage), origin, changes, Some(&older));
+        self.remember(&record);
+        self.install(prepared, snapshot, record);
+    }
+
+    /// The same of a generation that is remembered already.
+    pub(super) fn install(self: &Rc<Self>, mut prepared: Prepared, snapshot: Arc<Snapshot>, record: Arc<Record>) {
         let log = prepared.log.take();
         let (admin, token) = (std::mem::take(&mut prepared.admin), prepared.admin_token.take());
         let old = self.current.borrow().clone();
@@ -108,14 +119,14 @@ impl Daemon {
         self.administer(admin, now, token);
         self.metrics.generation(record.number);
         self.pools.borrow_mut().extend(running.pools.iter().map(Rc::downgrade));
-        self.remember(&record);
+        self.enter(&record, State::Live);
         *self.current.borrow_mut() = Current { record, running };
         let daemon = Rc::clone(self);
         tokio::task::spawn_local(async move { daemon.retire(old).await });
     }
 
     /// Drains the highest slots of a pool, beside the loop.
-    fn shrink(&self, pool: &PoolInUse, count: u32, drain: Duration) {
+    pub(super) fn shrink(&self, pool: &PoolInUse, count: u32, drain: Duration) {
         let (supervisor, pool) = (self.supervisor.clone(), pool.pool.clone());
         tokio::task::spawn_local(async move {
             // Fewer slots cannot fail to start.
@@ -123,42 +134,12 @@ impl Daemon {
         });
     }
 
-    fn remember(&self, record: &Arc<Record>) {
+    /// Adds a generation to those that are remembered.
+    pub(super) fn remember(&self, record: &Arc<Record>) {
         let mut history = self.history();
         history.push_front(Arc::clone(record));
         let mut newer = 0..;
         history.retain(|record| newer.next() < Some(HISTORY) || record.state() != State::Retired);
-    }
-
-    /// Drains a generation that was replaced, and ends what only it used.
-    async fn retire(self: Rc<Self>, old: Current) {
-        let begun = Instant::now();
-        old.record.enter(State::Draining);
-        for listener in &old.running.listeners {
-            if !self.current.borrow().running.listeners.iter().any(|kept| kept.id == listener.id) {
-                self.acceptor.close(listener.id).await;
-            }
-        }
-        self.refresh_threads().await;
-        let limit = old.running.plan.apis.iter().map(|api| api.settings.drain_timeout).max().unwrap_or_default();
-        let drained = tokio::time::timeout(limit, old.record.usage.drained()).await.is_ok();
-        if !drained {
-            tracing::warn!(
-                target: "pasteway::reload",
-                "generation {} still has {} requests after {} s; its workers are ended",
-                old.record.number, old.record.usage.in_flight(), limit.as_secs(),
-            );
-        }
-        // The last generation that holds a pool ends it.
-        for pool in old.running.pools.iter().filter(|pool| Rc::strong_count(pool) == 1) {
-            self.supervisor.retire(&pool.pool, Duration::ZERO);
-        }
-        self.metrics.phase(Phase::Drain, begun.elapsed());
-        old.record.enter(State::Retired);
-        let mut read: Vec<Generation> = old.running.pools.iter().map(|pool| pool.born).collect();
-        read.push(old.record.number);
-        drop(old.running);
-        self.forget_unused(&read);
     }
 
     /// Has every data thread look at the live snapshot, so that no request begins with an older one any more.
@@ -172,7 +153,7 @@ impl Daemon {
     }
 
     /// Removes the frozen files of those generations whose workers are all gone.
-    fn forget_unused(&self, generations: &[Generation]) {
+    pub(super) fn forget_unused(&self, generations: &[Generation]) {
         let mut alive = self.pools.borrow_mut();
         alive.retain(|pool| pool.strong_count() > 0);
         for number in generations {

@@ -59,7 +59,7 @@ impl fmt::Display for RemoteAddr {
 }
 
 /// What the filters of the EC2 API tell each other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ec2 {
     /// Set by ec2faultwrap on the way in: errors from below are answered as EC2's error document.
     pub faultwrap: bool,
@@ -135,6 +135,7 @@ impl<'a> From<&'a EnvironValue> for EnvironRef<'a> {
 }
 
 /// The request's surroundings; one per request, alive until its response has passed the filters.
+#[derive(Clone)]
 pub struct Context {
     /// The API whose listener took the request.
     pub api: ApiName,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, Entry, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -227,20 +227,12 @@ fn preflight(asked: &HeaderMap, headers: &mut HeaderMap, origin: HeaderValue, ru
     }
 }
 
-/// Lets the page see the answer. Of several `Vary` headers the last one grows; the original lost the others.
+/// Lets the page see the answer. Of several `Vary` headers only the last one is left, and grows, as the original has it
+/// (`response.headers['Vary'] += ',Origin'` on WebOb's headers).
 fn decorate(headers: &mut HeaderMap, origin: HeaderValue, rules: &Rules) {
-    match headers.entry(VARY) {
-        Entry::Vacant(vary) => {
-            vary.insert(HeaderValue::from_static("Origin"));
-        }
-        Entry::Occupied(mut vary) => {
-            if let Some(last) = vary.iter_mut().next_back()
-                && let Ok(grown) = HeaderValue::from_bytes(&[last.as_bytes(), b",Origin"].concat())
-            {
-                *last = grown;
-            }
-        }
-    }
+    let last = headers.get_all(VARY).iter().next_back();
+    let grown = last.and_then(|last| HeaderValue::from_bytes(&[last.as_bytes(), b",Origin"].concat()).ok());
+    headers.insert(VARY, grown.unwrap_or(HeaderValue::from_static("Origin")));
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     if rules.credentials {
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -341,7 +333,10 @@ mod tests {
         );
         let below = answer(200, &[("vary", "OpenStack-API-Version"), ("vary", "X-OpenStack-Nova-API-Version")]);
         let response = get(HORIZON).through(&*filter(), below);
-        assert_eq!(head(&response)[..2], ["vary: OpenStack-API-Version", "vary: X-OpenStack-Nova-API-Version,Origin"]);
+        assert_eq!(
+            head(&response)[..2],
+            ["vary: X-OpenStack-Nova-API-Version,Origin", "access-control-allow-origin: https://horizon.example.com"]
+        );
     }
 
     #[test]

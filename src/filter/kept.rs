@@ -9,14 +9,6 @@ struct Kept(&'static [&'static str], &'static str);
 
 /// By what they are.
 static KEPT: &[Kept] = &[
-    // The apps below may be the worker's, and one request may need several of them: each would get the whole body
-    // again, all of its answer would be read before the next is asked, and native filters of its branch would have run
-    // in vain. That is a second pipeline loop for something that no API file has. In the worker the body is read from
-    // the socket once, and the answers that nobody sees do not leave the process.
-    Kept(
-        &["egg:Paste#cascade", "paste.cascade:make_cascade"],
-        "a cascade gives one request to several apps until one has an answer",
-    ),
     // They send requests into the app below once more, past every filter that would have moved to the front.
     Kept(
         &["egg:Paste#recursive", "paste.recursive:make_recursive_middleware"],
@@ -89,10 +81,10 @@ mod tests {
 
     #[test]
     fn a_factory_is_kept_by_each_of_its_names() {
-        for name in ["egg:Paste#cascade", "egg:paste#cascade", "paste.cascade:make_cascade"] {
-            assert!(why(name).is_some_and(|why| why.starts_with("a cascade")), "{name}");
+        for name in ["egg:Paste#recursive", "egg:paste#recursive", "paste.recursive:make_recursive_middleware"] {
+            assert!(why(name).is_some_and(|why| why.starts_with("it sends requests")), "{name}");
         }
-        for name in ["egg:Paste#urlmap", "egg:Other#cascade", "egg:Paste#Cascade", "cascade", ""] {
+        for name in ["egg:Paste#urlmap", "egg:Other#recursive", "egg:Paste#Recursive", "recursive", ""] {
             assert_eq!(why(name), None, "{name}");
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Must not know why a request failed.
 
-use http::StatusCode;
 use http::header::ACCEPT;
+use http::{Method, StatusCode};
 
 use super::python::{html_escape, is_python3, json_string};
 use super::reply::{reply, title};
@@ -27,6 +27,10 @@ pub fn webob(
     detail: &str,
     request: &Request,
 ) -> Response {
+    // HEAD gets what the exception is before it writes its page (`WSGIHTTPException.__call__`): an empty response.
+    if request.method() == Method::HEAD {
+        return reply(request, status, "text/html; charset=UTF-8", String::new());
+    }
     let explanation = explanation.unwrap_or_else(|| self::explanation(status));
     let title = title(status);
     let line = format!("{} {title}", status.as_u16());

@@ -80,6 +80,8 @@ families! {
         "Workers that ended.";
     WORKER_RSS = GAUGE "pasteway_worker_rss_bytes" ["api", "slot"]
         "Resident memory of the workers of a slot.";
+    DRAIN_ENDED = COUNTER "pasteway_drain_ended_total" ["api"]
+        "Requests that were ended at the deadline of the generation that they began with.";
     RATELIMIT_REJECTED = COUNTER "pasteway_ratelimit_rejected_total" ["filter"]
         "Requests that were refused because their user had made too many.";
     CONFIG_GENERATION = GAUGE "pasteway_config_generation" []

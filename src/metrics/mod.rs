@@ -107,6 +107,11 @@ impl Metrics {
         lock(&self.0.rare).phase(phase, took);
     }
 
+    /// A request was ended at its generation's deadline.
+    pub fn drain_ended(&self, api: &ApiName) {
+        lock(&self.0.rare).drain_ended(api);
+    }
+
     /// This generation serves now.
     pub fn generation(&self, generation: Generation) {
         lock(&self.0.rare).generation = generation;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::cell::{Durations, DurationsSum, WAITING};
 use super::families::{
     CONFIG_FILE_DIFFERS, CONFIG_GENERATION, CONFIG_LAST_RELOAD_SUCCESS, CONFIG_LAST_RELOAD_SUCCESSFUL,
-    CONFIG_RELOAD_DURATION, CONFIG_RELOADS, KEYSTONE_DURATION, KEYSTONE_REQUESTS, TOKEN_CACHE, WORKER_EXITS,
-    WORKER_STARTS,
+    CONFIG_RELOAD_DURATION, CONFIG_RELOADS, DRAIN_ENDED, KEYSTONE_DURATION, KEYSTONE_REQUESTS, TOKEN_CACHE,
+    WORKER_EXITS, WORKER_STARTS,
 };
 use super::page::Page;
 use super::tally::Tally;
@@ -28,6 +28,8 @@ pub(super) struct Rare {
     last_success: f64,
     phases: [Durations; Phase::ALL.len()],
     workers: BTreeMap<ApiName, Lives>,
+    /// Requests that were ended at their generation's deadline.
+    drain_ended: BTreeMap<ApiName, u64>,
     /// Requests of lives that have ended.
     ended: BTreeMap<SlotId, u64>,
     /// By filter.
@@ -65,6 +67,7 @@ impl Rare {
             last_success: 0.0,
             phases: std::array::from_fn(|_| Durations::new(WAITING)),
             workers: BTreeMap::new(),
+            drain_ended: BTreeMap::new(),
             ended: BTreeMap::new(),
             keystone: BTreeMap::new(),
             token_caches: BTreeMap::new(),
@@ -78,7 +81,7 @@ impl Rare {
                 *count += u64::from(of == outcome && by == source);
             }
         }
-        self.last_successful = outcome != Outcome::Rejected;
+        self.last_successful = !matches!(outcome, Outcome::Rejected | Outcome::RolledBack);
         if self.last_successful {
             self.last_success = now;
         }
@@ -99,6 +102,10 @@ impl Rare {
             *count += 1;
         }
         *self.ended.entry(slot.clone()).or_default() += requests;
+    }
+
+    pub(super) fn drain_ended(&mut self, api: &ApiName) {
+        *self.drain_ended.entry(api.clone()).or_default() += 1;
     }
 
     pub(super) fn keystone_request(&mut self, filter: &'static str, outcome: KeystoneOutcome, took: Duration) {
@@ -131,6 +138,7 @@ impl Rare {
                 }
             }
         });
+        page.family(&DRAIN_ENDED, |s| self.drain_ended.iter().for_each(|(api, n)| s.counter(&[api.as_str()], *n)));
         page.family(&TOKEN_CACHE, |s| {
             for (filter, tally) in &self.token_caches {
                 for (outcome, n) in CacheOutcome::ALL.iter().zip(tally.sums()) {

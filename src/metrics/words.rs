@@ -127,9 +127,10 @@ words! {
 }
 
 /// Every outcome of a reload.
-pub(super) const OUTCOMES: [Outcome; 3] = [Outcome::Applied, Outcome::Unchanged, Outcome::Rejected];
+pub(super) const OUTCOMES: [Outcome; 4] =
+    [Outcome::Applied, Outcome::Unchanged, Outcome::Rejected, Outcome::RolledBack];
 /// Everyone who may want one.
-pub(super) const SOURCES: [Source; 4] = [Source::Start, Source::Watch, Source::Admin, Source::Signal];
+pub(super) const SOURCES: [Source; 5] = [Source::Start, Source::Watch, Source::Admin, Source::Signal, Source::Rollback];
 
 /// The value of the label `outcome`.
 pub(super) fn outcome(outcome: Outcome) -> &'static str {
@@ -137,6 +138,7 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Applied => "applied",
         Outcome::Unchanged => "unchanged",
         Outcome::Rejected => "rejected",
+        Outcome::RolledBack => "rolled_back",
     }
 }
 
@@ -147,5 +149,6 @@ pub(super) fn source(source: Source) -> &'static str {
         Source::Watch => "watch",
         Source::Admin => "admin",
         Source::Signal => "signal",
+        Source::Rollback => "rollback",
     }
 }

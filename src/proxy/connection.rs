@@ -13,12 +13,14 @@ use std::task::{Context as Poller, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::{HeaderName, Method};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::holder::{Holder, method_word};
 use super::live::ApiView;
 use super::outgoing::{Outgoing, Trace};
 use super::respond;
@@ -27,6 +29,8 @@ use super::{pipeline, snapshot::Limits};
 use crate::filter::{Body, BodyError, Context, RemoteAddr, Scheme};
 use crate::id::Generation;
 
+/// Names the generation that answered (`generation_header`).
+const GENERATION: HeaderName = HeaderName::from_static("x-pasteway-generation");
 /// A request head must be whole within this time of its first byte.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// A client that neither sends the body it announced nor takes its response is given up after this time, also where
@@ -44,8 +48,8 @@ pub struct Peer {
     /// The listener that took it.
     pub listener: u64,
     tls: bool,
-    /// When the request on it began, and with which generation.
-    request: Cell<Option<(Instant, Generation)>>,
+    /// The request on it.
+    request: RefCell<Option<Running>>,
     /// The last byte that went either way.
     active: Cell<Instant>,
     /// The first byte of a head that is not whole yet.
@@ -60,6 +64,16 @@ pub struct Peer {
     clock: Rc<Cell<Instant>>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// A request that has not ended.
+struct Running {
+    began: Instant,
+    generation: Generation,
+    /// Not its name, which is counted across threads.
+    api: Rc<ApiView>,
+    method: &'static str,
+    harmless: bool,
 }
 
 /// What the thread wants of a connection.
@@ -79,7 +93,7 @@ impl Peer {
             ip_text: address.ip().to_canonical().to_string().into(),
             listener,
             tls,
-            request: Cell::new(None),
+            request: RefCell::new(None),
             active: Cell::new(clock.get()),
             head_began: Cell::new(None),
             received: Cell::new(0),
@@ -92,8 +106,9 @@ impl Peer {
     }
 
     /// A request's head has been read.
-    pub fn begin(&self, now: Instant, generation: Generation) {
-        self.request.set(Some((now, generation)));
+    pub fn begin(&self, began: Instant, generation: Generation, api: &Rc<ApiView>, method: &Method) {
+        let (method, harmless) = method_word(method);
+        *self.request.borrow_mut() = Some(Running { began, generation, api: Rc::clone(api), method, harmless });
         self.head_began.set(None);
         self.received.set(0);
     }
@@ -105,14 +120,26 @@ impl Peer {
 
     /// Its response has been written, or given up.
     pub fn end(&self) {
-        self.request.set(None);
+        *self.request.borrow_mut() = None;
         self.body_awaited.set(false);
         self.active.set(self.clock.get());
     }
 
-    /// The request on it: since when, and with which generation.
-    pub fn request(&self) -> Option<(Instant, Generation)> {
-        self.request.get()
+    /// The request on it, and the generation that it holds.
+    pub fn holder(&self) -> Option<(Generation, Holder)> {
+        self.request.borrow().as_ref().map(|running| {
+            let Running { began, generation, api, method, .. } = running;
+            (*generation, Holder { peer: self.address, api: api.api.name.clone(), method, began: *began })
+        })
+    }
+
+    /// Whether the request on it changes nothing.
+    pub fn is_harmless(&self) -> bool {
+        self.request.borrow().as_ref().is_none_or(|running| running.harmless)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.request.borrow().is_none()
     }
 
     /// Finishes the request on it and closes; an idle connection closes now.
@@ -129,7 +156,7 @@ impl Peer {
     pub fn overdue(&self, now: Instant, limits: &Limits) {
         let silent = now.saturating_duration_since(self.active.get());
         let late_head = self.head_began.get().is_some_and(|began| now.saturating_duration_since(began) > HEAD_TIME);
-        if self.request.get().is_none() {
+        if self.is_idle() {
             let silent_in_head = self.head_began.get().is_some() && limits.idle.is_some_and(|limit| silent > limit);
             if late_head || silent_in_head {
                 self.drop_now();
@@ -194,10 +221,11 @@ async fn serve_request(
     request: http::Request<Incoming>,
 ) -> Result<http::Response<Outgoing>, Infallible> {
     let started = Instant::now();
-    let view = thread.view();
+    let view = thread.view_for(request.headers());
     let Some(api) = view.api_of(peer.listener).map(Rc::clone) else {
         return Ok(respond::gone().map(Outgoing::untraced));
     };
+    let header = view.header.clone();
     let (parts, incoming) = request.into_parts();
     let body = if incoming.is_end_stream() {
         Body::Empty
@@ -224,6 +252,9 @@ async fn serve_request(
     };
     if thread.is_lame() {
         respond::close(&mut response);
+    }
+    if let Some(header) = header {
+        response.headers_mut().insert(GENERATION, header);
     }
     Ok(trace.respond(response))
 }
@@ -305,7 +336,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if polled.is_ready() && buf.filled().len() > before {
             let now = self.peer.clock.get();
             self.peer.active.set(now);
-            if self.peer.request.get().is_none() && self.peer.head_began.get().is_none() {
+            if self.peer.is_idle() && self.peer.head_began.get().is_none() {
                 self.peer.head_began.set(Some(now));
             }
         }
@@ -316,7 +347,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 impl<S: AsyncWrite + Unpin> Watched<S> {
     fn wrote<T>(&self, polled: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
         self.peer.write_blocked.set(polled.is_pending());
-        if polled.is_ready() && self.peer.request.get().is_some() {
+        if polled.is_ready() && !self.peer.is_idle() {
             self.peer.active.set(self.peer.clock.get());
         }
         polled

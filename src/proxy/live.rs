@@ -9,8 +9,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
+use http::{HeaderMap, HeaderValue};
 
-use super::snapshot::{Api, Snapshot, UsageCell};
+use super::holder::Oldest;
+use super::snapshot::{Api, CanaryShare, Snapshot, UsageCell};
 use crate::filter::{Health, Outside};
 use crate::id::Generation;
 use crate::metrics::{ApiBlock, FilterBlock, ThreadMetrics};
@@ -26,6 +28,8 @@ pub struct View {
     pub snapshot: Arc<Snapshot>,
     /// This thread's use of it.
     pub usage: Arc<UsageCell>,
+    /// What its answers say of it, if they do.
+    pub header: Option<HeaderValue>,
     apis: Vec<Rc<ApiView>>,
 }
 
@@ -78,7 +82,8 @@ impl View {
                 api: Arc::clone(api),
             })
         });
-        Self { apis: apis.collect(), usage: snapshot.usage.enter(), snapshot }
+        let header = snapshot.header.then(|| HeaderValue::from(snapshot.generation.0));
+        Self { apis: apis.collect(), usage: snapshot.usage.enter(), header, snapshot }
     }
 
     /// The API that a listener belongs to in this generation, or belonged to before the API moved elsewhere.
@@ -94,10 +99,19 @@ impl Drop for View {
     }
 }
 
+/// What a data thread serves now.
+struct Serving {
+    view: Rc<View>,
+    /// Beside the view, not in it: a request that began with the one must not hold the other.
+    canary: Option<(Rc<View>, CanaryShare)>,
+}
+
 /// A data thread's current view, and the older ones that its requests still hold.
 pub struct CurrentView {
     cache: RefCell<Cache<Live, Arc<Snapshot>>>,
-    view: RefCell<Rc<View>>,
+    serving: RefCell<Serving>,
+    /// Counts the canary's share out.
+    turn: Cell<u32>,
     older: RefCell<Vec<Weak<View>>>,
     lame: Rc<Cell<bool>>,
     outside: Rc<Outside>,
@@ -107,27 +121,60 @@ impl CurrentView {
     /// A view of what serves now. `lame`: the front is about to go, and what answers for its health says so.
     pub fn new(live: Live, metrics: &ThreadMetrics, lame: Rc<Cell<bool>>, outside: Rc<Outside>) -> Self {
         let mut cache = Cache::new(live);
-        let view = View::new(Arc::clone(cache.load()), metrics, &lame, &outside);
-        Self { cache: RefCell::new(cache), view: RefCell::new(Rc::new(view)), older: RefCell::default(), lame, outside }
+        let view = Rc::new(View::new(Arc::clone(cache.load()), metrics, &lame, &outside));
+        let serving = RefCell::new(Serving { view, canary: None });
+        Self { cache: RefCell::new(cache), serving, turn: Cell::new(0), older: RefCell::default(), lame, outside }
     }
 
-    /// The view of what serves now, for one request.
+    /// The view of what serves now, canaries aside.
     pub fn get(&self, metrics: &ThreadMetrics) -> Rc<View> {
+        Rc::clone(&self.look(metrics).view)
+    }
+
+    /// The view for a request with this head: the canary's, where there is one and the request is its.
+    pub fn choose(&self, metrics: &ThreadMetrics, headers: &HeaderMap) -> Rc<View> {
+        let serving = self.look(metrics);
+        if let Some((canary, share)) = &serving.canary {
+            let mut turn = self.turn.get();
+            let takes = share.takes(headers, &mut turn);
+            self.turn.set(turn);
+            if takes {
+                return Rc::clone(canary);
+            }
+        }
+        Rc::clone(&serving.view)
+    }
+
+    /// The view of the canary, where there is one.
+    pub fn canary(&self) -> Option<Rc<View>> {
+        self.serving.borrow().canary.as_ref().map(|(view, _)| Rc::clone(view))
+    }
+
+    fn look(&self, metrics: &ThreadMetrics) -> std::cell::Ref<'_, Serving> {
         let mut cache = self.cache.borrow_mut();
         let now = cache.load();
-        let mut view = self.view.borrow_mut();
-        if !Arc::ptr_eq(now, &view.snapshot) {
-            let new = Rc::new(View::new(Arc::clone(now), metrics, &self.lame, &self.outside));
-            let old = std::mem::replace(&mut *view, new);
-            self.older.borrow_mut().push(Rc::downgrade(&old));
+        if !Arc::ptr_eq(now, &self.serving.borrow().view.snapshot) {
+            let view = |of: &Arc<Snapshot>| Rc::new(View::new(Arc::clone(of), metrics, &self.lame, &self.outside));
+            let canary = now.canary.as_ref().map(|canary| (view(&canary.snapshot), canary.share.clone()));
+            let old = self.serving.replace(Serving { view: view(now), canary });
+            let old = [Some(old.view), old.canary.map(|(view, _)| view)];
+            self.older.borrow_mut().extend(old.iter().flatten().map(Rc::downgrade));
         }
-        Rc::clone(&view)
+        self.serving.borrow()
     }
 
-    /// Tells each generation that this thread uses when its oldest request began (ms since 1970).
-    pub fn tell_oldest(&self, began: impl Fn(Generation) -> Option<u64>) {
-        let tell = |view: &View| view.usage.tell_oldest(began(view.snapshot.generation).unwrap_or(0));
-        tell(&self.view.borrow());
+    /// Tells each generation that this thread uses its oldest requests, and when the first of them began (ms since 1970).
+    pub fn tell_oldest(&self, mut oldest: impl FnMut(Generation) -> (u64, Oldest)) {
+        let mut tell = |view: &View| {
+            let (ms, holders) = oldest(view.snapshot.generation);
+            view.usage.tell_oldest(ms, holders.into_vec());
+        };
+        // Of two views of one generation the first to be asked tells all: the newer one.
+        let serving = self.serving.borrow();
+        tell(&serving.view);
+        if let Some((canary, _)) = &serving.canary {
+            tell(canary);
+        }
         self.older.borrow_mut().retain(|older| older.upgrade().inspect(|view| tell(view)).is_some());
     }
 }

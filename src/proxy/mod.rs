@@ -12,13 +12,15 @@
 //! - [`pipeline`]: the loop that walks the tree of the [`snapshot`].
 //! - [`balancer`] and [`upstream`]: a lease on a worker, a wire to it, another try where that is safe.
 //! - [`respond`]: errors become bytes; [`outgoing`]: the last byte, the access log, the metrics.
-//! - [`live`]: the one `ArcSwap`.
+//! - [`live`]: the one `ArcSwap`, and who gets a canary.
+//! - [`tally`]: how a generation's requests went; [`holder`]: who holds it.
 //!
 //! Must not know configuration files: `compile` makes the [`snapshot::Snapshot`] that all this serves.
 
 mod balancer;
 mod connection;
 pub mod door;
+pub mod holder;
 pub mod listener;
 pub mod live;
 mod outgoing;
@@ -26,5 +28,6 @@ mod overdue;
 mod pipeline;
 mod respond;
 pub mod snapshot;
+pub mod tally;
 pub mod thread;
 mod upstream;

@@ -69,7 +69,7 @@ impl Trace {
     ) -> Self {
         view.usage.begin();
         api.metrics.started();
-        peer.begin(started, view.snapshot.generation);
+        peer.begin(started, view.snapshot.generation, &api, &request.method);
         Self {
             thread,
             view,
@@ -139,6 +139,7 @@ impl Drop for Trace {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         self.api.metrics.finished(&self.method, self.status, took, self.peer.received(), self.sent);
+        self.view.usage.count(self.status, took);
         self.view.usage.end();
         self.peer.end();
         if let Some(style) = &self.api.api.access {
@@ -154,6 +155,7 @@ impl Drop for Trace {
                     body_length: self.head + self.sent + self.framing,
                     wall_seconds: took.as_secs_f64(),
                     request_id: self.request_id.as_deref(),
+                    generation: self.view.snapshot.generation.0,
                 },
             );
         }

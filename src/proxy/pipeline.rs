@@ -1,6 +1,6 @@
 //! A request's way through the tree: composite ⇄ filters → mount, and the response back through the filters.
 //!
-//! A loop, not a recursion: no nested futures. Filters that were entered see the response in reverse order, errors
+//! A loop, not a recursion: no nested futures, but for the branches of a cascade. Filters that were entered see the response in reverse order, errors
 //! included. Must not know connections.
 
 use std::rc::Rc;
@@ -13,15 +13,29 @@ use super::live::ApiView;
 use super::respond::{self, Failure};
 use super::snapshot::{FilterNode, Node};
 use super::thread::Thread;
+use super::upstream::UpstreamError;
 use crate::filter::urlmap::Route;
-use crate::filter::{Context, Flow, Request, Response};
+use crate::filter::{Body, Context, Flow, Request, Response, Whole};
+
+/// The longest body that a cascade can give to several branches.
+const REPLAYED: u64 = 1024 * 1024;
 
 /// Walks one request through its API's tree.
 pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request: &mut Request) -> Response {
+    descend(thread, api, &api.api.root, cx.started, cx, request).await
+}
+
+/// Walks it from a place of the tree on; `now` is when it came there.
+async fn descend(
+    thread: &Rc<Thread>,
+    api: &ApiView,
+    mut node: &Node,
+    mut now: Instant,
+    cx: &mut Context,
+    request: &mut Request,
+) -> Response {
     let mut entered: SmallVec<[(&FilterNode, Duration); 12]> = SmallVec::new();
-    let mut node = &api.api.root;
     // One clock reading per boundary: what ends one filter's time begins the next one's.
-    let mut now = cx.started;
     let mut response = loop {
         match node {
             Node::Map { map, targets, not_found } => match map.route(cx, request) {
@@ -35,6 +49,9 @@ pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request:
                 },
                 Route::Reply(response) => break response,
             },
+            Node::Cascade { catch, branches } => {
+                break Box::pin(cascade(thread, api, catch, branches, cx, request)).await;
+            }
             Node::Filtered(filter, _) | Node::App(filter) => {
                 let flow = enter(filter, cx, request).await;
                 let then = Instant::now();
@@ -76,6 +93,51 @@ pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request:
         }
     }
     response
+}
+
+/// Asks one branch after the other (`paste/cascade.py`, Paste 1.7 to 3.10). Each but the last has the request and its
+/// surroundings for itself; what it answers with a code of `catch` is not seen by anybody.
+async fn cascade(
+    thread: &Rc<Thread>,
+    api: &ApiView,
+    catch: &[u16],
+    branches: &[Node],
+    cx: &mut Context,
+    request: &mut Request,
+) -> Response {
+    let Some((last, others)) = branches.split_last() else { return respond::gone() };
+    if !others.is_empty() && !request.body().is_empty() {
+        match std::mem::take(request.body_mut()).whole(REPLAYED).await {
+            Whole::Bytes(bytes) => *request.body_mut() = Body::Full(bytes),
+            Whole::TooLarge => return respond::failure(&Failure::TooLarge, cx, request),
+            Whole::Broken(error) => {
+                let failure = UpstreamError::Client(error.to_string()).into();
+                return respond::failure(&failure, cx, request);
+            }
+        }
+    }
+    for branch in others {
+        let (mut own, mut copy) = (cx.clone(), replayed(request));
+        let response = descend(thread, api, branch, Instant::now(), &mut own, &mut copy).await;
+        if !catch.contains(&response.status().as_u16()) {
+            return response;
+        }
+    }
+    descend(thread, api, last, Instant::now(), cx, request).await
+}
+
+/// The request once more; its body is in memory.
+fn replayed(request: &Request) -> Request {
+    let body = match request.body() {
+        Body::Full(bytes) => Body::Full(bytes.clone()),
+        _ => Body::Empty,
+    };
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
 }
 
 fn log(failure: &Failure, api: &ApiView, request: &Request) {

@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Notify;
 
+use super::holder::{HOLDERS, Holder};
+use super::tally::{Tallied, Tally};
 use crate::filter::Filter;
 use crate::filter::urlmap::UrlMap;
 use crate::id::{ApiName, Generation};
@@ -30,6 +33,57 @@ pub struct Snapshot {
     pub apis: Vec<Arc<Api>>,
     /// Who still uses it.
     pub usage: Arc<Usage>,
+    /// Its answers name it in a field, `X-Pasteway-Generation`.
+    pub header: bool,
+    /// A newer generation that some of the requests try.
+    pub canary: Option<Canary>,
+}
+
+impl Snapshot {
+    /// The same generation with another canary beside it, or none.
+    pub fn with_canary(&self, canary: Option<Canary>) -> Self {
+        let Self { generation, release, header, .. } = *self;
+        Self { generation, release, apis: self.apis.clone(), usage: Arc::clone(&self.usage), header, canary }
+    }
+}
+
+/// A generation on trial beside the one that serves.
+#[derive(Clone)]
+pub struct Canary {
+    /// What it is.
+    pub snapshot: Arc<Snapshot>,
+    /// Whose requests it gets.
+    pub share: CanaryShare,
+}
+
+/// Which requests a canary gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CanaryShare {
+    /// So many of a hundred.
+    pub percent: u8,
+    /// And those with this field; `None` as its value is any.
+    pub header: Option<(HeaderName, Option<HeaderValue>)>,
+}
+
+impl CanaryShare {
+    /// Nobody.
+    pub fn is_nobody(&self) -> bool {
+        self.percent == 0 && self.header.is_none()
+    }
+
+    /// Whether a request is the canary's. `turn` counts the share out: so exactly as many of a hundred as are wanted.
+    pub fn takes(&self, headers: &HeaderMap, turn: &mut u32) -> bool {
+        if let Some((name, value)) = &self.header {
+            let mut found = headers.get_all(name).iter();
+            if found.any(|given| value.as_ref().is_none_or(|wanted| wanted == given)) {
+                return true;
+            }
+        }
+        *turn += u32::from(self.percent.min(100));
+        let takes = *turn >= 100;
+        *turn %= 100;
+        takes
+    }
 }
 
 /// One API.
@@ -72,6 +126,13 @@ pub enum Node {
         targets: Vec<Node>,
         /// `not_found_app`.
         not_found: Option<Box<Node>>,
+    },
+    /// A cascade: branches are asked in turn until one answers otherwise than with a code of `catch`.
+    Cascade {
+        /// Status codes.
+        catch: Vec<u16>,
+        /// At least one.
+        branches: Vec<Node>,
     },
     /// A native filter around the rest.
     Filtered(FilterNode, Box<Node>),
@@ -160,6 +221,9 @@ pub struct UsageCell {
     /// Start of its oldest request in ms since 1970, as of the thread's last tick; 0 = none.
     oldest_ms: AtomicU64,
     left: AtomicBool,
+    tally: Tally,
+    /// Its oldest requests, as of the thread's last tick.
+    holders: Mutex<Vec<Holder>>,
 }
 
 impl Usage {
@@ -196,6 +260,21 @@ impl Usage {
         self.cells().iter().map(|cell| cell.oldest_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0).min()
     }
 
+    /// How its requests went so far.
+    pub fn tallied(&self) -> Tallied {
+        let mut sum = Tallied::default();
+        self.cells().iter().for_each(|cell| sum.add(&cell.tally));
+        sum
+    }
+
+    /// Who holds it: its oldest requests, the oldest first.
+    pub fn holders(&self) -> Vec<Holder> {
+        let mut all: Vec<Holder> = self.cells().iter().flat_map(|cell| cell.holders().clone()).collect();
+        all.sort_by_key(|holder| holder.began);
+        all.truncate(HOLDERS);
+        all
+    }
+
     fn cells(&self) -> std::sync::MutexGuard<'_, Vec<Arc<UsageCell>>> {
         self.cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -212,15 +291,49 @@ impl UsageCell {
         self.in_flight.store(self.in_flight.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 
-    /// Tells the start of the oldest request, in ms since 1970; 0 = none.
-    pub fn tell_oldest(&self, ms: u64) {
+    /// A request was answered.
+    pub fn count(&self, status: u16, took: Duration) {
+        self.tally.count(status, took);
+    }
+
+    /// Tells the oldest requests, the oldest first, and when that one began, in ms since 1970; 0 = there is none.
+    pub fn tell_oldest(&self, ms: u64, holders: Vec<Holder>) {
         self.oldest_ms.store(ms, Ordering::Relaxed);
+        *self.holders() = holders;
+    }
+
+    fn holders(&self) -> std::sync::MutexGuard<'_, Vec<Holder>> {
+        self.holders.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_canary_gets_its_share_exactly_and_who_asks_for_it_by_name() {
+        let share = |percent, header: Option<(&'static str, Option<&'static str>)>| CanaryShare {
+            percent,
+            header: header.map(|(name, value)| (HeaderName::from_static(name), value.map(HeaderValue::from_static))),
+        };
+        for percent in [0, 1, 33, 100] {
+            let (share, mut turn) = (share(percent, None), 0);
+            let taken = (0..200).filter(|_| share.takes(&HeaderMap::new(), &mut turn)).count();
+            assert_eq!(taken, 2 * usize::from(percent));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-canary", HeaderValue::from_static("yes"));
+        for (header, taken) in [
+            (("x-canary", None), true),
+            (("x-canary", Some("yes")), true),
+            (("x-canary", Some("no")), false),
+            (("x-other", None), false),
+        ] {
+            assert_eq!(share(0, Some(header)).takes(&headers, &mut 0), taken, "{header:?}");
+        }
+        assert!(share(0, None).is_nobody());
+    }
 
     #[tokio::test]
     async fn a_generation_is_drained_when_every_thread_has_left() {

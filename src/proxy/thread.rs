@@ -16,11 +16,12 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{self, Peer};
+use super::holder::{Holder, Oldest};
 use super::live::{CurrentView, Live, View};
 use super::overdue::Overdue;
 use super::upstream::wire::Idle;
 use crate::filter::Outside;
-use crate::id::Generation;
+use crate::id::{ApiName, Generation};
 use crate::metrics::ThreadMetrics;
 use crate::telemetry::AccessLog;
 
@@ -35,10 +36,23 @@ pub enum Message {
     Connection(TcpStream, SocketAddr, u64),
     /// A new snapshot is live: look now. Answered when this thread begins no request of an older one any more.
     Refresh(oneshot::Sender<()>),
+    /// End these requests, and tell which they were.
+    End(Ending, oneshot::Sender<Vec<Holder>>),
     /// Say in every answer that its connection ends with it.
     LameDuck,
     /// Finish what is in flight and close every connection; answered when none is left. Dropping it is no error.
     Leave(oneshot::Sender<()>),
+}
+
+/// Requests that have had their time.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The generation that they began with.
+    pub generation: Generation,
+    /// Only those of these APIs; `None` = of all.
+    pub apis: Option<Vec<ApiName>>,
+    /// Only those that change nothing.
+    pub harmless: bool,
 }
 
 /// The way to a data thread.
@@ -107,9 +121,14 @@ impl Thread {
         }
     }
 
-    /// The view for a request that begins now.
+    /// The view of what serves now, for what is no request.
     pub fn view(&self) -> Rc<View> {
         self.current.get(&self.metrics)
+    }
+
+    /// The view for a request that begins now.
+    pub fn view_for(&self, headers: &http::HeaderMap) -> Rc<View> {
+        self.current.choose(&self.metrics, headers)
     }
 
     /// The time of the last tick.
@@ -141,11 +160,12 @@ impl Thread {
         let view = self.view();
         // A connection that was taken just before has a tick's time to send its first request.
         let leaving = self.leaving.get().is_some_and(|since| now.saturating_duration_since(since) >= TICK);
-        let mut oldest: HashMap<Generation, Instant> = HashMap::new();
+        let mut oldest: HashMap<Generation, (Instant, Oldest)> = HashMap::new();
         for peer in self.peers.borrow().values() {
-            if let Some((began, generation)) = peer.request() {
-                let first = oldest.entry(generation).or_insert(began);
-                *first = began.min(*first);
+            if let Some((generation, holder)) = peer.holder() {
+                let (first, holders) = oldest.entry(generation).or_insert_with(|| (holder.began, Oldest::default()));
+                *first = holder.began.min(*first);
+                holders.add(holder);
             }
             match view.api_of(peer.listener) {
                 Some(api) if !leaving => peer.overdue(now, &api.api.limits),
@@ -153,14 +173,33 @@ impl Thread {
             }
         }
         self.current.tell_oldest(|generation| {
-            let age = now.saturating_duration_since(*oldest.get(&generation)?);
-            let began = SystemTime::now().checked_sub(age)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-            u64::try_from(began.as_millis()).ok()
+            let Some((began, holders)) = oldest.remove(&generation) else { return (0, Oldest::default()) };
+            let age = now.saturating_duration_since(began);
+            let began = SystemTime::now().checked_sub(age);
+            let since = began.and_then(|began| began.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
+            (u64::try_from(since.as_millis()).unwrap_or(u64::MAX), holders)
         });
+        let canary = self.current.canary();
+        let views = || std::iter::once(&view).chain(&canary).map(|view| &view.snapshot.apis);
         let serving = |life| {
-            view.snapshot.apis.iter().any(|api| api.pool.members().iter().any(|m| m.life == life && !m.is_draining()))
+            let mut pools = views().flatten().map(|api| &api.pool);
+            pools.any(|pool| pool.members().iter().any(|member| member.life == life && !member.is_draining()))
         };
         self.idle.borrow_mut().sweep(serving, now);
+    }
+
+    /// Closes the connections of requests that have had their time.
+    fn end(&self, ending: &Ending) -> Vec<Holder> {
+        let mut ended = Vec::new();
+        for peer in self.peers.borrow().values() {
+            let Some((generation, holder)) = peer.holder() else { continue };
+            let of_apis = ending.apis.as_ref().is_none_or(|apis| apis.contains(&holder.api));
+            if generation == ending.generation && of_apis && (peer.is_harmless() || !ending.harmless) {
+                peer.drop_now();
+                ended.push(holder);
+            }
+        }
+        ended
     }
 
     fn leave(&self, done: oneshot::Sender<()>) {
@@ -216,6 +255,9 @@ async fn run(thread: Rc<Thread>, mut inbox: mpsc::UnboundedReceiver<Message>) {
                 Some(Message::Refresh(done)) => {
                     thread.tick();
                     let _ = done.send(());
+                }
+                Some(Message::End(ending, done)) => {
+                    let _ = done.send(thread.end(&ending));
                 }
                 Some(Message::LameDuck) => thread.lame.set(true),
                 Some(Message::Leave(done)) => thread.leave(done),

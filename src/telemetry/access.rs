@@ -24,6 +24,8 @@ pub struct AccessRecord<'a> {
     pub wall_seconds: f64,
     /// The request's id, when it is known in the front.
     pub request_id: Option<&'a str>,
+    /// The generation of the configuration that answered.
+    pub generation: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +37,11 @@ enum Field {
     StatusCode,
     BodyLength,
     WallSeconds,
+    Generation,
 }
 
-/// The keys that eventlet 0.13 to 0.40 give to the format (`eventlet/wsgi.py`, `HttpProtocol.handle_one_response`).
+/// The keys that eventlet 0.13 to 0.40 give to the format (`eventlet/wsgi.py`, `HttpProtocol.handle_one_response`), and
+/// `generation`, which is ours.
 const FIELDS: &[(&str, Field)] = &[
     ("client_ip", Field::ClientIp),
     ("client_port", Field::ClientPort),
@@ -46,6 +50,7 @@ const FIELDS: &[(&str, Field)] = &[
     ("status_code", Field::StatusCode),
     ("body_length", Field::BodyLength),
     ("wall_seconds", Field::WallSeconds),
+    ("generation", Field::Generation),
 ];
 
 #[derive(Clone, Debug)]
@@ -123,6 +128,7 @@ impl AccessFormat {
                 Field::StatusCode => spec.integer(out, record.status.into()),
                 Field::BodyLength => spec.integer(out, record.body_length),
                 Field::WallSeconds => spec.float(out, record.wall_seconds),
+                Field::Generation => spec.integer(out, record.generation),
             }
         }
     }
@@ -156,6 +162,7 @@ mod tests {
             body_length: 3505,
             wall_seconds: 0.061_948_1,
             request_id: None,
+            generation: 7,
         }
     }
 
@@ -179,10 +186,10 @@ mod tests {
     fn other_fields_and_widths_are_pythons() {
         assert_eq!(
             written(
-                "%(client_port)d [%(date_time)s] %(status_code)5d|%(body_length)-6s|%(wall_seconds)s 100%%",
+                "%(client_port)d [%(date_time)s] %(status_code)5d|%(body_length)-6s|%(wall_seconds)s g%(generation)s 100%%",
                 &record(&"x", LINE)
             ),
-            "35354 [08/Jan/2014 18:41:18]   200|3505  |0.0619481 100%"
+            "35354 [08/Jan/2014 18:41:18]   200|3505  |0.0619481 g7 100%"
         );
     }
 
@@ -201,7 +208,7 @@ mod tests {
         assert_eq!(
             error("%(client_ip)s %(status)s"),
             "column 15: `status` is not a field of this format; it has client_ip, client_port, date_time, \
-             request_line, status_code, body_length, wall_seconds"
+             request_line, status_code, body_length, wall_seconds, generation"
         );
         assert_eq!(error("%(request_line)d"), "column 1: `request_line` is a text; write `%(request_line)s`");
     }

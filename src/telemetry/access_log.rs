@@ -61,12 +61,12 @@ impl AccessLog {
         let date_time = if style.format.has_date() { self.date_time.at(now) } else { "" };
         let context = record.request_id.map(|id| [("request_id", id)]);
         let context = context.as_ref().map_or(&[][..], |known| &known[..]);
-        self.lines.add(style, now, context, &|out| style.format.write(out, record, date_time));
+        self.lines.add(style, now, context, Some(record.generation), &|out| style.format.write(out, record, date_time));
     }
 
     /// Adds another line of the API's server, such as `(16642) accepted ('127.0.0.1', 35354)`.
     pub fn note(&mut self, style: &AccessStyle, message: fmt::Arguments<'_>) {
-        self.lines.add(style, stamp::now(), &[], &|out| {
+        self.lines.add(style, stamp::now(), &[], None, &|out| {
             // Writing to a Vec does not fail.
             let _ = write!(Escaped(out), "{message}");
         });
@@ -102,7 +102,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn add(&mut self, style: &AccessStyle, now: Duration, context: &[(&str, &str)], message: &dyn Fn(&mut Vec<u8>)) {
+    fn add(
+        &mut self,
+        style: &AccessStyle,
+        now: Duration,
+        context: &[(&str, &str)],
+        generation: Option<u64>,
+        message: &dyn Fn(&mut Vec<u8>),
+    ) {
         let latest = self.latest.load();
         if !Arc::ptr_eq(latest, &self.active) {
             self.active = Arc::clone(latest);
@@ -114,6 +121,9 @@ impl Lines {
         if self.buffer.capacity() == 0 {
             self.buffer.reserve(BUFFER + BUFFER / 8);
         }
+        // A text line is the original's, in which only its own format puts anything.
+        let generation = generation.filter(|_| !self.active.format.is_text());
+        let extra = generation.map(|number| [("generation", number.to_string())]);
         let record = Record {
             now,
             asctime: self.stamp.at(now),
@@ -125,7 +135,7 @@ impl Lines {
             module: "",
             instance: "",
             context,
-            extra: &[],
+            extra: extra.as_ref().map_or(&[][..], |known| &known[..]),
             message,
         };
         self.active.format.write(&mut self.buffer, &record);
@@ -167,6 +177,7 @@ mod tests {
         body_length: 3505,
         wall_seconds: 0.061_948_1,
         request_id: None,
+        generation: 7,
     };
 
     fn style(blank_line: bool) -> AccessStyle {
@@ -224,6 +235,7 @@ mod tests {
         assert_eq!(text.lines().count(), 1);
         let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(line["context"]["request_id"], "req-1");
+        assert_eq!(line["extra"]["generation"], "7");
         assert_eq!(line["name"], "nova.osapi_compute.wsgi.server");
     }
 

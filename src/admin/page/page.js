@@ -41,9 +41,11 @@ function diagnostic(d) {
 function showStatus(s) {
   const reasons = [...s.not_live, ...s.not_ready];
   const state = reasons.length ? `not ready: ${reasons.join("; ")}` : "ready";
-  const differs = s.config_file_differs ? ", the files on disk differ from what runs" : "";
+  const because = s.config_file_differs_because ? ` (${s.config_file_differs_because})` : "";
+  const differs = s.config_file_differs ? `, the files on disk differ from what runs${because}` : "";
+  const trial = s.trial ? `, generation ${s.trial.generation} is on trial${s.trial.canary ? `: ${s.trial.canary}` : ""}` : "";
   $("summary").textContent =
-    `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}`;
+    `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}${trial}`;
   $("summary").className = reasons.length ? "bad" : "good";
   table("apis", [
     ["name", (a) => a.name],
@@ -53,9 +55,9 @@ function showStatus(s) {
   ], s.apis);
   const last = s.last_reload;
   $("reload").textContent = last
-    ? `${last.outcome} ${ago(last.when)}, by ${last.source}, in ${last.took_ms} ms`
+    ? `${last.outcome} ${ago(last.when)}, by ${last.source}, in ${last.took_ms} ms${last.reason ? `: ${last.reason}` : ""}`
     : "none since the start";
-  $("reload").className = last?.outcome === "rejected" ? "bad" : "";
+  $("reload").className = ["rejected", "rolled_back"].includes(last?.outcome) ? "bad" : "";
   $("diagnostics").textContent = (last?.diagnostics ?? []).map(diagnostic).join("\n\n");
 }
 
@@ -83,6 +85,8 @@ function showGenerations(generations) {
     ["by", (g) => [g.source, g.peer].filter(Boolean).join(", ")],
     ["changes", (g) => g.changes.map((c) => `${c.what} (${c.class})`).join(", ")],
     ["in flight", (g) => g.in_flight],
+    ["held by", (g) => (g.state === "live" ? "" : (g.holders ?? []).map((h) => `${h.method} of ${h.api} from ${h.peer}`).join(", "))],
+    ["taken back", (g) => g.undone],
     ["files", (g) => g.sha256.slice(0, 12)],
   ], generations);
 }

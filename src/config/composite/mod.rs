@@ -28,6 +28,15 @@ pub enum Tree {
         /// What answers when no key matches; `None` for the built-in 404.
         not_found: Option<Box<Tree>>,
     },
+    /// A cascade: the first of its apps whose answer is none of `catch` has answered, else the last.
+    Cascade {
+        /// The composite's section.
+        context: Arc<Context>,
+        /// Status codes after which the next app is asked.
+        catch: Vec<u16>,
+        /// In the order in which they are asked; at least one.
+        branches: Vec<Tree>,
+    },
     /// A filter around something.
     Filtered {
         /// The filter.
@@ -61,6 +70,8 @@ const COMPOSITE: [&str; 2] = ["paste.composite_factory", "paste.composit_factory
 #[derive(Clone, Copy, PartialEq)]
 enum Known {
     Urlmap(MapKind),
+    /// `paste.cascade:make_cascade`.
+    Cascade,
     /// `nova.api.auth:pipeline_factory`.
     Pipeline,
     /// `pipeline_factory_v21`, and Icehouse's `pipeline_factory_v3`: the strategy alone decides.
@@ -79,7 +90,7 @@ pub fn expand(loader: &Loader<'_>, root: Arc<Context>, choice: &Choice) -> (Opti
 pub fn strategies(context: &Context) -> Vec<String> {
     match known(context) {
         Some(Known::Pipeline | Known::PipelineByStrategy) => context.local_conf.keys().cloned().collect(),
-        Some(Known::Urlmap(_)) | None => Vec::new(),
+        Some(Known::Urlmap(_) | Known::Cascade) | None => Vec::new(),
     }
 }
 
@@ -144,6 +155,7 @@ impl Expansion<'_, '_> {
         self.above.push(Arc::clone(&context));
         let tree = match composite {
             Known::Urlmap(kind) => self.map(kind, &context),
+            Known::Cascade => self.cascade(&context),
             Known::Pipeline | Known::PipelineByStrategy => self.pipeline(composite, &context),
         };
         self.above.pop();
@@ -191,7 +203,50 @@ impl Expansion<'_, '_> {
         complete.then(|| Tree::Map { kind, context: Arc::clone(context), entries, not_found })
     }
 
-    /// An app that a urlmap names.
+    /// `make_cascade`: apps by their keys, sorted as texts; every app gets the composite's `global_conf`.
+    fn cascade(&mut self, context: &Arc<Context>) -> Option<Tree> {
+        let mut apps: Vec<(&String, &Setting)> = context.local_conf.iter().filter(|(key, _)| *key != "catch").collect();
+        apps.sort_by_key(|(key, _)| *key);
+        let mut branches = Vec::new();
+        for (key, setting) in &apps {
+            if key.starts_with("app") {
+                branches.push(self.mapped(context, setting));
+            } else {
+                let place = self.loader.key_place(setting).unwrap_or_else(|| context.place.clone());
+                let repr = |text: &str| self.loader.rules().dialect.repr(text);
+                let said = format!(
+                    "Bad configuration key {} (={}); all configuration keys must start with 'app'",
+                    repr(key),
+                    repr(&setting.value)
+                );
+                self.report(
+                    Diagnostic::error(place, format!("`{key}` is no key of a cascade"))
+                        .help("name its apps by app1, app2, … and the codes after which the next is asked by `catch`")
+                        .original("ValueError", said),
+                );
+                branches.push(None);
+            }
+        }
+        let catch = context.local_conf.get("catch");
+        let words = catch.map_or("404", |setting| setting.value.as_str()).split_whitespace();
+        let codes: Result<Vec<u16>, &str> =
+            words.map(|word| word.parse().ok().filter(|code| (100..600).contains(code)).ok_or(word)).collect();
+        let codes = codes.map_err(|word| {
+            let place = catch.and_then(|setting| setting.place.clone()).unwrap_or_else(|| context.place.clone());
+            self.report(
+                Diagnostic::error(place, format!("catch: `{word}` is no status code"))
+                    .help("write codes with blanks between them: catch = 404 403"),
+            );
+        });
+        if apps.is_empty() {
+            self.report(Diagnostic::error(context.place.clone(), "the cascade has no app").help("add `app1 = NAME`"));
+            return None;
+        }
+        let branches: Option<Vec<_>> = branches.into_iter().collect();
+        Some(Tree::Cascade { context: Arc::clone(context), catch: codes.ok()?, branches: branches? })
+    }
+
+    /// An app that a urlmap or a cascade names.
     fn mapped(&mut self, context: &Arc<Context>, setting: &Setting) -> Option<Tree> {
         let place = setting.place.as_ref().unwrap_or(&context.place);
         let app = self.member(Kind::App, context, &setting.value, true, place)?;
@@ -329,8 +384,12 @@ impl Expansion<'_, '_> {
 fn known(context: &Context) -> Option<Known> {
     let path = match context.object.as_ref()? {
         Object::Egg { dist, name } => {
-            let urlmap = dist.trim().eq_ignore_ascii_case("paste") && name == "urlmap";
-            return urlmap.then_some(Known::Urlmap(MapKind::Paste));
+            return match name.as_str() {
+                _ if !dist.trim().eq_ignore_ascii_case("paste") => None,
+                "urlmap" => Some(Known::Urlmap(MapKind::Paste)),
+                "cascade" => Some(Known::Cascade),
+                _ => None,
+            };
         }
         Object::Import(path) | Object::Call(path) => path,
     };
@@ -341,6 +400,7 @@ fn known(context: &Context) -> Option<Known> {
     let (module, attribute) = path.split_once(':')?;
     match (module.trim(), attribute.trim()) {
         ("paste.urlmap", "urlmap_factory") => Some(Known::Urlmap(MapKind::Paste)),
+        ("paste.cascade", "make_cascade") => Some(Known::Cascade),
         ("nova.api.openstack.urlmap", "urlmap_factory") => Some(Known::Urlmap(MapKind::Nova)),
         ("nova.api.auth", "pipeline_factory") => Some(Known::Pipeline),
         ("nova.api.auth", "pipeline_factory_v21" | "pipeline_factory_v3") => Some(Known::PipelineByStrategy),

@@ -30,6 +30,9 @@ fn shown(tree: &Tree) -> String {
     match tree {
         Tree::App(context) => name(context),
         Tree::Filtered { filter, next } => format!("{}({})", name(filter), shown(next)),
+        Tree::Cascade { catch, branches, .. } => {
+            format!("[{}] after {catch:?}", branches.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
         Tree::Map { entries, not_found, .. } => {
             let mut parts: Vec<_> = entries.iter().map(|(key, _, tree)| format!("{key} {}", shown(tree))).collect();
             parts.extend(not_found.as_ref().map(|tree| format!("else {}", shown(tree))));
@@ -50,6 +53,22 @@ const PARTS: &str = "[filter:f]\npaste.filter_factory = m:f\n[filter:g]\npaste.f
 
 fn nova(body: &str) -> String {
     format!("[composite:main]\nuse = call:nova.api.auth:pipeline_factory\n{body}\n{PARTS}")
+}
+
+#[test]
+fn a_cascade_has_its_apps_in_the_order_of_their_names() {
+    let text = format!(
+        "[composite:main]\nuse = egg:Paste#cascade\napp2 = p\napp10 = a\napp1 = a\ncatch = 404 403\n\
+         [pipeline:p]\npipeline = f a\n{PARTS}"
+    );
+    let (tree, diagnostics) = expanded(&text, &choice("noauth", Release::NEWEST));
+    assert_eq!(shown(&tree.expect("a tree")), "[app:a, app:a, filter:f(app:a)] after [404, 403]");
+    assert_eq!(found(&diagnostics), []);
+    let wrong = text.replace("app10 = a\napp1 = a\n", "apple = a\nother = a\n").replace("404 403", "404, 40x");
+    let (tree, diagnostics) = expanded(&wrong, &choice("noauth", Release::NEWEST));
+    assert!(tree.is_none());
+    let said: Vec<_> = diagnostics.iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(said, ["`other` is no key of a cascade", "catch: `404,` is no status code"]);
 }
 
 #[test]
@@ -160,7 +179,7 @@ fn a_urlmap_passes_its_globals_on_and_a_pipeline_factory_does_not() {
 #[test]
 fn a_composite_that_the_front_does_not_know_stays_whole() {
     for text in [
-        "[composite:main]\nuse = egg:Paste#cascade\napp1 = a\n",
+        "[composite:main]\nuse = egg:Paste#another\napp1 = a\n",
         "[composite:main]\npaste.composite_factory = site:make\n/ = nowhere\n",
         "[app:main]\npaste.app_factory = nova.api.openstack.urlmap:urlmap_factory\n/ = nowhere\n",
     ] {

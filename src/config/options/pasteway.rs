@@ -15,7 +15,7 @@ const fn ours(name: &'static str, kind: Kind, change: Class) -> Opt {
 }
 
 /// Options of `[pasteway]` that a later version reads. One that is set is an error, so that nobody relies on it.
-pub const NOT_YET: &[&str] = &["worker_command", "worker_protocol", "reload_confirm", "drain_kill_timeout"];
+pub const NOT_YET: &[&str] = &["worker_command", "worker_protocol"];
 
 options! {
     /// Addresses of the admin API: `HOST:PORT` or `unix:/path`, several with commas; empty is none.
@@ -86,6 +86,26 @@ options! {
     DRAIN_TIMEOUT = ours("drain_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "60")]);
     /// The same for one API.
     DRAIN_TIMEOUT_API = ours("drain_timeout_<api>", Kind::Seconds, Live);
+    /// Seconds after which requests that change something are ended too, with the workers of their generation.
+    DRAIN_KILL_TIMEOUT = ours("drain_kill_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "3600")]);
+    /// Seconds in which a reload must be confirmed, else it is taken back; 0 = it need not be.
+    RELOAD_CONFIRM = ours("reload_confirm", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
+    /// A generation on trial goes back when so many more of 100 answers are server errors than before.
+    RELOAD_CONFIRM_ERRORS =
+        ours("reload_confirm_errors", Kind::at_most(0, 100), Live).defaults(&[(FIRST, "5")]);
+    /// It goes back when 99 of 100 requests take so many times as long as before, and 0.1 s more; 0 = never for that.
+    RELOAD_CONFIRM_P99 = ours("reload_confirm_p99", Kind::at_least(0), Live).defaults(&[(FIRST, "4")]);
+    /// Answers that it must have given before it is compared.
+    RELOAD_CONFIRM_REQUESTS =
+        ours("reload_confirm_requests", Kind::at_least(1), Live).defaults(&[(FIRST, "50")]);
+    /// Of 100 requests so many try a new generation before it serves all; 0 = none.
+    CANARY_SHARE = ours("canary_share", Kind::at_most(0, 100), Live).defaults(&[(FIRST, "0")]);
+    /// Requests with this header try it: `NAME` or `NAME:VALUE`.
+    CANARY_HEADER = ours("canary_header", Kind::Text, Live);
+    /// Seconds after which a canary that is no worse serves all by itself; 0 = when it is confirmed.
+    CANARY_TIME = ours("canary_time", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
+    /// Whether answers say which generation gave them: X-Pasteway-Generation.
+    GENERATION_HEADER = ours("generation_header", Kind::Bool, Live).defaults(&[(FIRST, "false")]);
     /// Seconds between SIGTERM and the end of accepting.
     LAME_DUCK = ours("lame_duck", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
     /// Networks whose X-Forwarded-*, Forwarded and PROXY headers are believed.

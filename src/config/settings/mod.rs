@@ -10,12 +10,14 @@ mod apis;
 mod logging;
 mod pasteway;
 mod reader;
+mod trial;
 
 pub use crate::network::{Network, Trust};
 pub use admin::AdminAddress;
 pub use apis::{ApiSettings, Chunked, TlsSettings, WorkerKind};
 pub use logging::{Level, LogSettings};
 pub use pasteway::{Dialect, LogFormat, PasteLibrary, PastewaySettings, ReadyRequest, RuntimeDir, Watch};
+pub use trial::TrialSettings;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::{AdminAddress, Trust};
+use super::{AdminAddress, TrialSettings, Trust};
 use crate::balance::Balance;
 use crate::config::interpreter::Interpreter;
 use crate::config::options::{self, NOT_YET};
@@ -60,6 +60,12 @@ pub struct PastewaySettings {
     pub watch: Watch,
     /// How long a file must be unchanged before it is read.
     pub watch_settle: Duration,
+    /// When a generation's last requests are ended, whatever they do.
+    pub drain_kill_timeout: Duration,
+    /// How new generations are tried.
+    pub trial: TrialSettings,
+    /// Whether answers name their generation.
+    pub generation_header: bool,
     /// Between SIGTERM and the end of accepting.
     pub lame_duck: Duration,
     /// Whose forwarding headers are believed.
@@ -176,6 +182,9 @@ pub(super) fn pasteway(read: &mut Reader<'_>, cpus: usize, graceful: Option<Dura
             _ => Watch::Events,
         },
         watch_settle: read.get(&options::WATCH_SETTLE),
+        drain_kill_timeout: read.get(&options::DRAIN_KILL_TIMEOUT),
+        trial: super::trial::trial(read),
+        generation_header: read.get(&options::GENERATION_HEADER),
         lame_duck: read.get(&options::LAME_DUCK),
         trusted_proxies: trusted_proxies(read),
         access_log: read.get(&options::ACCESS_LOG),

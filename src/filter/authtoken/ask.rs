@@ -116,7 +116,7 @@ impl Asker {
         };
         let ask = Ask { allow_expired, catalog: self.catalog };
         let verdict = match self.keystone.validate(metrics, &key.token, ask).await {
-            Ok(validated) => match Entry::parse(validated.body, self.era) {
+            Ok(validated) => match Entry::told(validated.body, &key.token, self.era) {
                 // The oldest remembered an expired token as an unknown one.
                 Ok(entry) if self.era < Era::KSM_1_3 && entry.is_expired(Utc::now()) => Verdict::Invalid,
                 Ok(entry) => Verdict::Valid(Arc::new(entry)),

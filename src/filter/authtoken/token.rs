@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::era::Era;
@@ -50,7 +51,7 @@ impl TokenKey {
 
 /// What Keystone said of a token, parsed once. Not for logs: v2.0 repeats the token.
 pub struct Entry {
-    /// `{"access": …}` (v2.0) or `{"token": …}` (v3), as it came: `keystone.token_info`.
+    /// `{"access": …}` (v2.0) or `{"token": …}` (v3), as the original keeps it: `keystone.token_info`.
     pub body: Bytes,
     /// When the token ends; looked at on every use.
     pub expires: DateTime<Utc>,
@@ -73,10 +74,34 @@ impl Entry {
         Ok(Self { body, expires, identity })
     }
 
+    /// Reads Keystone's answer about a token. Since keystonemiddleware 2.0 it passes through keystoneclient
+    /// (`access.py`, `AccessInfo.factory`), which adds its version and the token itself.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn told(body: Bytes, token: &Secret, era: Era) -> Result<Self, NotAToken> {
+        let completed = if era < Era::KSM_2_0 { None } else { completed(&body, token) };
+        Self::parse(completed.unwrap_or(body), era)
+    }
+
     /// Whether the token has ended.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires <= now
     }
+}
+
+/// The answer with what keystoneclient adds; `None` if it is no answer about a token.
+fn completed(body: &[u8], token: &Secret) -> Option<Bytes> {
+    let mut answer: Value = serde_json::from_slice(body).ok()?;
+    let root = answer.as_object_mut()?;
+    let (about, version) = match root.get_mut("token") {
+        Some(about) => (about, "v3"),
+        None => (root.get_mut("access")?, "v2.0"),
+    };
+    let about = about.as_object_mut()?;
+    about.insert("version".to_owned(), version.into());
+    about.insert("auth_token".to_owned(), std::str::from_utf8(token.expose()).ok()?.into());
+    serde_json::to_vec(&answer).ok().map(Bytes::from)
 }
 
 impl fmt::Debug for Entry {
@@ -92,4 +117,25 @@ pub enum Outcome {
     Valid(Arc<Entry>),
     /// It does not; remembered up to keystonemiddleware 10.1.
     Invalid,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is kept of an answer.
+    fn kept(body: &'static str, era: Era) -> Value {
+        let kept = Entry::told(Bytes::from_static(body.as_bytes()), &Secret::from("t1"), era).expect("a token").body;
+        serde_json::from_slice(&kept).expect("JSON")
+    }
+
+    #[test]
+    fn an_answer_is_kept_as_keystoneclient_completes_it() {
+        let v3 = r#"{"token": {"expires_at": "2099-01-02T03:04:05.000000Z", "methods": [], "user": {"id": "u1",
+                     "name": "bob", "domain": {"id": "d", "name": "D"}}}}"#;
+        let now = kept(v3, Era::KSM_13_0);
+        assert_eq!((&now["token"]["version"], &now["token"]["auth_token"]), (&"v3".into(), &"t1".into()));
+        assert_eq!(now["token"]["user"]["name"], "bob");
+        assert_eq!(kept(v3, Era::KSM_1_5), serde_json::from_str::<Value>(v3).expect("JSON"));
+    }
 }

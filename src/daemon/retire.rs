@@ -1,0 +1,134 @@
+//! The end of a generation: its requests finish, or have had their time, and what only it used goes.
+//!
+//! ```text
+//! drained ◀─ requests end ─▶ drain_timeout of each API: requests that change nothing are ended
+//!                          ─▶ drain_kill_timeout: all are
+//! ```
+//!
+//! Must not know what replaced it.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::Daemon;
+use super::generation::{Current, Record, State};
+use crate::id::{ApiName, Generation};
+use crate::metrics::Phase;
+use crate::proxy::holder::{HOLDERS, Holder};
+use crate::proxy::thread::{Ending, Message};
+
+/// Connections that are told to close do so at once; their threads may be busy.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+impl Daemon {
+    /// Drains a generation that was replaced, and ends what only it used.
+    pub(super) async fn retire(self: Rc<Self>, old: Current) {
+        let begun = Instant::now();
+        self.enter(&old.record, State::Draining);
+        for listener in &old.running.listeners {
+            if !self.current.borrow().running.listeners.iter().any(|kept| kept.id == listener.id) {
+                self.acceptor.close(listener.id).await;
+            }
+        }
+        self.refresh_threads().await;
+        self.drain(&old, begun).await;
+        self.metrics.phase(Phase::Drain, begun.elapsed());
+        loop {
+            let over = self.trial_over.notified();
+            if !self.trial.borrow().as_ref().is_some_and(|trial| trial.keeps(&old.running)) {
+                break;
+            }
+            self.enter(&old.record, State::Standby);
+            over.await;
+        }
+        // The last generation that holds a pool ends it.
+        for pool in old.running.pools.iter().filter(|pool| Rc::strong_count(pool) == 1) {
+            self.supervisor.retire(&pool.pool, Duration::ZERO);
+        }
+        self.enter(&old.record, State::Retired);
+        let mut read: Vec<Generation> = old.running.pools.iter().map(|pool| pool.born).collect();
+        read.push(old.record.number);
+        drop(old.running);
+        self.forget_unused(&read);
+    }
+
+    /// Waits for the last request, or ends it when its time has come.
+    async fn drain(&self, old: &Current, begun: Instant) {
+        let plan = &old.running.plan;
+        let mut deadlines: Vec<(Duration, Option<Vec<ApiName>>)> = Vec::new();
+        for api in &plan.apis {
+            let (limit, name) = (api.settings.drain_timeout, api.settings.name.clone());
+            match deadlines.iter_mut().find(|(other, _)| *other == limit) {
+                Some((_, apis)) => apis.get_or_insert_default().push(name),
+                None => deadlines.push((limit, Some(vec![name]))),
+            }
+        }
+        deadlines.sort_by_key(|(limit, _)| *limit);
+        let last = deadlines.last().map(|(limit, _)| *limit).unwrap_or_default();
+        deadlines.push((plan.config.settings.pasteway.drain_kill_timeout.max(last), None));
+        for (limit, apis) in deadlines {
+            let left = limit.saturating_sub(begun.elapsed());
+            if tokio::time::timeout(left, old.record.usage.drained()).await.is_ok() {
+                return;
+            }
+            self.end(&old.record, apis, limit).await;
+        }
+        // What does not go even now is cut off with its worker.
+        let _ = tokio::time::timeout(LAST_WAIT, old.record.usage.drained()).await;
+    }
+
+    /// Ends the requests of some APIs that change nothing, or all requests; counts and names them.
+    async fn end(&self, record: &Record, apis: Option<Vec<ApiName>>, limit: Duration) {
+        let harmless = apis.is_some();
+        let mut ended = Vec::new();
+        for thread in self.threads.iter() {
+            let (done, told) = oneshot::channel();
+            let ending = Ending { generation: record.number, apis: apis.clone(), harmless };
+            if thread.messages.send(Message::End(ending, done)).is_ok() {
+                ended.extend(told.await.unwrap_or_default());
+            }
+        }
+        ended.iter().for_each(|holder| self.metrics.drain_ended(&holder.api));
+        record.ended.fetch_add(ended.len() as u64, Ordering::Relaxed);
+        if !ended.is_empty() {
+            tracing::warn!(
+                target: "pasteway::reload",
+                "generation {} had {} s to drain; {} of its requests are ended: {}",
+                record.number, limit.as_secs_f64(), ended.len(), names(&mut ended),
+            );
+        }
+    }
+}
+
+/// The oldest of them, for the log.
+fn names(holders: &mut [Holder]) -> String {
+    holders.sort_by_key(|holder| holder.began);
+    let named = holders.iter().take(HOLDERS).map(|holder| {
+        let age = holder.began.elapsed().as_secs_f64();
+        format!("{} of {} from {} ({age:.1} s)", holder.method, holder.api, holder.peer)
+    });
+    let more = if holders.len() > HOLDERS { ", …" } else { "" };
+    named.collect::<Vec<_>>().join(", ") + more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_names_the_oldest_and_says_that_there_are_more() {
+        let now = Instant::now();
+        let holder = |ms| Holder {
+            peer: ([127, 0, 0, 1], 4000).into(),
+            api: "ec2".into(),
+            method: "GET",
+            began: now - Duration::from_millis(ms),
+        };
+        assert!(names(&mut [holder(0)]).starts_with("GET of ec2 from 127.0.0.1:4000 (0."));
+        let text = names(&mut [0, 100, 200, 300, 400, 500].map(holder));
+        assert!(text.ends_with(", …") && !text.contains("(0.0 s)"), "{text}");
+    }
+}
