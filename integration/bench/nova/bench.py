@@ -121,7 +121,7 @@ def pasteway(facts, program, threads):
                'osapi_compute_workers = %d\nuse_stderr = true\n' % (server.port, PROCESSES))
         text = re.sub(r'^log_file.*\n', '', text, flags=re.M).replace('[DEFAULT]\n', '[DEFAULT]\n' + own, 1)
         text += ('[pasteway]\nworker_kind = python\nworker_python = %s/bin/python\nworker_threads = %d\n'
-                 'admin_listen = unix:%s/admin.sock\nruntime_dir = %s/run\naccess_log = false\n'
+                 'worker_start_timeout = 180\nadmin_listen = unix:%s/admin.sock\nruntime_dir = %s/run\naccess_log = false\n'
                  % (nova['venv'], threads, server.place, server.place))
         conf = os.path.join(server.place, 'nova.conf')
         with open(conf, 'w') as file:
