@@ -31,6 +31,10 @@ deny:
 bench *ARGS:
     cargo bench --locked --bench compare -- {{ARGS}}
 
+# A real Nova behind Pasteway, gunicorn, uWSGI and eventlet side by side (needs pip and wrk); figures, no verdict.
+bench-nova *ARGS:
+    sh integration/bench/nova/run {{ARGS}}
+
 # The storm of reloads under load, with the optimised program, `n` times over.
 soak n="10":
     cargo test --release --locked --test integration --no-run

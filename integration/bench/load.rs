@@ -17,8 +17,19 @@ pub struct Target<'a> {
     pub address: SocketAddr,
     /// The bytes of one request.
     pub request: &'a [u8],
-    /// The body that each answer must have.
-    pub body: &'a [u8],
+    /// What each answer must be.
+    pub answer: Answer<'a>,
+}
+
+/// A right answer.
+#[derive(Clone, Copy)]
+pub enum Answer<'a> {
+    /// 200 with this body.
+    Body(&'a [u8]),
+    /// This status, with a length.
+    Status(u16),
+    /// Anything with a length.
+    Any,
 }
 
 /// What a run saw.
@@ -128,7 +139,7 @@ impl<'a> Load<'a> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(_) => return self.fail(index, outcome),
         }
-        match verdict(&connection.received, self.target.body) {
+        match verdict(&connection.received, self.target.answer) {
             Verdict::Partial => Ok(()),
             Verdict::Wrong => {
                 eprintln!("wrong answer: {}", String::from_utf8_lossy(&connection.received));
@@ -166,14 +177,28 @@ enum Verdict {
     Wrong,
 }
 
-/// One answer: status 200, a length, and the body to the byte. All three proxies pass the backend's length on.
-fn verdict(received: &[u8], body: &[u8]) -> Verdict {
+/// One answer. All three proxies pass the backend's length on, and what is refused has one.
+fn verdict(received: &[u8], answer: Answer<'_>) -> Verdict {
     let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
         return if received.len() > 16 * 1024 { Verdict::Wrong } else { Verdict::Partial };
     };
     let (head, got) = received.split_at(end + 4);
-    if !head.starts_with(b"HTTP/1.1 200 ") || got.len() > body.len() || !body.starts_with(got) {
-        return Verdict::Wrong;
+    let (right, length) = match answer {
+        Answer::Body(body) => (head.starts_with(b"HTTP/1.1 200 ") && body.starts_with(got), Some(body.len())),
+        Answer::Status(status) => (head.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), length(head)),
+        Answer::Any => (true, length(head)),
+    };
+    match length {
+        Some(length) if right && got.len() == length => Verdict::Right,
+        Some(length) if right && got.len() < length => Verdict::Partial,
+        _ => Verdict::Wrong,
     }
-    if got.len() == body.len() { Verdict::Right } else { Verdict::Partial }
+}
+
+/// `Content-Length`.
+fn length(head: &[u8]) -> Option<usize> {
+    let head = std::str::from_utf8(head).ok()?;
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let mut lengths = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    lengths.next()?.1.trim().parse().ok()
 }

@@ -6,6 +6,8 @@
 //! is ended by its id.
 
 mod backend;
+mod chain;
+mod keystone;
 mod load;
 mod measure;
 mod peers;
@@ -15,7 +17,7 @@ mod table;
 use std::time::Duration;
 
 use backend::Backend;
-use load::{Load, Target};
+use load::{Answer, Load, Target};
 use peers::{Kind, Peer, Scenario};
 use table::{Sample, Series};
 
@@ -33,7 +35,7 @@ struct Options {
 }
 
 const USAGE: &str = "usage: cargo bench --bench compare -- [--rounds 5] [--seconds 4] [--connections 64] [--edits 100]
-       [--peers pasteway,nginx,haproxy] [--only plain,logged,reload]";
+       [--peers pasteway,nginx,haproxy] [--only plain,logged,chain,reload]";
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
@@ -43,7 +45,7 @@ impl Options {
             edits: 100,
             connections: 64,
             peers: vec![Kind::Pasteway, Kind::Nginx, Kind::Haproxy],
-            only: ["plain", "logged", "reload"].map(str::to_owned).into(),
+            only: ["plain", "logged", "chain", "reload"].map(str::to_owned).into(),
         };
         while let Some(name) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{name} needs a value\n{USAGE}"));
@@ -107,6 +109,9 @@ fn run(options: &Options) -> Result<()> {
             compare(options, scenario, &place)?;
         }
     }
+    if options.wants("chain") && options.peers.contains(&Kind::Pasteway) {
+        chain::measure(options, &directory.path().join("chain"))?;
+    }
     if options.wants("reload") && options.peers.contains(&Kind::Pasteway) {
         reload::measure(&directory.path().join("reload"), options.edits)?;
     }
@@ -122,8 +127,8 @@ fn compare(options: &Options, scenario: Scenario, place: &std::path::Path) -> Re
         let idle_rss = measure::rss(peer.server)?;
         peers.push((peer, Series { name: kind.name(), idle_rss, samples: Vec::new() }));
     }
-    let target =
-        |peer: &Peer| Target { address: peer.address, request: scenario.request(), body: backend::BODY.as_bytes() };
+    let answer = Answer::Body(backend::BODY.as_bytes());
+    let target = |peer: &Peer| Target { address: peer.address, request: scenario.request(), answer };
     let duration = Duration::from_secs_f64(options.seconds);
     for round in 0..options.rounds {
         // Rotated, so that nobody always comes after the same neighbour.

@@ -28,6 +28,37 @@ pub fn cpu(pids: &[u32]) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// Time on a processor, by whose code ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// The program's own.
+    pub user: Duration,
+    /// The kernel's, on its behalf.
+    pub system: Duration,
+}
+
+impl Times {
+    /// From an earlier moment to this one.
+    pub fn since(self, before: Self) -> Self {
+        Self { user: self.user.saturating_sub(before.user), system: self.system.saturating_sub(before.system) }
+    }
+}
+
+/// The same time as [`cpu`]'s, parted by `/proc/PID/stat`, whose unit is a tick of 10 ms: for runs of seconds.
+pub fn times(pids: &[u32]) -> Result<Times> {
+    let mut times = Times::default();
+    for pid in pids {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let (_, fields) = text.rsplit_once(')').ok_or("no stat")?;
+        // utime and stime are the 14th and 15th fields, the third one stands first here.
+        let mut fields = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+        let mut next = || -> Result<Duration> { Ok(Duration::from_millis(10 * fields.next().ok_or("no times")??)) };
+        times.user += next()?;
+        times.system += next()?;
+    }
+    Ok(times)
+}
+
 /// Resident memory in bytes.
 pub fn rss(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -2,6 +2,7 @@
 //!
 //! All have one worker thread, keep their connections to the two backends, and listen on loopback.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -81,11 +82,14 @@ impl Kind {
         all.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("unknown peer {name}").into())
     }
 
-    fn program(self) -> &'static str {
+    /// `PASTEWAY_PROGRAM` names another build to measure.
+    fn program(self) -> OsString {
         match self {
-            Self::Pasteway => env!("CARGO_BIN_EXE_pasteway"),
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
+            Self::Pasteway => {
+                std::env::var_os("PASTEWAY_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pasteway").into())
+            }
+            Self::Nginx => "nginx".into(),
+            Self::Haproxy => "haproxy".into(),
         }
     }
 
@@ -148,6 +152,17 @@ impl Peer {
         fs::create_dir_all(place)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let args = pasteway(place, port, false, paste)?;
+        Self::spawn(Kind::Pasteway, &args, place, port)
+    }
+
+    /// Pasteway alone as Nova 31's front, with a paste file and further sections of the caller's.
+    pub fn modern(place: &Path, paste: &str, sections: &str) -> Result<Self> {
+        fs::create_dir_all(place)?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let args = pasteway(place, port, false, paste)?;
+        let file = place.join("nova.conf");
+        let text = fs::read_to_string(&file)?.replace("release = 2013.2", "release = 2025.1");
+        fs::write(file, text.replace("auth_strategy = noauth\n", "") + sections)?;
         Self::spawn(Kind::Pasteway, &args, place, port)
     }
 

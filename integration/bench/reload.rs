@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::load::{Load, Target};
+use crate::load::{Answer, Load, Target};
 use crate::peers::{Peer, Scenario};
 use crate::{Result, backend, measure, table};
 
@@ -27,7 +27,8 @@ pub fn measure(place: &Path, edits: usize) -> Result<()> {
     let peer = Peer::pasteway(&place.join("pasteway"), &paste(0))?;
     let idle_rss = measure::rss(peer.server)?;
     let over = AtomicBool::new(false);
-    let target = Target { address: peer.address, request: Scenario::Plain.request(), body: backend::BODY.as_bytes() };
+    let answer = Answer::Body(backend::BODY.as_bytes());
+    let target = Target { address: peer.address, request: Scenario::Plain.request(), answer };
     let (latencies, load) = std::thread::scope(|scope| {
         let load = scope.spawn(|| Load::connect(target, 64)?.run(Some(RATE), |_| over.load(Ordering::Relaxed)));
         let latencies = edit_all(&place.join("pasteway"), peer.address, edits);

@@ -48,10 +48,15 @@ pub struct Series {
 
 impl Series {
     fn median(&self, of: impl Fn(&Sample) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.samples.iter().map(of).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        percentile(&values, 0.5)
+        median(&self.samples.iter().map(of).collect::<Vec<_>>())
     }
+}
+
+/// The value in the middle.
+pub fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_unstable_by(f64::total_cmp);
+    percentile(&values, 0.5)
 }
 
 /// The value at a quantile of sorted values (nearest rank); the default of nothing.

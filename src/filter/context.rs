@@ -10,13 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderValue;
-use serde::Serialize;
+use http::{HeaderName, HeaderValue};
 use serde_json::Value;
-use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::{Outside, Request};
+use super::{Outside, Prepared, Request};
 use crate::id::ApiName;
 use crate::release::Release;
 
@@ -89,30 +87,41 @@ pub struct TokenFacts {
     /// there (`HTTP_X_DOMAIN_ID`), and texts that no header can carry as they are (`HTTP_X_USER_NAME`, not ASCII).
     /// They go before the request's headers.
     pub environ: Arc<[(&'static str, Value)]>,
+    /// Header fields that the worker gets beside those of the request; `None` where the request has them itself.
+    pub headers: Option<Arc<Prepared>>,
     /// `keystone.token_info`, the JSON as Keystone sent it; `None` when the user's token is not valid.
     pub info: Option<Bytes>,
     /// The same of the service token, of which `keystone.token_auth` is made too.
     pub service_info: Option<Bytes>,
 }
 
-/// A value for the worker's environ; serialising it gives its JSON.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
+/// A value for the worker's environ.
+#[derive(Clone, Debug)]
 pub enum EnvironValue {
     /// That filters may look at.
     Value(Value),
     /// JSON text already.
-    Json(Box<RawValue>),
+    Json(Box<str>),
 }
 
 /// The same, lent.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Copy, Debug)]
 pub enum EnvironRef<'a> {
     /// See [`EnvironValue::Value`].
     Value(&'a Value),
     /// See [`EnvironValue::Json`].
-    Json(&'a RawValue),
+    Json(&'a str),
+}
+
+impl EnvironRef<'_> {
+    /// Writes it as JSON.
+    pub fn write(self, out: &mut Vec<u8>) {
+        match self {
+            // Serialising a JSON value to a Vec cannot fail.
+            Self::Value(value) => drop(serde_json::to_writer(out, value)),
+            Self::Json(text) => out.extend_from_slice(text.as_bytes()),
+        }
+    }
 }
 
 impl<'a> From<&'a Value> for EnvironRef<'a> {
@@ -179,12 +188,14 @@ impl Context {
         self.put(key, EnvironValue::Value(value.into()));
     }
 
-    /// The same for a value that nobody in the front reads again: it is made JSON once, here.
-    pub fn set_json(&mut self, key: &'static str, value: &impl Serialize) {
-        // What filters hand in is made of strings and numbers, which always have a JSON form.
-        if let Ok(text) = serde_json::value::to_raw_value(value) {
-            self.put(key, EnvironValue::Json(text));
-        }
+    /// The same for a value that nobody in the front reads again: JSON text, on one line.
+    pub fn set_json(&mut self, key: &'static str, text: impl Into<Box<str>>) {
+        self.put(key, EnvironValue::Json(text.into()));
+    }
+
+    /// A header that says who the client is, whether the request has it itself or gets it on its way to the worker.
+    pub fn identity<'a>(&'a self, request: &'a Request, name: &HeaderName) -> Option<&'a HeaderValue> {
+        request.headers().get(name).or_else(|| self.token.as_ref()?.headers.as_ref()?.get(name))
     }
 
     fn put(&mut self, key: &'static str, value: EnvironValue) {

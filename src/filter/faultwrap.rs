@@ -28,6 +28,10 @@ impl Filter for FaultWrap {
         (cx.faultwrap, cx.catch_errors) = (true, false);
         Flow::Next
     }
+
+    fn sees_responses(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

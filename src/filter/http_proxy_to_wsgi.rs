@@ -89,6 +89,10 @@ impl Filter for HttpProxyToWsgi {
         }
         Flow::Next
     }
+
+    fn sees_responses(&self) -> bool {
+        false
+    }
 }
 
 /// The last non-empty value of a parameter in one element of `Forwarded`, quotes and brackets included.

@@ -77,10 +77,14 @@ impl Filter for KeystoneContext {
         cx.user_id = Some(user);
         Flow::Next
     }
+
+    fn sees_responses(&self) -> bool {
+        false
+    }
 }
 
-fn said<'a>(cx: &Context, request: &'a Request, key: &str, name: &HeaderName) -> Said<'a> {
-    match request.headers().get(name) {
+fn said<'a>(cx: &'a Context, request: &'a Request, key: &str, name: &HeaderName) -> Said<'a> {
+    match cx.identity(request, name) {
         Some(value) => Said::Text(value),
         None if cx.has(key) => Said::None,
         None => Said::Nothing,
@@ -167,7 +171,7 @@ mod tests {
         assert_eq!(told(havana().header("x-user-id", "u").header("x-tenant-id", "t")).0, 500);
         let mut ours = Case::new("GET", "/").header("x-service-catalog", "[{").header("x-user-id", "u1");
         // That authtoken wrote it is all that counts here.
-        ours.cx.token = Some(TokenFacts { environ: Arc::default(), info: None, service_info: None });
+        ours.cx.token = Some(TokenFacts { environ: Arc::default(), headers: None, info: None, service_info: None });
         assert!(enter(ours).0.is_none());
     }
 }

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod kept;
 pub mod outside;
 pub mod prelude;
+mod prepared;
 mod python;
 pub mod registry;
 pub mod reply;
@@ -59,6 +60,7 @@ pub use body::{Body, BodyError, BodyStream, Whole};
 pub use build::{Build, OptionSpec, Taken};
 pub use context::{Context, EnvironRef, EnvironValue, Health, RemoteAddr, Scheme, TokenFacts};
 pub use outside::Outside;
+pub use prepared::Prepared;
 
 /// A request on its way to a worker.
 pub type Request = http::Request<Body>;
@@ -84,6 +86,12 @@ pub trait Filter: Send + Sync {
     /// Sees the response on its way out, also when it is an error, if the request had entered this filter
     /// and the filter did not answer it itself. The request's head is still there; its body is gone.
     fn response(&self, _cx: &mut Context, _request: &Request, _response: &mut Response) {}
+
+    /// Whether [`response`](Self::response) does anything: a filter that says no is not called, and no clock is read
+    /// for it, on the way out.
+    fn sees_responses(&self) -> bool {
+        true
+    }
 }
 
 /// Where a request goes from here.

@@ -71,20 +71,33 @@ impl Filter for RequestId {
 
 /// `req-` and a random UUID.
 pub(super) fn generate() -> String {
-    format!("req-{}", uuid())
+    let mut id = String::with_capacity(40);
+    id.push_str("req-");
+    push_uuid(&mut id);
+    id
 }
 
 /// A random UUID. It names a request in logs and guards nothing, so a quick generator will do.
 pub(super) fn uuid() -> String {
+    let mut text = String::with_capacity(36);
+    push_uuid(&mut text);
+    text
+}
+
+/// Formatting it piece by piece takes five times as long.
+fn push_uuid(text: &mut String) {
     let random = fastrand::u128(..) & !(0xf000 << 64 | 0xc000 << 48) | 0x4000 << 64 | 0x8000 << 48;
-    format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        random >> 96,
-        random >> 80 & 0xffff,
-        random >> 64 & 0xffff,
-        random >> 48 & 0xffff,
-        random & 0xffff_ffff_ffff
-    )
+    for (at, byte) in random.to_be_bytes().into_iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+}
+
+fn digit(nibble: u8) -> char {
+    char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble })
 }
 
 /// `req-` and a UUID in lower case.

@@ -30,6 +30,10 @@ struct RequestLog {
 }
 
 impl Filter for RequestLog {
+    fn sees_responses(&self) -> bool {
+        !self.silent
+    }
+
     fn response(&self, cx: &mut Context, request: &Request, response: &mut Response) {
         if !self.silent {
             let seconds = cx.started.elapsed().as_secs_f64();

@@ -89,6 +89,10 @@ impl Filter for SizeLimit {
             Err(_) => Flow::Reply(webob(self.release, StatusCode::INTERNAL_SERVER_ERROR, None, "", request)),
         }
     }
+
+    fn sees_responses(&self) -> bool {
+        false
+    }
 }
 
 impl SizeLimit {

@@ -180,6 +180,9 @@ fn write_head(out: &mut Vec<u8>, api: &ApiView, mount: u32, cx: &Context, reques
 
     let rules = &api.api.wire;
     encode::head(out, request.method(), request.uri(), request.headers(), framing, &api.api.host);
+    if let Some(fields) = cx.token.as_ref().and_then(|token| token.headers.as_ref()) {
+        out.extend_from_slice(fields.lines());
+    }
     address(out, names::REMOTE_ADDR.as_str(), cx);
     let lines = usize::try_from(mount).ok().and_then(|mount| api.mount_lines.get(mount));
     out.extend_from_slice(lines.map_or(&[], |lines| lines.as_bytes()));
@@ -225,7 +228,7 @@ fn environ(out: &mut Vec<u8>, cx: &Context) {
         put(out, "wsgi.url_scheme", &|out| drop(serde_json::to_writer(out, cx.scheme.as_str())));
     }
     for (key, value) in cx.values() {
-        put(out, key, &|out| drop(serde_json::to_writer(out, &value)));
+        put(out, key, &|out| value.write(out));
     }
     if separator == "," {
         out.extend_from_slice(b"}\r\n");

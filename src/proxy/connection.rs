@@ -240,7 +240,10 @@ async fn serve_request(
         Ok(()) => {
             let mut cx = context(&api, &peer, &request, started, trusted);
             let response = pipeline::walk(&thread, &api, &mut cx, &mut request).await;
-            if let Some(id) = cx.get("openstack.request_id").and_then(|id| id.as_str()) {
+            // For the access log alone.
+            if api.api.access.is_some()
+                && let Some(id) = cx.get("openstack.request_id").and_then(|id| id.as_str())
+            {
                 trace.identify(id);
             }
             response

@@ -63,7 +63,11 @@ async fn descend(
                         break response;
                     }
                     (_, Node::Filtered(_, next)) => {
-                        entered.push((filter, took));
+                        if filter.filter.sees_responses() {
+                            entered.push((filter, took));
+                        } else {
+                            api.count_filter(filter, took);
+                        }
                         node = next;
                     }
                     // An app answers every request; one that does not has nothing behind it.

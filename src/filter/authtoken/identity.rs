@@ -244,6 +244,7 @@ mod tests {
         assert_eq!(
             headers,
             [
+                "x-identity-status: Confirmed",
                 "x-project-id: t1",
                 "x-project-name: ten-one",
                 "x-role: admin,Member",
@@ -274,7 +275,7 @@ mod tests {
         ] {
             assert!(headers.iter().any(|header| header == line), "{line}");
         }
-        assert_eq!(headers.len(), 15);
+        assert_eq!(headers.len(), 16);
         assert_eq!(environ, ["HTTP_X_DOMAIN_ID=null", "HTTP_X_DOMAIN_NAME=null", "HTTP_OPENSTACK_SYSTEM_SCOPE=null"]);
     }
 

@@ -129,6 +129,7 @@ enum Stop {
 impl Filter for AuthToken {
     fn request(&self, cx: &mut Context, request: &mut Request) -> Flow {
         strip(request);
+        cx.token = None;
         let [user, service] = self.tokens(request);
         let user = user.as_deref().filter(|token| !token.is_empty());
         let service = service.as_deref().filter(|token| !token.is_empty());
@@ -246,12 +247,17 @@ impl AuthToken {
         service: Option<&Entry>,
     ) {
         let headers = request.headers_mut();
-        let status = |entry: Option<&Entry>| if entry.is_some() { CONFIRMED } else { INVALID };
-        headers.reserve(user.map_or(0, |entry| entry.identity.user.len()) + 3);
-        headers.insert(STATUS, status(user));
-        let mut facts = TokenFacts { environ: Arc::default(), info: None, service_info: None };
+        let mut facts = TokenFacts { environ: Arc::default(), headers: None, info: None, service_info: None };
+        match user {
+            None => drop(headers.insert(STATUS, INVALID)),
+            Some(entry) if service_sent => {
+                headers.reserve(entry.identity.user.len() + 3);
+                entry.identity.user.put(headers);
+            }
+            // The common case: nobody changes them any more, so they need not pass through the request's map.
+            Some(entry) => facts.headers = Some(Arc::clone(&entry.identity.user.headers)),
+        }
         if let Some(entry) = user {
-            entry.identity.user.put(headers);
             if self.policy.catalog
                 && let Some(catalog) = &entry.identity.catalog
             {
@@ -261,7 +267,7 @@ impl AuthToken {
             facts.info = Some(entry.body.clone());
         }
         if service_sent {
-            headers.insert(SERVICE_STATUS, status(service));
+            headers.insert(SERVICE_STATUS, if service.is_some() { CONFIRMED } else { INVALID });
         }
         if let Some(entry) = service {
             let overlay = entry.identity.service(self.era);

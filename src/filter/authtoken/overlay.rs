@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::era::Era;
+use crate::filter::Prepared;
 
 /// A header and its key in the environ.
 #[derive(Clone, Copy)]
@@ -54,6 +55,7 @@ const OLDER: [(Name, usize); 4] = [
     (name("x-tenant", "HTTP_X_TENANT"), 3),
 ];
 
+const CONFIRMED_USER: Name = name("x-identity-status", "HTTP_X_IDENTITY_STATUS");
 const ROLES: Name = name("x-roles", "HTTP_X_ROLES");
 const ROLE: Name = name("x-role", "HTTP_X_ROLE");
 const SERVICE_ROLES: Name = name("x-service-roles", "HTTP_X_SERVICE_ROLES");
@@ -76,7 +78,8 @@ pub const INVALID: HeaderValue = HeaderValue::from_static("Invalid");
 /// What is put on a request.
 #[derive(Debug)]
 pub struct Overlay {
-    headers: Vec<(HeaderName, HeaderValue)>,
+    /// What can be a header.
+    pub headers: Arc<Prepared>,
     /// Keys that are `None`, and texts that are no plain header values.
     pub environ: Arc<[(&'static str, Value)]>,
     keys: Vec<&'static str>,
@@ -100,19 +103,20 @@ impl Overlay {
                 headers.push((HeaderName::from_static(name.header), header));
             }
         }
+        let headers = Arc::new(Prepared::new(headers));
         Self { headers, environ: environ.into(), keys: values.iter().map(|(name, _)| name.key).collect() }
     }
 
     /// Puts them on a request that has none of them: to append is cheaper than to replace.
     pub fn put(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.fields() {
             headers.append(name, value.clone());
         }
     }
 
     /// How many headers it has.
     pub fn len(&self) -> usize {
-        self.headers.len()
+        self.headers.fields().len()
     }
 
     /// Whether it says what a key of the environ is, be it `None`.
@@ -121,9 +125,10 @@ impl Overlay {
     }
 }
 
-/// The headers of the user.
+/// The headers of a user whose token is good.
 pub fn of_user(ids: &[Value; 10], roles: &[String], admin: bool, system: Option<&Value>, era: Era) -> Overlay {
-    let mut values: Vec<_> = IDS.iter().zip(ids).map(|((name, _), value)| (*name, value.clone())).collect();
+    let mut values = vec![(CONFIRMED_USER, Value::from("Confirmed"))];
+    values.extend(IDS.iter().zip(ids).map(|((name, _), value)| (*name, value.clone())));
     for (name, at) in OLDER {
         values.push((name, ids.get(at).cloned().unwrap_or_default()));
     }
@@ -160,8 +165,8 @@ mod tests {
         let (system, roles) = (Value::from(true), ["admin".to_owned(), "member".to_owned()]);
         let user = of_user(&ids, &roles, true, Some(&system), Era::KSM_13_0);
         let service = of_service(&ids, &roles, Some(&system), Era::KSM_13_0);
-        assert_eq!((user.len(), service.len()), (18, 12));
-        for (name, _) in user.headers.iter().chain(&service.headers) {
+        assert_eq!((user.len(), service.len()), (19, 12));
+        for (name, _) in user.headers.fields().iter().chain(service.headers.fields()) {
             assert!(is_identity_header(name.as_str()), "{name}");
         }
         for name in [STATUS, SERVICE_STATUS, CATALOG] {

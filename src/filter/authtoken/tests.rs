@@ -200,7 +200,9 @@ fn token_v3(name: &str, own: SocketAddr) -> Value {
 }
 
 fn status(case: &Case, name: &str) -> Option<String> {
-    case.request.headers().get(name).map(|value| value.to_str().expect("text").to_owned())
+    case.cx
+        .identity(&case.request, &name.parse().expect("a name"))
+        .map(|value| value.to_str().expect("text").to_owned())
 }
 
 fn refused(response: Option<Response>) -> u16 {

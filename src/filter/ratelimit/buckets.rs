@@ -13,7 +13,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-use indexmap::IndexMap;
+use indexmap::{Equivalent, IndexMap};
 use smallvec::SmallVec;
 
 use super::rules::Rule;
@@ -36,6 +36,16 @@ struct Shard {
     users: IndexMap<Option<Box<[u8]>>, User>,
     /// Where the next candidates stand.
     cursor: usize,
+}
+
+/// A user to look for, without a copy of the name.
+#[derive(Hash)]
+struct Who<'a>(Option<&'a [u8]>);
+
+impl Equivalent<Option<Box<[u8]>>> for Who<'_> {
+    fn equivalent(&self, key: &Option<Box<[u8]>>) -> bool {
+        self.0 == key.as_deref()
+    }
 }
 
 struct User {
@@ -84,16 +94,15 @@ impl Buckets {
         let at = self.hasher.hash_one(user) as usize % SHARDS;
         let Some(shard) = self.shards.get(at) else { return Verdict::Room(untouched(rules)) };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let key: Option<Box<[u8]>> = user.map(Into::into);
-        if !shard.users.contains_key(&key) {
+        if !shard.users.contains_key(&Who(user)) {
             if !hit.contains(&true) {
                 return Verdict::Room(untouched(rules));
             }
             shard.make_room();
             let buckets = rules.iter().map(Bucket::new).collect();
-            shard.users.insert(key.clone(), User { buckets, dry: now });
+            shard.users.insert(user.map(Into::into), User { buckets, dry: now });
         }
-        let Some(user) = shard.users.get_mut(&key) else { return Verdict::Room(untouched(rules)) };
+        let Some(user) = shard.users.get_mut(&Who(user)) else { return Verdict::Room(untouched(rules)) };
         let mut over: Option<(f64, usize)> = None;
         for (index, ((bucket, rule), _)) in
             user.buckets.iter_mut().zip(rules).zip(hit).enumerate().filter(|(_, (_, hit))| **hit)

@@ -12,10 +12,10 @@ mod pattern;
 mod rules;
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
-use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::fault::over_limit;
@@ -116,21 +116,6 @@ struct RateLimit {
     start: Instant,
 }
 
-/// A limit as the app's `GET /limits` reads it in the environ.
-#[derive(Serialize)]
-struct Shown<'a> {
-    verb: &'a str,
-    #[serde(rename = "URI")]
-    uri: &'a str,
-    regex: &'a str,
-    value: u64,
-    remaining: u64,
-    unit: &'static str,
-    /// Seconds since 1970.
-    #[serde(rename = "resetTime")]
-    reset_time: u64,
-}
-
 impl Filter for RateLimit {
     fn request(&self, cx: &mut Context, request: &mut Request) -> Flow {
         let user = cx.user_id.as_ref();
@@ -139,8 +124,7 @@ impl Filter for RateLimit {
         let now = cx.started.saturating_duration_since(self.start).as_secs_f64();
         match self.buckets.count(user.map(HeaderValue::as_bytes), rules, &hit, now) {
             Verdict::Room(levels) => {
-                let shown = shown(rules, &levels);
-                cx.set_json("nova.limits", &shown.as_slice());
+                cx.set_json("nova.limits", shown(rules, &levels));
                 Flow::Next
             }
             Verdict::Over(index, delay) => {
@@ -148,6 +132,10 @@ impl Filter for RateLimit {
                 Flow::Reply(over_limit(cx, request, message, delay.ceil() as u64))
             }
         }
+    }
+
+    fn sees_responses(&self) -> bool {
+        false
     }
 }
 
@@ -164,18 +152,21 @@ fn hit(cx: &Context, request: &Request, rules: &[Rule]) -> SmallVec<[bool; 8]> {
     rules.iter().map(hit).collect()
 }
 
-fn shown<'a>(rules: &'a [Rule], levels: &[Level]) -> SmallVec<[Shown<'a>; 8]> {
+/// The limits as the app's `GET /limits` reads them in the environ; `resetTime` in seconds since 1970.
+fn shown(rules: &[Rule], levels: &[Level]) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let one = |(rule, level): (&'a Rule, &Level)| Shown {
-        verb: &rule.verb,
-        uri: &rule.uri,
-        regex: &rule.regex,
-        value: rule.value,
-        remaining: level.remaining,
-        unit: rule.unit.name(),
-        reset_time: (now + level.wait) as u64,
-    };
-    rules.iter().zip(levels).map(one).collect()
+    let mut text = String::with_capacity(160 * rules.len() + 2);
+    text.push('[');
+    for (rule, level) in rules.iter().zip(levels) {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&rule.shown);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{},\"resetTime\":{}}}", level.remaining, (now + level.wait) as u64);
+    }
+    text.push(']');
+    text
 }
 
 #[cfg(test)]

@@ -8,10 +8,6 @@ use super::pattern::Pattern;
 pub struct Rule {
     /// The method.
     pub verb: Box<str>,
-    /// For people: `*/servers`.
-    pub uri: Box<str>,
-    /// As it was written.
-    pub regex: Box<str>,
     /// What the URL, from `http://` on, must begin with.
     pub pattern: Pattern,
     /// How many.
@@ -20,6 +16,9 @@ pub struct Rule {
     pub unit: Unit,
     /// What is said to one who goes over it.
     pub message: Box<str>,
+    /// As JSON for the app's `GET /limits`, up to the value of `remaining`. The URI is for people (`*/servers`), the
+    /// expression as it was written.
+    pub shown: Box<str>,
 }
 
 /// A unit of time.
@@ -119,7 +118,15 @@ fn number(text: &str) -> Result<u64, BadRules> {
 fn make(verb: &str, uri: &str, regex: &str, pattern: Pattern, value: u64, unit: Unit) -> Rule {
     let every = unit.name().to_ascii_lowercase();
     let message = format!("Only {value} {verb} request(s) can be made to {uri} every {every}.");
-    Rule { verb: verb.into(), uri: uri.into(), regex: regex.into(), pattern, value, unit, message: message.into() }
+    let json = |text: &str| serde_json::Value::from(text).to_string();
+    let shown = format!(
+        r#"{{"verb":{},"URI":{},"regex":{},"value":{value},"unit":"{}","remaining":"#,
+        json(verb),
+        json(uri),
+        json(regex),
+        unit.name()
+    );
+    Rule { verb: verb.into(), pattern, value, unit, message: message.into(), shown: shown.into() }
 }
 
 /// The limits where the options name none, of v2 and of Havana's v3.
@@ -143,7 +150,13 @@ mod tests {
     use super::*;
 
     fn shown(rules: &[Rule]) -> Vec<String> {
-        let one = |r: &Rule| format!("{} {} {} {} {}", r.verb, r.uri, r.regex, r.value, r.unit.name());
+        let one = |rule: &Rule| {
+            let told: serde_json::Value = serde_json::from_str(&format!("{}0}}", rule.shown)).expect("JSON");
+            assert_eq!((told["verb"].as_str(), told["value"].as_u64()), (Some(&*rule.verb), Some(rule.value)));
+            assert_eq!(told["unit"], rule.unit.name());
+            let text = |key: &str| told[key].as_str().map(str::to_owned).expect("a text");
+            format!("{} {} {} {} {}", rule.verb, text("URI"), text("regex"), rule.value, rule.unit.name())
+        };
         rules.iter().map(one).collect()
     }
 

@@ -21,7 +21,8 @@ fn post(user: &str) -> Case {
 /// `nova.limits`, with its times taken out when they are of the last minute.
 fn limits(case: &Case) -> Value {
     let value = case.cx.environ.iter().find(|(key, _)| *key == "nova.limits").map(|(_, value)| value).expect("limits");
-    let mut value = serde_json::to_value(value).unwrap();
+    let crate::filter::EnvironValue::Json(text) = value else { panic!("{value:?}") };
+    let mut value: Value = serde_json::from_str(text).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     for limit in value.as_array_mut().unwrap() {
         let time = limit.as_object_mut().unwrap().remove("resetTime").and_then(|time| time.as_u64()).unwrap();

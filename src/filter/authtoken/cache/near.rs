@@ -12,6 +12,8 @@ use super::super::token::{Outcome, TokenHash};
 const CAPACITY: u64 = 64 << 20;
 /// Bytes of an entry beside Keystone's answer: its place in the map, and the fixed parts.
 const OVERHEAD: usize = 512;
+/// Bytes of a user's headers, in the three forms in which they are kept.
+const HEADERS: usize = 2048;
 /// What is made of an answer (header values, the catalog in its older shape) weighs about as much again, twice.
 const COPIES: usize = 3;
 
@@ -57,10 +59,10 @@ impl Near {
 
 fn weight(kept: &Kept) -> u32 {
     let body = match &kept.outcome {
-        Outcome::Valid(entry) => entry.body.len(),
+        Outcome::Valid(entry) => entry.body.len().saturating_mul(COPIES).saturating_add(HEADERS),
         Outcome::Invalid => 0,
     };
-    u32::try_from(OVERHEAD.saturating_add(body.saturating_mul(COPIES))).unwrap_or(u32::MAX)
+    u32::try_from(OVERHEAD.saturating_add(body)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! Must not know how the body is sent.
 
 use http::{Version, header};
-use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::filter::{Context, EnvironRef, RemoteAddr, Request};
@@ -57,23 +56,18 @@ pub fn write(out: &mut Vec<u8>, call: &Call<'_>) -> Framing {
         text.end();
     }
     message(&mut text, call);
-    let mut others = IndexMap::new();
     for (key, value) in cx.values() {
         match value {
             EnvironRef::Value(Value::Null) => {}
             EnvironRef::Value(Value::String(value)) if value.is_ascii() => text.pair(key, value.as_bytes()),
-            // Other texts are Python's own strings, not bytes in disguise.
-            value => drop(others.insert(key, value)),
+            _ => {}
         }
     }
     let pairs = text.pairs;
     out.extend_from_slice(&cx.script_name);
     out.extend_from_slice(&cx.path_info);
     let text_end = out.len();
-    if !others.is_empty() {
-        // Serialising JSON values to a Vec cannot fail.
-        drop(serde_json::to_writer(&mut *out, &others));
-    }
+    others(out, cx);
     let extra_end = out.len();
     out.extend_from_slice(token.info);
     out.extend_from_slice(token.service);
@@ -87,6 +81,27 @@ pub fn write(out: &mut Vec<u8>, call: &Call<'_>) -> Framing {
     let fixed = fixed.chain(longs.into_iter().flat_map(|n| u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes()));
     out.iter_mut().skip(begin).zip(fixed).for_each(|(place, byte)| *place = byte);
     if has_body { Framing::Frames } else { Framing::None }
+}
+
+/// A JSON object of the values that are no text, or none of a header's: other texts are Python's own strings, not bytes
+/// in disguise. Of equal keys Python takes the last.
+fn others(out: &mut Vec<u8>, cx: &Context) {
+    let mut before = b'{';
+    for (key, value) in cx.values() {
+        match value {
+            EnvironRef::Value(Value::Null) => continue,
+            EnvironRef::Value(Value::String(value)) if value.is_ascii() => continue,
+            _ => {}
+        }
+        out.push(std::mem::replace(&mut before, b','));
+        // Serialising a string to a Vec cannot fail.
+        drop(serde_json::to_writer(&mut *out, key));
+        out.push(b':');
+        value.write(out);
+    }
+    if before == b',' {
+        out.push(b'}');
+    }
 }
 
 /// What comes from the HTTP message and its connection.
@@ -129,6 +144,11 @@ fn message(text: &mut Text<'_>, call: &Call<'_>) {
         text.put(value.as_bytes());
         text.end();
         last = Some(name);
+    }
+    if let Some(fields) = cx.token.as_ref().and_then(|token| token.headers.as_ref()) {
+        let count = u16::try_from(fields.fields().len()).unwrap_or(u16::MAX);
+        text.pairs = text.pairs.saturating_add(count);
+        text.out.extend_from_slice(fields.pairs());
     }
 }
 
@@ -188,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::filter::harness::Case;
-    use crate::filter::{Body, Scheme, TokenFacts};
+    use crate::filter::{Body, Prepared, Scheme, TokenFacts};
 
     fn written(request: &Request, cx: &Context, framing: Framing) -> Vec<u8> {
         let mut out = Vec::new();
@@ -247,9 +267,12 @@ mod tests {
             ("x-name", b"\xe4"),
         ]);
         let environ = [("HTTP_X_DOMAIN_ID", Value::Null), ("HTTP_X_USER_NAME", json!("\u{17c}"))];
-        cx.token = Some(TokenFacts { environ: Arc::new(environ), info: None, service_info: None });
+        let role = (http::HeaderName::from_static("x-role"), http::HeaderValue::from_static("member"));
+        let headers = Arc::new(Prepared::new(vec![role]));
+        cx.token =
+            Some(TokenFacts { environ: Arc::new(environ), headers: Some(headers), info: None, service_info: None });
         cx.set("openstack.request_id", "req-1");
-        cx.set_json("openstack.legacy_v2", &true);
+        cx.set_json("openstack.legacy_v2", "true");
         let (shorts, told, path, extra, tokens) = read(&written(&request, &cx, Framing::Length(3)));
         assert_eq!((shorts[0], shorts[1], shorts[2]), (7, 1, 1));
         let said = |key: &str| told.get(key).cloned().flatten().unwrap_or_default();
@@ -270,6 +293,7 @@ mod tests {
             ("HTTP_X_AUTH_TOKEN", "t"),
             ("HTTP_X_NAME", "\u{e4}"),
             ("openstack.request_id", "req-1"),
+            ("HTTP_X_ROLE", "member"),
         ] {
             assert_eq!(said(key), value, "{key}");
         }
