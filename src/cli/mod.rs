@@ -201,10 +201,10 @@ pub struct Served {
     /// The app's section without its prefix, which is the API's name too [default: main]
     #[arg(long, value_name = "NAME", requires = "paste")]
     pub name: Option<String>,
-    /// Where to listen [default: as [server:main] has it]
+    /// Where to listen (default: what section server:main says)
     #[arg(long, value_name = "HOST:PORT", requires = "paste")]
     pub listen: Option<String>,
-    /// How many workers [default: as [server:main] has it, else one per CPU]
+    /// How many workers (default: what section server:main says, else one per CPU)
     #[arg(long, value_name = "N", requires = "paste", value_parser = clap::value_parser!(u32).range(1..))]
     pub workers: Option<u32>,
     /// What the workers are [default: python]
