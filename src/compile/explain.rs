@@ -47,6 +47,7 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
         health: Rc::new(Well),
         outside: Rc::new(Outside::closed()),
         started: Instant::now(),
+        now: Instant::now(),
     };
     let mut steps = Vec::new();
     let before: Vec<String> = names(&request);
@@ -128,7 +129,8 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
 
 fn enter(step: &Step, cx: &mut Context, request: &mut Request) -> (String, bool) {
     let name = step.factory.name;
-    match step.filter.request(cx, request) {
+    let flow = if step.filter.sees_requests() { step.filter.request(cx, request) } else { Flow::Next };
+    match flow {
         Flow::Next => (format!("{name} lets it pass"), false),
         Flow::Reply(response) => (format!("{name} answers {}", response.status()), true),
         Flow::Wait(_) => (format!("{name} has to wait for something before it decides"), false),

@@ -81,14 +81,14 @@ pub trait Health {
 
 /// What a validated token says beside the headers of the request: shared by all requests that carry it, cheap to clone.
 /// Not for logs: v2.0 repeats the token.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct TokenFacts {
     /// Further values of the worker's environ by key: `None` where the original sets `None` for a header that is not
     /// there (`HTTP_X_DOMAIN_ID`), and texts that no header can carry as they are (`HTTP_X_USER_NAME`, not ASCII).
     /// They go before the request's headers.
     pub environ: Arc<[(&'static str, Value)]>,
-    /// Header fields that the worker gets beside those of the request; `None` where the request has them itself.
-    pub headers: Option<Arc<Prepared>>,
+    /// Header fields that the worker gets beside those of the request.
+    pub headers: SmallVec<[Arc<Prepared>; 2]>,
     /// `keystone.token_info`, the JSON as Keystone sent it; `None` when the user's token is not valid.
     pub info: Option<Bytes>,
     /// The same of the service token, of which `keystone.token_auth` is made too.
@@ -101,7 +101,7 @@ pub enum EnvironValue {
     /// That filters may look at.
     Value(Value),
     /// JSON text already.
-    Json(Box<str>),
+    Json(String),
 }
 
 /// The same, lent.
@@ -180,6 +180,8 @@ pub struct Context {
     pub outside: Rc<Outside>,
     /// When the request's head had been read.
     pub started: Instant,
+    /// When the request came to the filter that has it now.
+    pub now: Instant,
 }
 
 impl Context {
@@ -189,13 +191,18 @@ impl Context {
     }
 
     /// The same for a value that nobody in the front reads again: JSON text, on one line.
-    pub fn set_json(&mut self, key: &'static str, text: impl Into<Box<str>>) {
+    pub fn set_json(&mut self, key: &'static str, text: impl Into<String>) {
         self.put(key, EnvironValue::Json(text.into()));
     }
 
     /// A header that says who the client is, whether the request has it itself or gets it on its way to the worker.
     pub fn identity<'a>(&'a self, request: &'a Request, name: &HeaderName) -> Option<&'a HeaderValue> {
-        request.headers().get(name).or_else(|| self.token.as_ref()?.headers.as_ref()?.get(name))
+        request.headers().get(name).or_else(|| self.told().find_map(|fields| fields.get(name)))
+    }
+
+    /// The header fields that go to the worker beside those of the request.
+    pub fn told(&self) -> impl Iterator<Item = &Prepared> {
+        self.token.iter().flat_map(|token| &token.headers).map(|fields| &**fields)
     }
 
     fn put(&mut self, key: &'static str, value: EnvironValue) {
@@ -238,17 +245,25 @@ impl Context {
             Scheme::Other(_) => "",
         };
         let host = host.strip_suffix(own_port).unwrap_or(&host);
-        format!("{}://{host}", self.scheme.as_str())
+        let scheme = self.scheme.as_str();
+        // Room for the rest of a URL: others go on with it.
+        let path = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        let mut url = String::with_capacity(scheme.len() + host.len() + self.script_name.len() + path + 16);
+        url.extend([scheme, "://", host]);
+        url
     }
 
     /// WebOb's `application_url`: `host_url` and the quoted SCRIPT_NAME.
     pub fn application_url(&self, request: &Request) -> String {
-        self.host_url(request) + &quote_path(&self.script_name)
+        let mut url = self.host_url(request);
+        url.extend(quoted(&self.script_name));
+        url
     }
 
     /// WebOb's `url`: `application_url`, the quoted PATH_INFO and the query string.
     pub fn url(&self, request: &Request) -> String {
-        let mut url = self.application_url(request) + &quote_path(&self.path_info);
+        let mut url = self.application_url(request);
+        url.extend(quoted(&self.path_info));
         if let Some(query) = request.uri().query().filter(|q| !q.is_empty()) {
             url.push('?');
             url.push_str(query);
@@ -259,6 +274,10 @@ impl Context {
 
 /// Percent-encodes a path as WebOb does (its `PATH_SAFE` characters stay).
 pub fn quote_path(path: &[u8]) -> String {
+    quoted(path).collect()
+}
+
+fn quoted(path: &[u8]) -> percent_encoding::PercentEncode<'_> {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
     const KEEP: &AsciiSet = &NON_ALPHANUMERIC
         .remove(b'/')
@@ -279,5 +298,5 @@ pub fn quote_path(path: &[u8]) -> String {
         .remove(b'_')
         .remove(b'.')
         .remove(b'-');
-    percent_encode(path, KEEP).to_string()
+    percent_encode(path, KEEP)
 }

@@ -171,6 +171,10 @@ struct Rules {
 }
 
 impl Filter for Cors {
+    fn sees_requests(&self) -> bool {
+        false
+    }
+
     fn response(&self, _: &mut Context, request: &Request, response: &mut Response) {
         if response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             return;

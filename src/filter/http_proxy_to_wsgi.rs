@@ -54,8 +54,12 @@ struct HttpProxyToWsgi {
 }
 
 impl Filter for HttpProxyToWsgi {
+    fn sees_requests(&self) -> bool {
+        self.enabled
+    }
+
     fn request(&self, cx: &mut Context, request: &mut Request) -> Flow {
-        if !self.enabled || !cx.trusted_peer {
+        if !cx.trusted_peer {
             return Flow::Next;
         }
         let headers = request.headers();

@@ -87,8 +87,13 @@ pub trait Filter: Send + Sync {
     /// and the filter did not answer it itself. The request's head is still there; its body is gone.
     fn response(&self, _cx: &mut Context, _request: &Request, _response: &mut Response) {}
 
-    /// Whether [`response`](Self::response) does anything: a filter that says no is not called, and no clock is read
-    /// for it, on the way out.
+    /// Whether [`request`](Self::request) does anything: a filter that says no is not called, and no clock is read
+    /// for it, on the way in. An app is always called.
+    fn sees_requests(&self) -> bool {
+        true
+    }
+
+    /// The same of [`response`](Self::response), on the way out.
     fn sees_responses(&self) -> bool {
         true
     }

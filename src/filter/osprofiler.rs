@@ -46,7 +46,15 @@ fn build(build: &mut Build<'_>) -> Option<Box<dyn Filter>> {
 
 struct Osprofiler;
 
-impl Filter for Osprofiler {}
+impl Filter for Osprofiler {
+    fn sees_requests(&self) -> bool {
+        false
+    }
+
+    fn sees_responses(&self) -> bool {
+        false
+    }
+}
 
 #[cfg(test)]
 mod tests {

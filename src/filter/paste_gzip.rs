@@ -50,6 +50,10 @@ struct Gzip {
 }
 
 impl Filter for Gzip {
+    fn sees_requests(&self) -> bool {
+        false
+    }
+
     fn response(&self, _: &mut Context, request: &Request, response: &mut Response) {
         let accepts = joined(request.headers(), &ACCEPT_ENCODING).is_some_and(|text| text.contains("gzip"));
         let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)

@@ -3,33 +3,42 @@
 //! A header map would hash, grow and count references for each of them on each request.
 //! Must not know what they say.
 
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 /// Header fields, ready to be sent.
 #[derive(Debug)]
 pub struct Prepared {
+    /// The values are parts of `lines`.
     fields: Vec<(HeaderName, HeaderValue)>,
-    lines: Box<[u8]>,
-    pairs: Box<[u8]>,
+    lines: Bytes,
+    /// Made when somebody asks: no worker is spoken to in both forms.
+    pairs: OnceLock<Box<[u8]>>,
 }
 
 impl Prepared {
     /// Of fields with different names.
-    pub fn new(fields: Vec<(HeaderName, HeaderValue)>) -> Self {
-        let (mut lines, mut pairs) = (Vec::new(), Vec::new());
+    pub fn new(mut fields: Vec<(HeaderName, HeaderValue)>) -> Self {
+        let mut lines = Vec::new();
+        let mut places: Vec<Range<usize>> = Vec::with_capacity(fields.len());
         for (name, value) in &fields {
             lines.extend_from_slice(name.as_str().as_bytes());
             lines.extend_from_slice(b": ");
+            places.push(lines.len()..lines.len() + value.len());
             lines.extend_from_slice(value.as_bytes());
             lines.extend_from_slice(b"\r\n");
-            let key = name.as_str().bytes().map(|byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
-            pairs.extend_from_slice(b"HTTP_");
-            pairs.extend(key);
-            pairs.push(0);
-            pairs.extend_from_slice(value.as_bytes());
-            pairs.push(0);
         }
-        Self { fields, lines: lines.into(), pairs: pairs.into() }
+        let lines = Bytes::from(lines);
+        for ((_, value), place) in fields.iter_mut().zip(places) {
+            // What has been a value is one.
+            if let Ok(part) = HeaderValue::from_maybe_shared(lines.slice(place)) {
+                *value = part;
+            }
+        }
+        Self { fields, lines, pairs: OnceLock::new() }
     }
 
     /// A field's value.
@@ -49,7 +58,18 @@ impl Prepared {
 
     /// As keys of a WSGI environ and their values, `HTTP_NAME` and `value`, each ended by NUL.
     pub fn pairs(&self) -> &[u8] {
-        &self.pairs
+        self.pairs.get_or_init(|| {
+            let mut pairs = Vec::with_capacity(self.lines.len() + self.fields.len() * "HTTP_".len());
+            for (name, value) in &self.fields {
+                let key = name.as_str().bytes().map(|byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
+                pairs.extend_from_slice(b"HTTP_");
+                pairs.extend(key);
+                pairs.push(0);
+                pairs.extend_from_slice(value.as_bytes());
+                pairs.push(0);
+            }
+            pairs.into()
+        })
     }
 }
 

@@ -30,6 +30,10 @@ struct RequestLog {
 }
 
 impl Filter for RequestLog {
+    fn sees_requests(&self) -> bool {
+        false
+    }
+
     fn sees_responses(&self) -> bool {
         !self.silent
     }

@@ -120,6 +120,10 @@ struct TransLogger {
 }
 
 impl Filter for TransLogger {
+    fn sees_requests(&self) -> bool {
+        false
+    }
+
     fn response(&self, cx: &mut Context, request: &Request, response: &mut Response) {
         let line = || self.line(cx, request, response);
         let logger = self.logger.as_str();

@@ -180,7 +180,7 @@ fn write_head(out: &mut Vec<u8>, api: &ApiView, mount: u32, cx: &Context, reques
 
     let rules = &api.api.wire;
     encode::head(out, request.method(), request.uri(), request.headers(), framing, &api.api.host);
-    if let Some(fields) = cx.token.as_ref().and_then(|token| token.headers.as_ref()) {
+    for fields in cx.told() {
         out.extend_from_slice(fields.lines());
     }
     address(out, names::REMOTE_ADDR.as_str(), cx);

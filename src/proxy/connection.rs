@@ -291,6 +291,7 @@ fn context(
         health: Rc::clone(&api.health),
         outside: Rc::clone(&api.outside),
         started,
+        now: started,
     }
 }
 

@@ -20,6 +20,9 @@ use crate::filter::{Body, Context, Flow, Request, Response, Whole};
 /// The longest body that a cascade can give to several branches.
 const REPLAYED: u64 = 1024 * 1024;
 
+/// Filters that are to see the response, and what the request's way in through each took.
+type Entered<'a> = SmallVec<[(&'a FilterNode, Duration); 8]>;
+
 /// Walks one request through its API's tree.
 pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request: &mut Request) -> Response {
     descend(thread, api, &api.api.root, cx.started, cx, request).await
@@ -34,7 +37,7 @@ async fn descend(
     cx: &mut Context,
     request: &mut Request,
 ) -> Response {
-    let mut entered: SmallVec<[(&FilterNode, Duration); 12]> = SmallVec::new();
+    let mut entered = Entered::new();
     // One clock reading per boundary: what ends one filter's time begins the next one's.
     let mut response = loop {
         match node {
@@ -52,7 +55,12 @@ async fn descend(
             Node::Cascade { catch, branches } => {
                 break Box::pin(cascade(thread, api, catch, branches, cx, request)).await;
             }
+            Node::Filtered(filter, next) if !filter.filter.sees_requests() => {
+                api.entered(filter, Duration::ZERO, &mut entered);
+                node = next;
+            }
             Node::Filtered(filter, _) | Node::App(filter) => {
+                cx.now = now;
                 let flow = enter(filter, cx, request).await;
                 let then = Instant::now();
                 let took = then.duration_since(now);
@@ -63,11 +71,7 @@ async fn descend(
                         break response;
                     }
                     (_, Node::Filtered(_, next)) => {
-                        if filter.filter.sees_responses() {
-                            entered.push((filter, took));
-                        } else {
-                            api.count_filter(filter, took);
-                        }
+                        api.entered(filter, took, &mut entered);
                         node = next;
                     }
                     // An app answers every request; one that does not has nothing behind it.
@@ -153,12 +157,22 @@ async fn enter(node: &FilterNode, cx: &mut Context, request: &mut Request) -> Fl
     let mut flow = node.filter.request(cx, request);
     while let Flow::Wait(wait) = flow {
         let answer = wait.await;
+        cx.now = Instant::now();
         flow = node.filter.resume(cx, request, answer);
     }
     flow
 }
 
 impl ApiView {
+    /// A request has passed a filter on its way in.
+    fn entered<'a>(&self, node: &'a FilterNode, took: Duration, entered: &mut Entered<'a>) {
+        if node.filter.sees_responses() {
+            entered.push((node, took));
+        } else {
+            self.count_filter(node, took);
+        }
+    }
+
     fn count_filter(&self, node: &FilterNode, took: Duration) {
         if let Some(block) = self.filters.get(node.index) {
             block.passed(took);

@@ -3,9 +3,8 @@
 //! Must not know what a request is let in for.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use chrono::Utc;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
@@ -72,10 +71,10 @@ impl Asker {
         self.tally.get_or_init(|| metrics.token_cache(METRIC))
     }
 
-    /// What the memory knows of a token.
-    pub fn known(&self, token: TokenHash, tally: &CacheTally) -> Option<Verdict> {
-        let (outcome, verdict) = match self.cache.peek(&token) {
-            Peek::Hit(entry) if entry.is_expired(Utc::now()) => {
+    /// What the memory knows of a token, at a moment by both clocks.
+    pub fn known(&self, token: TokenHash, now: (Instant, SystemTime), tally: &CacheTally) -> Option<Verdict> {
+        let (outcome, verdict) = match self.cache.peek(&token, now.0) {
+            Peek::Hit(entry) if entry.is_expired(now.1) => {
                 // The oldest asked again.
                 (CacheOutcome::Expired, (self.era >= Era::KSM_1_3).then_some(Verdict::Valid(entry)))
             }
@@ -105,7 +104,7 @@ impl Asker {
 
     async fn find_out(&self, metrics: &Metrics, key: &TokenKey, allow_expired: bool) -> Verdict {
         match self.cache.get(key).await {
-            Peek::Hit(entry) if self.era >= Era::KSM_1_3 || !entry.is_expired(Utc::now()) => {
+            Peek::Hit(entry) if self.era >= Era::KSM_1_3 || !entry.is_expired(SystemTime::now()) => {
                 return Verdict::Valid(entry);
             }
             Peek::Invalid => return Verdict::Invalid,
@@ -118,7 +117,7 @@ impl Asker {
         let verdict = match self.keystone.validate(metrics, &key.token, ask).await {
             Ok(validated) => match Entry::told(validated.body, &key.token, self.era) {
                 // The oldest remembered an expired token as an unknown one.
-                Ok(entry) if self.era < Era::KSM_1_3 && entry.is_expired(Utc::now()) => Verdict::Invalid,
+                Ok(entry) if self.era < Era::KSM_1_3 && entry.is_expired(SystemTime::now()) => Verdict::Invalid,
                 Ok(entry) => Verdict::Valid(Arc::new(entry)),
                 Err(error) => self.broken(&error.to_string()),
             },

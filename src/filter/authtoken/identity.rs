@@ -14,6 +14,7 @@ use super::era::Era;
 use super::overlay::{self, Overlay};
 use super::rules::Rules;
 use super::token::NotAToken;
+use crate::filter::Prepared;
 
 /// A token's holder and what the token may do.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Identity {
     /// The headers of a request with it.
     pub user: Overlay,
     /// `X-Service-Catalog`.
-    pub catalog: Option<HeaderValue>,
+    pub catalog: Option<Arc<Prepared>>,
     ids: Ids,
     system: Option<Value>,
     service: OnceLock<Overlay>,
@@ -142,6 +143,7 @@ fn made(
 ) -> Identity {
     let user = overlay::of_user(&ids, &roles, admin, system.as_ref(), era);
     let catalog = catalog.and_then(|text| HeaderValue::try_from(text).ok());
+    let catalog = catalog.map(|text| Arc::new(Prepared::new(vec![(overlay::CATALOG, text)])));
     Identity { roles, bind, rules: None, usable: true, user, catalog, ids, system, service: OnceLock::new() }
 }
 
@@ -300,7 +302,8 @@ mod tests {
     fn the_catalog_has_the_shape_that_each_release_gave_it() {
         let catalog = |body: &Value, era| {
             let (_, identity) = Identity::parse(body.to_string().as_bytes(), era).expect("a token");
-            identity.catalog.map(|value| value.to_str().unwrap().to_owned())
+            let (_, value) = identity.catalog?.fields()[0].clone();
+            Some(value.to_str().unwrap().to_owned())
         };
         assert_eq!(
             catalog(&v3(), Era::KSM_13_0).as_deref(),

@@ -36,8 +36,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
-use chrono::Utc;
 use http::HeaderName;
 use http::header::WWW_AUTHENTICATE;
 use smallvec::SmallVec;
@@ -49,7 +49,7 @@ use self::flights::Verdict;
 use self::identity::joined;
 use self::keystone::Keystone;
 use self::options::Policy;
-use self::overlay::{CATALOG, CONFIRMED, INVALID, SERVICE_STATUS, STATUS};
+use self::overlay::{CONFIRMED, INVALID, SERVICE_STATUS, STATUS};
 use self::rules::Asked;
 use self::token::{Entry, TokenHash, TokenKey};
 use super::TokenFacts;
@@ -134,7 +134,9 @@ impl Filter for AuthToken {
         let user = user.as_deref().filter(|token| !token.is_empty());
         let service = service.as_deref().filter(|token| !token.is_empty());
         let tally = self.asker.tally(&cx.outside.metrics);
-        let known = |token: &[u8]| self.asker.known(TokenHash::of(token), tally);
+        // Other clocks are dearer than they look: one reading each for all that is to be judged here.
+        let wall = SystemTime::now();
+        let known = |token: &[u8]| self.asker.known(TokenHash::of(token), (cx.now, wall), tally);
         let heard = match (user, service) {
             (None, None) => Some(Heard::default()),
             (Some(user), None) => known(user).map(|verdict| Heard { user: Some(verdict), service: None }),
@@ -149,7 +151,7 @@ impl Filter for AuthToken {
             }
         };
         if let Some(heard) = heard {
-            return self.judge(cx, request, heard);
+            return self.judge(cx, request, heard, wall);
         }
         let key = |token: &[u8]| TokenKey::new(token.to_vec());
         self.ask(cx, user.map(key), service.map(key))
@@ -158,7 +160,7 @@ impl Filter for AuthToken {
     fn resume(&self, cx: &mut Context, request: &mut Request, answer: Answer) -> Flow {
         // Nothing else is ever waited for.
         let heard = answer.downcast::<Heard>().map_or_else(|_| Heard::default(), |heard| *heard);
-        self.judge(cx, request, heard)
+        self.judge(cx, request, heard, SystemTime::now())
     }
 
     fn response(&self, _: &mut Context, _: &Request, response: &mut Response) {
@@ -204,13 +206,13 @@ impl AuthToken {
     }
 
     /// Lets a request in, or not.
-    fn judge(&self, cx: &mut Context, request: &mut Request, heard: Heard) -> Flow {
+    fn judge(&self, cx: &mut Context, request: &mut Request, heard: Heard, now: SystemTime) -> Flow {
         let service_sent = heard.service.is_some();
         let service = match self.asker.accepted(heard.service) {
             Ok(service) => service,
             Err(stop) => return self.stop(cx, request, &stop),
         };
-        let service = service.filter(|entry| !entry.is_expired(Utc::now()) && self.is_bound(cx, entry));
+        let service = service.filter(|entry| !entry.is_expired(now) && self.is_bound(cx, entry));
         let lenient = service.as_ref().is_some_and(|entry| grants(entry, &self.policy.service_roles, self.era));
         let service = service.filter(|_| lenient || !self.policy.service_roles_required);
         if service.is_some() && !lenient && self.era >= Era::KSM_4_12 && !self.warned.swap(true, Ordering::Relaxed) {
@@ -225,7 +227,7 @@ impl AuthToken {
             Err(stop) => return self.stop(cx, request, &stop),
         };
         let user = user.filter(|entry| {
-            (lenient || !entry.is_expired(Utc::now()))
+            (lenient || !entry.is_expired(now))
                 && entry.identity.usable
                 && self.is_ruled_in(cx, request, entry, service_sent)
                 && ((service_sent && self.era >= Era::KSM_4_12) || self.is_bound(cx, entry))
@@ -247,7 +249,7 @@ impl AuthToken {
         service: Option<&Entry>,
     ) {
         let headers = request.headers_mut();
-        let mut facts = TokenFacts { environ: Arc::default(), headers: None, info: None, service_info: None };
+        let mut facts = TokenFacts::default();
         match user {
             None => drop(headers.insert(STATUS, INVALID)),
             Some(entry) if service_sent => {
@@ -255,14 +257,10 @@ impl AuthToken {
                 entry.identity.user.put(headers);
             }
             // The common case: nobody changes them any more, so they need not pass through the request's map.
-            Some(entry) => facts.headers = Some(Arc::clone(&entry.identity.user.headers)),
+            Some(entry) => facts.headers.push(Arc::clone(&entry.identity.user.headers)),
         }
         if let Some(entry) = user {
-            if self.policy.catalog
-                && let Some(catalog) = &entry.identity.catalog
-            {
-                headers.insert(CATALOG, catalog.clone());
-            }
+            facts.headers.extend(entry.identity.catalog.clone().filter(|_| self.policy.catalog));
             facts.environ = Arc::clone(&entry.identity.user.environ);
             facts.info = Some(entry.body.clone());
         }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -85,8 +86,8 @@ impl Entry {
     }
 
     /// Whether the token has ended.
-    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
-        self.expires <= now
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        SystemTime::from(self.expires) <= now
     }
 }
 

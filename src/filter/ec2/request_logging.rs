@@ -30,6 +30,10 @@ pub static FACTORY: Factory = Factory {
 struct RequestLogging;
 
 impl Filter for RequestLogging {
+    fn sees_requests(&self) -> bool {
+        false
+    }
+
     fn response(&self, cx: &mut Context, request: &Request, response: &mut Response) {
         tracing::info!(target: "nova.api.ec2", "{}", line(cx, request, response, cx.started.elapsed()));
     }

@@ -12,7 +12,6 @@ mod pattern;
 mod rules;
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
@@ -155,15 +154,19 @@ fn hit(cx: &Context, request: &Request, rules: &[Rule]) -> SmallVec<[bool; 8]> {
 /// The limits as the app's `GET /limits` reads them in the environ; `resetTime` in seconds since 1970.
 fn shown(rules: &[Rule], levels: &[Level]) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let mut text = String::with_capacity(160 * rules.len() + 2);
+    let mut text = String::with_capacity(rules.iter().map(|rule| rule.shown.len() + 64).sum::<usize>() + 2);
     text.push('[');
     for (rule, level) in rules.iter().zip(levels) {
         if text.len() > 1 {
             text.push(',');
         }
         text.push_str(&rule.shown);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{},\"resetTime\":{}}}", level.remaining, (now + level.wait) as u64);
+        // Several times cheaper than the formatting machinery.
+        let mut digits = itoa::Buffer::new();
+        text.push_str(digits.format(level.remaining));
+        text.push_str(",\"resetTime\":");
+        text.push_str(digits.format((now + level.wait) as u64));
+        text.push('}');
     }
     text.push(']');
     text

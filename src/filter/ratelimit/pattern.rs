@@ -10,6 +10,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use fancy_regex::{Regex, RegexBuilder};
+use memchr::memmem::Finder;
 
 /// Steps that a match may go back. Only look-arounds and back-references backtrack at all; the rest is linear.
 const BACKTRACKS: usize = 20_000;
@@ -18,6 +19,8 @@ const BACKTRACKS: usize = 20_000;
 pub enum Pattern {
     /// `.*`, which everything matches.
     Any,
+    /// `.*text.*`: the text stands somewhere, as `changes-since` of Nova's own limits.
+    Contains(Finder<'static>),
     /// Anything else.
     Regex(Box<Regex>),
 }
@@ -39,17 +42,24 @@ impl Pattern {
         if matches!(python, "" | ".*" | "^.*" | ".*$" | "^.*$") {
             return Ok(Self::Any);
         }
+        if let Some(text) = python.strip_prefix(".*")
+            && let text = text.strip_suffix(".*").unwrap_or(text)
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/=&:".contains(&byte))
+        {
+            return Ok(Self::Contains(Finder::new(text).into_owned()));
+        }
         let (flags, body) = translate(python)?;
         let flags = if flags.is_empty() { flags } else { format!("(?{flags})") };
         let regex = RegexBuilder::new(&format!("{flags}\\A(?:{body})")).backtrack_limit(BACKTRACKS).build();
         regex.map(|regex| Self::Regex(Box::new(regex))).map_err(|error| Refused(error.to_string()))
     }
 
-    /// Whether a text begins so. One that takes too many steps to tell counts as if it did: nobody shall get past a
+    /// Whether a text of one line begins so. One that takes too many steps to tell counts as if it did: nobody shall get past a
     /// limit by being hard to read.
     pub fn begins(&self, text: &str) -> bool {
         match self {
             Self::Any => true,
+            Self::Contains(finder) => finder.find(text.as_bytes()).is_some(),
             Self::Regex(regex) => regex.is_match(text).unwrap_or(true),
         }
     }

@@ -15,6 +15,9 @@ use super::UpstreamError;
 /// More header lines than this are refused.
 const MAX_HEADERS: usize = 128;
 
+/// Room for what filters add: a map that grows is hashed anew.
+pub const FILTERS: usize = 4;
+
 /// How the body of a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
@@ -77,7 +80,7 @@ pub fn head(input: &Bytes, method: &Method) -> Result<Decoded, UpstreamError> {
     let mut length = None;
     let mut chunked = false;
     let mut nominated: SmallVec<[HeaderName; 2]> = SmallVec::new();
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + FILTERS);
     for line in parsed.headers.iter() {
         let name =
             HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| UpstreamError::Invalid("bad header name"))?;

@@ -72,6 +72,9 @@ pub fn write(
             _ => packet.put(&variable(name), &values.join(&b","[..])),
         }
     }
+    for (name, value) in cx.told().flat_map(|fields| fields.fields()) {
+        packet.put(&variable(name), value.as_bytes());
+    }
     // Later variables win: those of filters over those of clients.
     for (key, value) in cx.values() {
         if let EnvironRef::Value(Value::String(text)) = value {
@@ -90,12 +93,15 @@ fn variable(name: &HeaderName) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
+    use http::HeaderValue;
     use serde_json::json;
+    use smallvec::SmallVec;
 
     use super::*;
-    use crate::filter::Body;
     use crate::filter::harness::Case;
+    use crate::filter::{Body, Prepared, TokenFacts};
 
     fn request(path: &str, headers: &[(&str, &str)]) -> Request {
         let mut request = http::Request::builder().method("POST").uri(path);
@@ -155,6 +161,17 @@ mod tests {
         let told = told(&sent, &[("HTTP_X_USER_ID", json!("u")), ("a.none", json!(null)), ("a.map", json!({"k": 1}))]);
         assert_eq!(told.get("HTTP_X_USER_ID").map(String::as_str), Some("u"));
         assert!(!told.contains_key("a.none") && !told.contains_key("a.map"));
+    }
+
+    #[test]
+    fn who_the_front_has_let_in_is_told_too() {
+        let mut cx = Case::new("GET", "/").cx;
+        let field = (HeaderName::from_static("x-user-id"), HeaderValue::from_static("u1"));
+        let headers = SmallVec::from_elem(Arc::new(Prepared::new(vec![field])), 1);
+        cx.token = Some(TokenFacts { headers, ..TokenFacts::default() });
+        let mut out = Vec::new();
+        write(&mut out, &cx, &request("/", &[]), Framing::None, "h:1").expect("small");
+        assert!(String::from_utf8_lossy(&out).contains("HTTP_X_USER_ID\x02\0u1"));
     }
 
     #[test]

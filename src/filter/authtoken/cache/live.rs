@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -115,7 +116,11 @@ async fn what_the_original_writes_is_read_and_the_reverse() {
                 original.set(&format!("theirs-{token}"), data("them", era));
                 let front = built();
                 assert_eq!(told(front.get(&theirs).await), "them", "{token}");
-                assert_eq!(told(front.peek(&theirs.hash)), "them", "memcached says how long it has left");
+                assert_eq!(
+                    told(front.peek(&theirs.hash, Instant::now())),
+                    "them",
+                    "memcached says how long it has left"
+                );
                 front.put(&TokenKey::new(format!("ours-{token}")), valid("us", era)).await;
                 assert_eq!(original.get(&format!("ours-{token}")), data("us", era), "{token}");
             }

@@ -91,8 +91,8 @@ impl TokenCache {
     }
 
     /// Looks into memory, for a data thread: neither waits nor allocates.
-    pub fn peek(&self, token: &TokenHash) -> Peek {
-        match self.near.get(token, Instant::now()) {
+    pub fn peek(&self, token: &TokenHash, now: Instant) -> Peek {
+        match self.near.get(token, now) {
             Some(outcome) => outcome.into(),
             None if self.far.is_some() => Peek::Ask,
             None => Peek::Miss,

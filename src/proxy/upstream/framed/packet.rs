@@ -145,7 +145,7 @@ fn message(text: &mut Text<'_>, call: &Call<'_>) {
         text.end();
         last = Some(name);
     }
-    if let Some(fields) = cx.token.as_ref().and_then(|token| token.headers.as_ref()) {
+    for fields in cx.told() {
         let count = u16::try_from(fields.fields().len()).unwrap_or(u16::MAX);
         text.pairs = text.pairs.saturating_add(count);
         text.out.extend_from_slice(fields.pairs());
@@ -205,6 +205,7 @@ mod tests {
 
     use http::Method;
     use serde_json::json;
+    use smallvec::SmallVec;
 
     use super::*;
     use crate::filter::harness::Case;
@@ -269,8 +270,12 @@ mod tests {
         let environ = [("HTTP_X_DOMAIN_ID", Value::Null), ("HTTP_X_USER_NAME", json!("\u{17c}"))];
         let role = (http::HeaderName::from_static("x-role"), http::HeaderValue::from_static("member"));
         let headers = Arc::new(Prepared::new(vec![role]));
-        cx.token =
-            Some(TokenFacts { environ: Arc::new(environ), headers: Some(headers), info: None, service_info: None });
+        cx.token = Some(TokenFacts {
+            environ: Arc::new(environ),
+            headers: SmallVec::from_elem(headers, 1),
+            info: None,
+            service_info: None,
+        });
         cx.set("openstack.request_id", "req-1");
         cx.set_json("openstack.legacy_v2", "true");
         let (shorts, told, path, extra, tokens) = read(&written(&request, &cx, Framing::Length(3)));
