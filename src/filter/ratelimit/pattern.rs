@@ -20,7 +20,7 @@ pub enum Pattern {
     /// `.*`, which everything matches.
     Any,
     /// `.*text.*`: the text stands somewhere, as `changes-since` of Nova's own limits.
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     /// Anything else.
     Regex(Box<Regex>),
 }
@@ -46,7 +46,7 @@ impl Pattern {
             && let text = text.strip_suffix(".*").unwrap_or(text)
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/=&:".contains(&byte))
         {
-            return Ok(Self::Contains(Finder::new(text).into_owned()));
+            return Ok(Self::Contains(Box::new(Finder::new(text).into_owned())));
         }
         let (flags, body) = translate(python)?;
         let flags = if flags.is_empty() { flags } else { format!("(?{flags})") };
