@@ -1,10 +1,16 @@
 //! Workers that are replaced: after so many requests, at so much memory, when a request never ends; and those that are
 //! left alone.
 
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
+use crate::support::front::executable;
 use crate::support::traffic::{Style, Traffic};
-use crate::support::{Front, Layout, eventually};
+use crate::support::{Client, Front, Layout, eventually, process};
 
 const COMPUTE: (&str, &str) = ("api", "osapi_compute");
 
@@ -58,4 +64,70 @@ fn a_request_that_never_ends_is_given_up_and_its_worker_ended_as_hung() {
     eventually("another in its place", || (front.workers().len() == 2).then_some(()));
     assert_eq!(exits(&front, "hang"), 1.0);
     assert_eq!(front.metric("pasteway_upstream_errors_total", &[COMPUTE, ("reason", "timeout")]), 1.0);
+}
+
+/// A control group whose processes have little memory together; gone when dropped, when they are.
+struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    /// In the group of this process; `None` where none may be made.
+    fn make(mib: u64) -> Option<Self> {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let of = |controllers: &str| {
+            let line = groups.lines().find_map(|line| line.split_once(':')?.1.strip_prefix(controllers))?;
+            Some(line.strip_prefix(':')?.trim_start_matches('/').to_owned())
+        };
+        let name = format!("pasteway-test-{}", std::process::id());
+        [("memory", "memory/", "memory.limit_in_bytes"), ("", "", "memory.max")].into_iter().find_map(|place| {
+            let (controllers, mount, limit) = place;
+            let path = PathBuf::from(format!("/sys/fs/cgroup/{mount}{}", of(controllers)?)).join(&name);
+            fs::create_dir(&path).ok()?;
+            let group = Self(path);
+            fs::write(group.0.join(limit), (mib << 20).to_string()).is_ok().then_some(group)
+        })
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        eventually("the control group to be empty", || fs::remove_dir(&self.0).ok());
+    }
+}
+
+#[test]
+fn a_worker_that_the_kernel_ends_for_want_of_memory_is_told_from_one_that_was_killed() {
+    let Some(group) = MemoryGroup::make(512) else {
+        eprintln!(
+            "SKIPPED a_worker_that_the_kernel_ends_for_want_of_memory_is_told_from_one_that_was_killed: no control group \
+             for memory can be made here"
+        );
+        return;
+    };
+    let (directory, layout) = (tempfile::tempdir().expect("a directory"), Layout::bare());
+    let conf = directory.path().join("nova.conf");
+    fs::write(&conf, layout.conf(directory.path())).expect("nova.conf");
+    fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo $$ >\"$0\"/cgroup.procs && exec \"$@\""]).arg(&group.0).arg(executable());
+    let front = Front::spawn(directory, {
+        command.arg("serve").arg("--config-file").arg(&conf);
+        command
+    });
+    let address = front.listening("osapi_compute");
+    let ask = |path: &str| Client::connect(address).and_then(|mut client| client.request("POST", path, &[], b""));
+    let serves = || ask("/v2/t1/servers").ok().filter(|answer| answer.status == 200);
+    eventually("a worker", serves);
+    process::signal(front.workers()[0], Signal::KILL);
+    eventually("the killed one to be told", || (exits(&front, "signal") >= 1.0).then_some(()));
+    eventually("another in its place", serves);
+    assert_eq!(ask("/v2/t1/servers?pasteway.memory=1000").expect("an answer").status, 502);
+    eventually("the other one to be told", || (exits(&front, "oom") >= 1.0).then_some(()));
+    assert_eq!((exits(&front, "signal"), exits(&front, "oom")), (1.0, 1.0));
+    let told = eventually("a third", || {
+        let told = front.admin("/workers").text();
+        told.contains("serving").then_some(told)
+    });
+    assert!(told.contains("killed by signal 9, for want of memory") && told.contains("\"oom\""), "{told}");
+    drop(front);
+    drop(group);
 }

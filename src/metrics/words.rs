@@ -63,6 +63,8 @@ words! {
         Exit = "exit",
         /// A signal that the front did not send.
         Signal = "signal",
+        /// The kernel ended it for want of memory.
+        Oom = "oom",
         /// It was not ready in `worker_start_timeout`.
         NeverReady = "never_ready",
         /// It did not answer, or a request took longer than `worker_request_timeout`.

@@ -17,6 +17,7 @@ pub mod host;
 mod line;
 pub mod manifest;
 mod member;
+mod memory;
 mod notify;
 mod output;
 mod place;

@@ -3,6 +3,7 @@
 //! Must not decide anything that [`State`] decides.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::worker::exec;
 use crate::worker::host::UNUSABLE;
 use crate::worker::line::CommandLine;
 use crate::worker::member::Member;
+use crate::worker::memory::Kills;
 use crate::worker::notify::{Note, NotifySocket};
 use crate::worker::output::relay;
 use crate::worker::place::Place;
@@ -59,6 +61,7 @@ struct Life {
     socket: PathBuf,
     member: Option<Arc<Member>>,
     outputs: [Option<JoinHandle<()>>; 2],
+    kills: Kills,
     /// Known when it is over.
     status: Option<ExitStatus>,
 }
@@ -172,6 +175,7 @@ impl Slot {
                 if let Some(member) = &life.member {
                     member.beat(self.place.pool.now());
                 }
+                life.kills.look_again();
                 if let Voice::Notes(notes) = &mut life.voice
                     && let Some(facts) = notes.take_facts()
                 {
@@ -301,7 +305,8 @@ impl Slot {
             stdout.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, said))),
             stderr.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, tail))),
         ];
-        self.life = Some(Life { number, pid, child, voice, socket, member: None, outputs, status: None });
+        self.life =
+            Some(Life { number, pid, child, voice, socket, member: None, outputs, kills: Kills::look(), status: None });
     }
 
     fn admit(&mut self) {
@@ -346,10 +351,25 @@ impl Slot {
         };
         let _ = timeout(LAST_LINES, last_lines).await;
         announce::ended(self.place.spec.release, life.pid, status);
+        let killed = status.signal() == Some(Signal::KILL.as_raw());
+        let reason = match reason {
+            // That a signal ended it is all that its state can know.
+            Reason::Signal if killed && life.kills.have_risen() => Reason::Oom,
+            reason => reason,
+        };
+        let mut how = describe(status);
+        if reason == Reason::Oom {
+            how.push_str(", for want of memory");
+            tracing::error!(
+                target: "pasteway::worker",
+                "worker {} was killed by the kernel for want of memory: have fewer workers, bound them with worker_max_rss, \
+                 or give them more", self.place.id,
+            );
+        }
         let requests = life.member.as_ref().map_or(0, |member| member.requests());
         self.place.staff.metrics.worker_exited(&self.place.id, reason, requests);
-        self.last_words = describe(status);
-        self.place.standing.send_modify(|s| s.end(describe(status), reason));
+        self.last_words.clone_from(&how);
+        self.place.standing.send_modify(|s| s.end(how, reason));
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Drill {
     pub chunked: bool,
     /// The request's body instead of the app's.
     pub echo: bool,
+    /// MiB to take, and to keep as long as the worker lives.
+    pub memory: Option<u16>,
     /// Whether and when to die.
     pub exit: Option<Exit>,
 }
@@ -40,7 +42,7 @@ pub enum DrillError {
     #[error("`pasteway.{0}={1}` is not a drill")]
     Value(String, String),
     /// Not even that.
-    #[error("`pasteway.{0}` is not a drill: there are delay, status, size, chunked, echo and exit")]
+    #[error("`pasteway.{0}` is not a drill: there are delay, status, size, chunked, echo, memory and exit")]
     Name(String),
 }
 
@@ -69,6 +71,7 @@ impl Drill {
         };
         match name {
             "delay" => self.delay = Some(Duration::from_millis(value.parse().map_err(number)?)),
+            "memory" => self.memory = Some(value.parse().map_err(number)?),
             "size" => self.size = Some(value.parse().map_err(number)?),
             "chunked" => self.chunked = switch()?,
             "echo" => self.echo = switch()?,

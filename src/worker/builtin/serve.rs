@@ -52,6 +52,10 @@ async fn answer(life: &Life, request: Request<Incoming>) -> Result<Response<Body
         Ok(drill) => drill,
         Err(error) => return Ok(refusal(StatusCode::BAD_REQUEST, &error)),
     };
+    if let Some(mib) = drill.memory {
+        // Written to: memory that nobody has touched is none.
+        std::mem::forget(vec![1_u8; usize::from(mib) << 20]);
+    }
     if let Some(delay) = drill.delay {
         tokio::time::sleep(delay).await;
     }
