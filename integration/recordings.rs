@@ -218,7 +218,7 @@ fn nova_2013_2_with_keystone_v2_is_answered_alike() {
 }
 
 /// Nova 2013.2 as it was set up for the recordings with Keystone.
-fn havana_with(keystone: &Keystone, version: &str) -> Layout {
+pub fn havana_with(keystone: &Keystone, version: &str) -> Layout {
     let paste = Layout::havana().paste().replace(
         "compute.limits:RateLimitingMiddleware.factory",
         "compute.limits:RateLimitingMiddleware.factory\n\

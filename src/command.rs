@@ -344,6 +344,8 @@ pub struct SlotReport {
     pub rss_bytes: u64,
     /// Since it was started.
     pub age_seconds: f64,
+    /// For how long it gets no requests, because it failed several in a row; 0 = it gets some.
+    pub ejected_seconds: f64,
     /// Lives that this slot has had.
     pub starts: u64,
     /// How the life before ended: `exited with status 1`, `killed by signal 9`.

@@ -143,7 +143,7 @@ pub(super) fn workers(slots: &[Slot]) -> String {
     let rows = slots.iter().map(|w| {
         vec![
             format!("{}/{}", w.api, w.slot),
-            w.state.clone(),
+            if w.ejected_seconds > 0.0 { "ejected".to_owned() } else { w.state.clone() },
             w.python.as_ref().map_or_else(|| w.kind.clone(), |version| format!("{} {version}", w.kind)),
             if w.pid == 0 { "-".to_owned() } else { w.pid.to_string() },
             w.generation.to_string(),

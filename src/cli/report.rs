@@ -86,6 +86,8 @@ pub(super) struct Slot {
     pub(super) requests: u64,
     pub(super) rss_bytes: u64,
     pub(super) age_seconds: f64,
+    #[serde(default)]
+    pub(super) ejected_seconds: f64,
     pub(super) starts: u64,
     pub(super) python: Option<String>,
     pub(super) last_exit: Option<String>,

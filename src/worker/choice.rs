@@ -82,7 +82,12 @@ impl Record {
 
     /// Whether it is left out.
     pub fn is_ejected(&self, now: Duration) -> bool {
-        self.ejected_until.load(Ordering::Relaxed) > millis(now)
+        !self.ejected_for(now).is_zero()
+    }
+
+    /// For how long it is left out from now on.
+    pub fn ejected_for(&self, now: Duration) -> Duration {
+        Duration::from_millis(self.ejected_until.load(Ordering::Relaxed).saturating_sub(millis(now)))
     }
 
     /// How long it usually takes to answer, in seconds: quick to rise, slow to fall.

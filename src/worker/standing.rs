@@ -2,10 +2,10 @@
 //!
 //! Must not know what the task does.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
-
-use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -97,7 +97,8 @@ impl Standing {
     }
 
     /// For `GET /workers`.
-    pub fn report(&self, spec: &PoolSpec, slot: u32) -> SlotReport {
+    /// `now` is the pool's clock.
+    pub fn report(&self, spec: &PoolSpec, slot: u32, now: Duration) -> SlotReport {
         let member = self.member.as_deref();
         SlotReport {
             api: spec.api.clone(),
@@ -114,6 +115,7 @@ impl Standing {
             requests: member.map_or(0, Member::requests),
             rss_bytes: rss(self.pid).unwrap_or(0),
             age_seconds: self.born.elapsed().as_secs_f64(),
+            ejected_seconds: member.map_or(0.0, |member| member.record.ejected_for(now).as_secs_f64()),
             starts: self.starts,
             last_exit: self.last_exit.as_ref().map(|(how, _)| how.clone()),
             last_exit_reason: self.last_exit.as_ref().map(|(_, why)| why.as_str()),

@@ -336,8 +336,8 @@ impl Supervisor {
     pub fn report(&self) -> Vec<SlotReport> {
         let mut reports: Vec<SlotReport> = Vec::new();
         for pool in self.pools().iter() {
-            let spec = pool.spec();
-            reports.extend(pool.slots().iter().map(|slot| slot.standing.borrow().report(spec, slot.index)));
+            let (spec, now) = (pool.spec(), pool.pool().now());
+            reports.extend(pool.slots().iter().map(|slot| slot.standing.borrow().report(spec, slot.index, now)));
         }
         reports.sort_by(|a, b| (&a.api, a.slot, a.generation).cmp(&(&b.api, b.slot, b.generation)));
         reports
