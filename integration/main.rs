@@ -22,4 +22,5 @@ mod start;
 mod stop;
 mod support;
 mod tls;
+mod upgrade;
 mod workers;
