@@ -106,12 +106,11 @@ fn an_upgrade_under_load_loses_no_request() {
     assert!(process::lives(old) && !request.is_finished());
     let before = traffic.served();
     eventually("the new one serves", || (traffic.served() > before + 500).then_some(()));
-    let seen = eventually("it hears of the old one", || {
+    let seen = eventually("it hears what the old one still does", || {
         let seen = status(&front);
-        (!seen["predecessor"].is_null()).then_some(seen)
+        (seen["predecessor"]["in_flight"].as_u64() >= Some(2)).then_some(seen)
     });
     assert_eq!((pid_of(&seen["predecessor"]["pid"]), &seen["state"]), (old, &Value::from("serving")));
-    assert!(seen["predecessor"]["in_flight"].as_u64() >= Some(2), "{seen}");
     // A connection that was kept is served once more, by the old one, and says that it ends.
     let answer = idle.get("/v2/x", &[]).expect("an answer");
     assert_eq!((answer.status, answer.header("x-pasteway-generation"), answer.closes()), (200, Some("1"), true));
@@ -281,4 +280,18 @@ fn a_stop_at_once_takes_the_new_front_along() {
     front.signal(Signal::INT);
     front.exit();
     eventually("the new one is gone", || (!process::lives(new)).then_some(()));
+}
+
+#[test]
+fn a_stop_waits_for_the_front_before_too() {
+    let mut front = Front::start_by_link(&layout());
+    let request = slow(&front, "POST", Duration::from_secs(3));
+    assert_eq!(upgrade(&front).status.code(), Some(0));
+    let new = pid_of(&status(&front)["pid"]);
+    process::signal(new, Signal::TERM);
+    eventually("it stops", || Client::connect(front.address("osapi_compute")).is_err().then_some(()));
+    assert!(process::lives(new) && !request.is_finished());
+    assert_eq!(request.join().expect("no panic").expect("an answer").status, 200);
+    assert_eq!(front.exit().code(), Some(0));
+    eventually("both are gone", || (!process::lives(new)).then_some(()));
 }

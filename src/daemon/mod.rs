@@ -117,6 +117,7 @@ pub struct Daemon {
     last_upgrade: RefCell<Option<UpgradeReport>>,
     /// The front whose place this one has taken, until it is gone.
     predecessor: RefCell<Option<PredecessorReport>>,
+    seen_off: Notify,
 }
 
 /// What the front is doing.

@@ -82,6 +82,7 @@ impl Predecessor {
 impl Daemon {
     /// Listens to the front before this one until it is gone, and removes what it has left.
     pub(super) async fn see_off(self: Rc<Self>, pid: u32, channel: Channel) {
+        *self.predecessor.borrow_mut() = Some(PredecessorReport { pid, in_flight: 0, connections: 0 });
         loop {
             match channel.hear().await {
                 Some(Word::Draining { in_flight, connections }) => {
@@ -93,6 +94,7 @@ impl Daemon {
         }
         self.runtime_dir.clear_after(pid);
         *self.predecessor.borrow_mut() = None;
+        self.seen_off.notify_one();
         tracing::info!(target: "pasteway", "the front before this one, pid {pid}, is gone");
     }
 }

@@ -71,8 +71,13 @@ impl Daemon {
 
     /// In one line, for `systemctl status`.
     pub(super) fn summary(&self) -> String {
-        let differs = if self.differs.get() { "; the files on disk are not what runs" } else { "" };
-        format!("serving generation {}{differs}", self.current.borrow().record.number)
+        let generation = self.current.borrow().record.number;
+        match &*self.differs_because.borrow() {
+            Some(why) => {
+                format!("serving generation {generation}; the files on disk are not what runs: {}", first_line(why))
+            }
+            None => format!("serving generation {generation}"),
+        }
     }
 
     pub(super) fn tree(&self) -> Value {
@@ -119,6 +124,10 @@ impl Daemon {
             "options": options(plan),
         })
     }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// Every option with its value and where it comes from, as `group.name`.

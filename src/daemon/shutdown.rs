@@ -177,6 +177,10 @@ impl Daemon {
         };
         // Workers that did not end in time were killed, and the log says so.
         let _ = self.supervisor.stop(grace).await;
+        if !replaced && self.predecessor.borrow().is_some() {
+            // The service manager kills what is left when its main process is gone; that one has requests still.
+            self.told(false, self.seen_off.notified()).await;
+        }
     }
 
     /// Waits for a part of the stop, and tells meanwhile how far it is: the log, the service manager, and the front that
@@ -185,7 +189,11 @@ impl Daemon {
         let telling = async {
             for turn in 1_u32.. {
                 tokio::time::sleep(LOOK).await;
-                let (in_flight, connections) = self.load();
+                let (mut in_flight, mut connections) = self.load();
+                if let Some(before) = &*self.predecessor.borrow() {
+                    in_flight += before.in_flight;
+                    connections += before.connections;
+                }
                 let status = format!("draining: {in_flight} requests in flight, {connections} connections");
                 if turn % LOG_EVERY == 0 {
                     tracing::info!(target: "pasteway", "{status}");

@@ -235,6 +235,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         successor: RefCell::new(None),
         last_upgrade: RefCell::new(predecessor.map(Predecessor::upgrade)),
         predecessor: RefCell::new(None),
+        seen_off: Notify::new(),
     });
     for listener in &running.listeners {
         daemon.acceptor.accept(Arc::clone(listener));
