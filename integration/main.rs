@@ -22,5 +22,7 @@ mod samples;
 mod start;
 mod stop;
 mod support;
+mod systemd;
 mod tls;
+mod upgrade;
 mod workers;

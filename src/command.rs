@@ -70,6 +70,13 @@ pub enum Command {
         /// When it is done.
         reply: oneshot::Sender<Result<RestartReport, NoSuchWorker>>,
     },
+    /// The program is to be started again, and to take this front's place when it is ready.
+    Upgrade {
+        /// The asking peer.
+        peer: Option<String>,
+        /// The verdict.
+        reply: oneshot::Sender<UpgradeReport>,
+    },
     /// The front is to stop as at SIGTERM.
     Drain {
         /// The asking peer.
@@ -116,6 +123,8 @@ pub enum Source {
     Admin,
     /// SIGHUP.
     Signal,
+    /// The front before this one was replaced by it.
+    Upgrade,
     /// `POST /rollback`, `pasteway rollback`, or a trial that failed.
     Rollback,
 }
@@ -127,6 +136,7 @@ impl fmt::Display for Source {
             Self::Watch => "watch",
             Self::Admin => "admin",
             Self::Signal => "signal",
+            Self::Upgrade => "upgrade",
             Self::Rollback => "rollback",
         })
     }
@@ -268,7 +278,11 @@ pub struct StatusReport {
     pub connections: usize,
     /// The newest verdict; `None` before the first reload.
     pub last_reload: Option<LastReload>,
-    /// `starting`, `serving`, `draining`.
+    /// The newest upgrade that was tried, also the one by which this front came.
+    pub last_upgrade: Option<UpgradeReport>,
+    /// The front that this one has replaced, until it is gone.
+    pub predecessor: Option<PredecessorReport>,
+    /// `serving`, `upgrading`, `draining`.
     pub state: &'static str,
 }
 
@@ -316,6 +330,51 @@ pub struct RestartReport {
     pub restarted: Vec<u32>,
     /// Slots whose new worker did not become ready, and why; the old one serves on.
     pub failed: Vec<(u32, String)>,
+}
+
+/// How an upgrade ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpgradeOutcome {
+    /// Another process serves now.
+    Upgraded,
+    /// It did not become ready; the old one serves on.
+    Failed,
+    /// It was not tried.
+    Refused,
+}
+
+/// The verdict on an upgrade.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpgradeReport {
+    /// How it ended.
+    pub outcome: UpgradeOutcome,
+    /// The process that serves now.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// The process that served before.
+    pub previous_pid: u32,
+    /// Its version.
+    pub previous_version: String,
+    /// When it was asked for, in seconds since 1970.
+    pub when: f64,
+    /// From then to the verdict.
+    pub took_ms: u64,
+    /// Why it failed or was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The front that this one has replaced, while it still serves what began on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PredecessorReport {
+    /// Its process.
+    pub pid: u32,
+    /// Requests that it is answering.
+    pub in_flight: u64,
+    /// Connections of clients that it has.
+    pub connections: usize,
 }
 
 /// One slot in `GET /workers`; `pid` and what follows are of the life in it.

@@ -28,7 +28,21 @@ impl Front {
     /// Starts it and waits until every API listens and the front is ready.
     #[track_caller]
     pub fn start(layout: &Layout) -> Self {
-        let mut front = Self::launch(layout);
+        Self::launch(layout).serving(layout)
+    }
+
+    /// The same, by a link in its directory ([`program`](Self::program)) that a test may have lead elsewhere.
+    #[track_caller]
+    pub fn start_by_link(layout: &Layout) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("pasteway");
+        std::os::unix::fs::symlink(executable(), &program).expect("a link");
+        Self::launch_in(directory, &program, layout).serving(layout)
+    }
+
+    #[track_caller]
+    fn serving(mut self, layout: &Layout) -> Self {
+        let front = &mut self;
         for api in layout.enabled() {
             let address = front.listening(api);
             front.addresses.insert((*api).to_owned(), address);
@@ -37,17 +51,21 @@ impl Front {
             assert!(process::lives(front.pid()), "the front has ended");
             (front.admin("/ready").status == 200).then_some(())
         });
-        front
+        self
     }
 
     /// Starts it and waits for nothing.
     #[track_caller]
     pub fn launch(layout: &Layout) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        Self::launch_in(tempfile::tempdir().expect("a directory"), executable(), layout)
+    }
+
+    #[track_caller]
+    fn launch_in(directory: TempDir, program: &Path, layout: &Layout) -> Self {
         let conf = directory.path().join("nova.conf");
         std::fs::write(&conf, layout.conf(directory.path())).expect("nova.conf");
         std::fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
-        let mut command = Command::new(executable());
+        let mut command = Command::new(program);
         command.arg("serve").arg("--config-file").arg(&conf).envs(layout.variables().iter().copied());
         Self::spawn(directory, command)
     }
@@ -76,6 +94,18 @@ impl Front {
     /// The directory with its files.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The link that it was started by.
+    pub fn program(&self) -> PathBuf {
+        self.directory().join("pasteway")
+    }
+
+    /// The process that its instance file names: it, or the one that has taken its place.
+    pub fn serving_pid(&self) -> Option<u32> {
+        let text = std::fs::read(self.directory().join("run/front.json")).ok()?;
+        let instance: Value = serde_json::from_slice(&text).ok()?;
+        instance["pid"].as_u64()?.try_into().ok()
     }
 
     /// Its api-paste.ini.
@@ -160,9 +190,14 @@ impl Front {
     /// `POST /reload`: the status and the verdict.
     #[track_caller]
     pub fn reload(&self, query: &str) -> (u16, Value) {
-        let request = format!(
-            "POST /reload{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        );
+        self.order(&format!("/reload{query}"))
+    }
+
+    /// POST on the admin socket: the status and the verdict.
+    #[track_caller]
+    pub fn order(&self, path: &str) -> (u16, Value) {
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         let mut client = self.admin_client();
         let answer = client.send(request).and_then(|()| client.answer("POST")).expect("a verdict");
         (answer.status, answer.json())
@@ -235,6 +270,9 @@ impl Drop for Front {
             if let Ok(Some(status)) = self.child.try_wait() {
                 eprintln!("--- it had ended by itself: {status} ---");
             }
+        }
+        if let Some(other) = self.serving_pid().filter(|pid| *pid != self.pid() && process::lives(*pid)) {
+            process::signal(other, Signal::KILL);
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

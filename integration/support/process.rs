@@ -26,8 +26,13 @@ pub fn title(pid: u32) -> String {
 
 /// Whether a process exists and is not a zombie.
 pub fn lives(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+    state(pid).is_some_and(|state| state != 'Z')
+}
+
+/// The letter of its state (proc(5)), if it exists: `S` sleeping, `T` stopped, `Z` zombie.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 /// Sends a signal to one process.

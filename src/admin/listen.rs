@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,31 @@ impl Listening {
         bound.map_err(|e| io::Error::new(e.kind(), format!("admin listener {listen} cannot be bound: {e}")))
     }
 
+    /// Takes a socket that listens already, of the front before this one; a socket's file is this listener's from now
+    /// on.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub(super) fn adopt(listen: &AdminListen, socket: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(match listen {
+            AdminListen::Tcp(_) => Self::Tcp(socket.into()),
+            AdminListen::Unix(path) => Self::Unix(socket.into(), SocketFile::of(path)?),
+        })
+    }
+
+    /// The same socket for another process.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(match self {
+            Self::Tcp(listener) => listener.try_clone()?.into(),
+            Self::Unix(listener, _) => listener.try_clone()?.into(),
+        })
+    }
+
     /// The real address: the port is never 0.
     ///
     /// # Errors
@@ -117,8 +143,7 @@ fn unix(path: &Path) -> io::Result<Listening> {
     }
     socket.listen(128)?;
     socket.set_nonblocking(true)?;
-    let file = SocketFile { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() };
-    Ok(Listening::Unix(socket.into(), file))
+    Ok(Listening::Unix(socket.into(), SocketFile::of(path)?))
 }
 
 /// Whether the file is a socket on which nobody listens.
@@ -131,7 +156,19 @@ fn is_stale(path: &Path) -> io::Result<bool> {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
+    /// 0: it is not ours to remove.
     inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() })
+    }
+
+    /// Leaves the file to the process that has the socket too.
+    pub(super) fn leave(&mut self) {
+        self.inode = 0;
+    }
 }
 
 impl Drop for SocketFile {

@@ -19,5 +19,5 @@ mod token;
 pub use guard::Access;
 pub use instance::Instance;
 pub use listen::{AdminListen, NotAnAddress};
-pub use serve::{Bound, Handle, bind};
+pub use serve::{Bound, Handle, adopt, bind};
 pub use token::Token;

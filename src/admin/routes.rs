@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use super::feed::Feed;
 use super::guard::{self, Access};
 use super::peer::Peer;
-use crate::command::{Command, Commands, Outcome, ReloadReport, Source, StatusReport, Terms};
+use crate::command::{Command, Commands, Outcome, ReloadReport, Source, StatusReport, Terms, UpgradeOutcome};
 
 /// A question that the daemon has not answered by then is answered 503. A reload has no such limit.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -70,6 +70,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/rollback", post(rollback))
         .route("/workers/{api}/restart", post(restart_all))
         .route("/workers/{api}/{slot}/restart", post(restart_one))
+        .route("/upgrade", post(upgrade))
         .route("/drain", post(drain))
         .route("/events", get(events))
         .fallback(async || error(StatusCode::NOT_FOUND, "there is nothing at this path"))
@@ -263,6 +264,20 @@ async fn restart(app: App, peer: Peer, api: String, slot: Option<u32>) -> Respon
         Some(Ok(report)) if report.failed.is_empty() => Json(report).into_response(),
         Some(Ok(report)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(report)).into_response(),
         Some(Err(none)) => error(StatusCode::NOT_FOUND, &none.to_string()),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+async fn upgrade(State(app): State<App>, Extension(peer): Extension<Peer>) -> Response {
+    match lasting(app, peer, "upgrade", |peer, reply| Command::Upgrade { peer, reply }).await {
+        Some(report) => {
+            let status = match report.outcome {
+                UpgradeOutcome::Upgraded => StatusCode::OK,
+                UpgradeOutcome::Failed => StatusCode::UNPROCESSABLE_ENTITY,
+                UpgradeOutcome::Refused => StatusCode::CONFLICT,
+            };
+            (status, Json(report)).into_response()
+        }
         None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
     }
 }

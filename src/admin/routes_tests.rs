@@ -7,7 +7,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::admin::Token;
-use crate::command::{Event, NoSuchWorker, RestartReport, TrialReport};
+use crate::command::{Event, NoSuchWorker, RestartReport, TrialReport, UpgradeReport};
 use crate::id::Generation;
 use crate::message::{Diagnostic, Place};
 
@@ -35,6 +35,8 @@ impl Daemon {
                 in_flight: 0,
                 connections: 0,
                 last_reload: None,
+                last_upgrade: None,
+                predecessor: None,
                 state: "serving",
             })),
             Command::Tree(reply) => drop(reply.send(json!({ "tree": 1 }))),
@@ -81,6 +83,20 @@ impl Daemon {
             Command::Restart { api, slot, reply, .. } => drop(reply.send(match api.as_str() {
                 "ec2" => Ok(RestartReport { api, restarted: slot.into_iter().collect(), failed: Vec::new() }),
                 _ => Err(NoSuchWorker(format!("`{api}` is no enabled API"))),
+            })),
+            Command::Upgrade { reply, .. } => drop(reply.send(UpgradeReport {
+                outcome: match self.outcome {
+                    Some(Outcome::Applied) => UpgradeOutcome::Upgraded,
+                    Some(_) => UpgradeOutcome::Failed,
+                    None => UpgradeOutcome::Refused,
+                },
+                pid: 8,
+                version: "1.2.4".into(),
+                previous_pid: 7,
+                previous_version: "1.2.3".into(),
+                when: 0.0,
+                took_ms: 1,
+                reason: None,
             })),
             Command::Drain { reply, .. } => self.answer(Command::Status(reply)),
             Command::Events(reply) => {
@@ -247,4 +263,14 @@ async fn events_are_told_as_server_sent_events() {
     assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
     let body = to_bytes(response.into_body(), BODY_LIMIT).await.unwrap();
     assert_eq!(&body[..], b"event: ping\ndata: {}\n\n");
+}
+
+#[tokio::test]
+async fn the_status_of_an_upgrade_says_how_it_ended() {
+    for (outcome, status) in [(Some(Outcome::Applied), 200), (Some(Outcome::Rejected), 422), (None, 409)] {
+        let response = ask(Daemon { outcome, ..Daemon::default() }, "POST", "/upgrade").await;
+        assert_eq!(response.status(), status);
+        assert_eq!(json_of(response).await["previous_pid"], 7);
+    }
+    assert_eq!(ask(Daemon::default(), "GET", "/upgrade").await.status(), 405);
 }

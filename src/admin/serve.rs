@@ -3,6 +3,7 @@
 //! Must not know what is served; [`super::routes`] does.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -38,8 +39,17 @@ const HEAD_LIMIT: usize = 16 * 1024;
 /// After a failed accept(2): out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Tells when to stop, and how long running requests may take to end.
-type Stop = watch::Receiver<Option<Duration>>;
+/// Tells when to stop, and how.
+type Stop = watch::Receiver<Option<End>>;
+
+/// The end of a listener.
+#[derive(Clone, Copy, Debug, Default)]
+struct End {
+    /// Running requests may take so long.
+    grace: Duration,
+    /// Another process has the sockets too: their files stay.
+    leave: bool,
+}
 
 /// What the waiting thread needs to begin.
 struct Start {
@@ -52,6 +62,7 @@ struct Start {
 #[derive(Debug)]
 pub struct Bound {
     addresses: Vec<AdminListen>,
+    sockets: Vec<OwnedFd>,
     start: mpsc::Sender<Start>,
 }
 
@@ -60,8 +71,20 @@ pub struct Bound {
 /// # Errors
 /// An address cannot be bound (the text names it; nothing stays bound), or there is no thread left.
 pub fn bind(listen: &[AdminListen]) -> io::Result<Bound> {
-    let listeners = listen.iter().map(Listening::bind).collect::<io::Result<Vec<_>>>()?;
+    waiting(listen.iter().map(Listening::bind).collect::<io::Result<_>>()?)
+}
+
+/// The same with a socket that listens already, which the front before this one has handed over.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn adopt(listen: &AdminListen, socket: OwnedFd) -> io::Result<Bound> {
+    waiting(vec![Listening::adopt(listen, socket)?])
+}
+
+fn waiting(listeners: Vec<Listening>) -> io::Result<Bound> {
     let addresses = listeners.iter().map(Listening::address).collect::<io::Result<Vec<_>>>()?;
+    let sockets = listeners.iter().map(Listening::descriptor).collect::<io::Result<Vec<_>>>()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let acceptors = {
         let _entered = runtime.enter();
@@ -73,7 +96,7 @@ pub fn bind(listen: &[AdminListen]) -> io::Result<Bound> {
             run(&runtime, acceptors, start);
         }
     })?;
-    Ok(Bound { addresses, start })
+    Ok(Bound { addresses, sockets, start })
 }
 
 impl Bound {
@@ -89,7 +112,7 @@ impl Bound {
         let app = App { commands, metrics, access, user: rustix::process::geteuid().as_raw() };
         // Received for sure: the thread does nothing but wait for it.
         let _ = self.start.send(Start { app, stop: stopped, done });
-        Handle { addresses: self.addresses, stop, done: finished }
+        Handle { addresses: self.addresses, sockets: self.sockets, stop, done: finished }
     }
 }
 
@@ -97,7 +120,8 @@ impl Bound {
 #[derive(Debug)]
 pub struct Handle {
     addresses: Vec<AdminListen>,
-    stop: watch::Sender<Option<Duration>>,
+    sockets: Vec<OwnedFd>,
+    stop: watch::Sender<Option<End>>,
     done: oneshot::Receiver<()>,
 }
 
@@ -107,9 +131,24 @@ impl Handle {
         &self.addresses
     }
 
+    /// The sockets, in the order of `listen`, for another process.
+    pub fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
+    }
+
     /// Stops accepting, lets running requests end for up to `grace`, and closes everything; socket files are removed.
     pub async fn stop(self, grace: Duration) {
-        let _ = self.stop.send(Some(grace));
+        self.end(End { grace, leave: false }).await;
+    }
+
+    /// The same, but the sockets live on in another process, and so do their files.
+    pub async fn leave(self, grace: Duration) {
+        self.end(End { grace, leave: true }).await;
+    }
+
+    async fn end(self, end: End) {
+        drop(self.sockets);
+        let _ = self.stop.send(Some(end));
         // An error says the same as an answer: the thread is gone.
         let _ = self.done.await;
     }
@@ -123,7 +162,7 @@ fn run(runtime: &Runtime, acceptors: Vec<Acceptor>, start: Start) {
         for acceptor in acceptors {
             listeners.spawn(acceptor.run(router.clone(), stop.clone()));
         }
-        let grace = stopped(stop).await;
+        let End { grace, .. } = stopped(stop).await;
         let _ = timeout(grace, async { while listeners.join_next().await.is_some() {} }).await;
         // Drops the listeners, and with them their socket files, before `done` is told.
         listeners.shutdown().await;
@@ -131,32 +170,32 @@ fn run(runtime: &Runtime, acceptors: Vec<Acceptor>, start: Start) {
     let _ = done.send(());
 }
 
-/// Waits until the handle says stop, and how long the grace is, or until it is gone.
-async fn stopped(mut stop: Stop) -> Duration {
-    stop.wait_for(Option::is_some).await.ok().and_then(|grace| *grace).unwrap_or_default()
+/// Waits until the handle says stop, and how, or until it is gone.
+async fn stopped(mut stop: Stop) -> End {
+    stop.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or_default()
 }
 
 /// A listening socket on the admin thread's runtime.
 enum Acceptor {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: SocketFile },
+    Unix { listener: UnixListener, file: SocketFile },
 }
 
 impl Acceptor {
     fn new(listening: Listening) -> io::Result<Self> {
         Ok(match listening {
             Listening::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
-            Listening::Unix(listener, file) => Self::Unix { listener: UnixListener::from_std(listener)?, _file: file },
+            Listening::Unix(listener, file) => Self::Unix { listener: UnixListener::from_std(listener)?, file },
         })
     }
 
     /// Serves connections until the stop, then until the last of them has ended.
-    async fn run(self, router: Router, stop: Stop) {
+    async fn run(mut self, router: Router, stop: Stop) {
         let mut connections = JoinSet::new();
         let mut stopping = pin!(stopped(stop.clone()));
-        loop {
+        let end = loop {
             tokio::select! {
-                _ = &mut stopping => break,
+                end = &mut stopping => break end,
                 Some(_) = connections.join_next() => {}
                 accepted = self.accept(), if connections.len() < CONNECTIONS => match accepted {
                     Ok((stream, peer)) => { connections.spawn(serve(stream, peer, router.clone(), stop.clone())); }
@@ -166,6 +205,11 @@ impl Acceptor {
                     }
                 },
             }
+        };
+        if let Self::Unix { file, .. } = &mut self
+            && end.leave
+        {
+            file.leave();
         }
         // Close the socket now: a new front may bind it while the last requests end.
         drop(self);

@@ -52,3 +52,20 @@ fn one_address_that_cannot_be_bound_fails_all() {
     assert!(error.to_string().contains(&taken.to_string()), "{error}");
     assert!(!path.exists());
 }
+
+#[test]
+fn a_socket_that_was_handed_over_serves_on_and_keeps_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let listen = AdminListen::Unix(path.clone());
+    let old = serve_on(std::slice::from_ref(&listen));
+    let socket = old.sockets()[0].try_clone().unwrap();
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(old.leave(Duration::from_secs(5)));
+    let waiting = UnixStream::connect(&path).unwrap();
+    let (commands, _) = tokio::sync::mpsc::channel(1);
+    let access = Access { token: watch::channel(None::<Token>).1, host_names: Vec::new() };
+    let new = adopt(&listen, socket).unwrap().serve(commands, Arc::new(|| "up 2\n".into()), access);
+    assert!(get(waiting).ends_with("up 2\n"));
+    stop(new);
+    assert!(!path.exists());
+}

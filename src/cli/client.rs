@@ -1,4 +1,4 @@
-//! `reload`, `plan`, `confirm`, `rollback`, `status`, `workers`, `generations`, `drain`: ask the running front, print its
+//! `reload`, `plan`, `confirm`, `rollback`, `status`, `workers`, `generations`, `upgrade`, `drain`: ask the running front, print its
 //! answer, leave with the right status.
 //!
 //! Must not know how the front is found.
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::front::{Front, NoAnswer};
 use super::terminal::{complain, plain, print};
 use super::{Client, EX_CHANGES, EX_CONFIG, Format, How, WorkersAction, diagnostic, render, report};
-use crate::command::{Outcome, RestartReport};
+use crate::command::{Outcome, RestartReport, UpgradeOutcome, UpgradeReport};
 use crate::message::Diagnostic;
 
 /// How often a drain is looked at.
@@ -71,7 +71,7 @@ fn how(command: &Client) -> &How {
         Client::Workers { action: Some(WorkersAction::Restart { how, .. }), .. } => how,
         Client::Reload { how, .. } | Client::Rollback { how, .. } | Client::Workers { how, .. } => how,
         Client::Plan(how) | Client::Status(how) | Client::Confirm(how) => how,
-        Client::Generations(how) | Client::Drain(how) => how,
+        Client::Generations(how) | Client::Upgrade(how) | Client::Drain(how) => how,
     }
 }
 
@@ -124,6 +124,9 @@ fn question(command: &Client) -> Question {
         }
         Client::Plan(_) => post("/reload?dry_run=true".to_owned(), VERDICT),
         Client::Confirm(_) => post("/confirm".to_owned(), FINE),
+        Client::Upgrade(_) => {
+            post("/upgrade".to_owned(), &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::CONFLICT])
+        }
         Client::Drain(_) => post("/drain".to_owned(), &[StatusCode::ACCEPTED]),
         Client::Workers { action: Some(WorkersAction::Restart { place, .. }), .. } => {
             post(format!("/workers/{place}/restart"), VERDICT)
@@ -157,6 +160,7 @@ fn show(command: &Client, how: &How, answer: Value) -> Result<ExitCode, Failure>
             let Confirmed { confirmed } = read(answer)?;
             (format!("generation {confirmed} is confirmed\n"), Vec::new())
         }
+        Client::Upgrade(_) => (render::upgrade(&read(answer)?), Vec::new()),
         Client::Drain(_) => (render::draining(&read(answer)?), Vec::new()),
         Client::Workers { action: Some(_), .. } => (render::restarted(&read(answer)?), Vec::new()),
         Client::Workers { action: None, .. } => (render::workers(&read::<Vec<report::Slot>>(answer)?), Vec::new()),
@@ -179,6 +183,11 @@ fn exit_code(command: &Client, answer: &Value) -> Result<ExitCode, serde_json::E
         Client::Workers { action: Some(_), .. } => {
             let report: RestartReport = read(answer.clone())?;
             return Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Client::Upgrade(_) => {
+            let report: UpgradeReport = read(answer.clone())?;
+            let upgraded = report.outcome == UpgradeOutcome::Upgraded;
+            return Ok(if upgraded { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         _ => return Ok(ExitCode::SUCCESS),
     }

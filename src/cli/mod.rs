@@ -153,6 +153,9 @@ pub enum Client {
     },
     /// Show the generations that the running front remembers
     Generations(How),
+    /// Start the program again, as it is on disk now, and have it take the front's place once it is ready; no request is
+    /// lost (exit 1 if it does not become ready: the old one serves on)
+    Upgrade(How),
     /// Stop the front as SIGTERM does, and show what it still waits for
     Drain(How),
 }

@@ -8,7 +8,10 @@ use chrono::DateTime;
 
 use super::report::{Generation, Reload, Slot, Status};
 use super::terminal::plain;
-use crate::command::{Change, Class, HolderReport, Outcome, RestartReport, Source, TrialReport};
+use crate::command::{
+    Change, Class, HolderReport, Outcome, PredecessorReport, RestartReport, Source, TrialReport, UpgradeOutcome,
+    UpgradeReport,
+};
 
 /// The verdict on a reload, without its diagnostics: those go to standard error.
 pub(super) fn reload(report: &Reload) -> String {
@@ -38,6 +41,20 @@ fn trial_text(trial: &TrialReport) -> String {
         None => ": `pasteway confirm` makes it serve all".to_owned(),
     };
     format!("generation {generation} is on trial{gets}{until}")
+}
+
+/// The verdict on an upgrade.
+pub(super) fn upgrade(report: &UpgradeReport) -> String {
+    let UpgradeReport { pid, previous_pid, took_ms, .. } = report;
+    let (version, before) = (plain(&report.version), plain(&report.previous_version));
+    let why = report.reason.as_ref().map_or_else(String::new, |why| format!(": {}", plain(why)));
+    match report.outcome {
+        UpgradeOutcome::Upgraded => format!(
+            "upgraded in {took_ms} ms: pasteway {version}, pid {pid}; before {before}, pid {previous_pid}, which ends with its last request\n"
+        ),
+        UpgradeOutcome::Failed => format!("failed: pasteway {version}, pid {pid}, serves on{why}\n"),
+        UpgradeOutcome::Refused => format!("refused{why}\n"),
+    }
 }
 
 /// What a front that stops still waits for.
@@ -129,6 +146,12 @@ pub(super) fn status(status: &Status) -> String {
             let _ = writeln!(out, "  {}", plain(reason));
         }
     }
+    if let Some(last) = &status.last_upgrade {
+        let _ = write!(out, "last upgrade: at {}, {}", time(last.when), upgrade(last));
+    }
+    if let Some(PredecessorReport { pid, in_flight, connections }) = &status.predecessor {
+        let _ = writeln!(out, "pid {pid}, before this one, still has {in_flight} requests, {connections} connections");
+    }
     out.push('\n');
     let rows = status.apis.iter().map(|api| {
         let listen = if api.tls { format!("{} (TLS)", api.listen) } else { api.listen.clone() };
@@ -212,6 +235,7 @@ fn source(source: Source) -> &'static str {
         Source::Watch => "watch",
         Source::Admin => "admin",
         Source::Signal => "signal",
+        Source::Upgrade => "upgrade",
         Source::Rollback => "rollback",
     }
 }

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::command::{Change, HolderReport, Outcome, Source, TrialReport};
+use crate::command::{Change, HolderReport, Outcome, PredecessorReport, Source, TrialReport, UpgradeReport};
 use crate::message::Diagnostic;
 
 /// `POST /reload`.
@@ -47,6 +47,8 @@ pub(super) struct Status {
     #[serde(default)]
     pub(super) connections: usize,
     pub(super) last_reload: Option<LastReload>,
+    pub(super) last_upgrade: Option<UpgradeReport>,
+    pub(super) predecessor: Option<PredecessorReport>,
 }
 
 /// One API of [`Status`].

@@ -1,7 +1,7 @@
 //! The daemon: the only module that knows all the others. It starts the front, reloads it and stops it.
 //!
 //! ```text
-//! start ─▶ serving ─▶ shutdown
+//! start ─▶ serving ─▶ shutdown, when told to or when upgrade has put another front in this one's place
 //!            │  ▲
 //! watcher, signals, admin ─▶ Command ─▶ reload: read → resolve → compile → prepare → swap → retire
 //!                                  rollback: what was read once ─▶ … the same way
@@ -15,31 +15,39 @@ mod bounds;
 mod changes;
 mod events;
 mod generation;
+mod handover;
+mod inherited;
 mod log;
+mod predecessor;
 mod prepare;
+mod program;
 mod reload;
 mod report;
 mod restart;
 mod retire;
 mod rollback;
 pub mod runtime_dir;
+mod scale;
 mod shutdown;
 mod start;
 mod swap;
+mod systemd;
 mod trial;
+mod upgrade;
+mod watchdog;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use start::{StartFailure, serve};
 
 use crate::admin::{self, Token};
-use crate::command::{Command, Commands, Event, LastReload};
+use crate::command::{Command, Commands, Event, LastReload, PredecessorReport, Source, UpgradeReport};
 use crate::config::Invocation;
 use crate::config::settings::AdminAddress;
 use crate::config::watch::Watcher;
@@ -50,8 +58,10 @@ use crate::proxy::thread::DataThread;
 use crate::telemetry::Log;
 use crate::worker::Supervisor;
 use generation::{Current, PoolInUse, Record};
+use handover::Channel;
+use program::Program;
 use runtime_dir::RuntimeDir;
-use shutdown::Signals;
+use shutdown::{Signalled, Signals};
 use trial::Trial;
 
 /// Newest first; the metrics look at it from the admin thread.
@@ -63,6 +73,7 @@ const HISTORY: usize = 20;
 /// A running front, as its control thread sees it.
 pub struct Daemon {
     invocation: Invocation,
+    program: Program,
     runtime_dir: RuntimeDir,
     log: Log,
     metrics: Metrics,
@@ -95,6 +106,18 @@ pub struct Daemon {
     state: Cell<Phase>,
     /// One reload at a time; the others wait for their turn.
     reloading: tokio::sync::Mutex<()>,
+    /// One upgrade at a time; others are refused.
+    upgrading: tokio::sync::Mutex<()>,
+    /// The front that an upgrade has started, until it is known what becomes of it.
+    successor_pid: Cell<Option<u32>>,
+    /// Ends an upgrade that is under way.
+    stopping: Notify,
+    /// The front that has taken this one's place.
+    successor: RefCell<Option<Channel>>,
+    last_upgrade: RefCell<Option<UpgradeReport>>,
+    /// The front whose place this one has taken, until it is gone.
+    predecessor: RefCell<Option<PredecessorReport>>,
+    seen_off: Notify,
 }
 
 /// What the front is doing.
@@ -111,14 +134,27 @@ impl Daemon {
 
     /// Takes commands until told to stop.
     async fn run(self: &Rc<Self>, mut signals: Signals, mut inbox: mpsc::Receiver<Command>) {
-        loop {
+        let at_once = loop {
             tokio::select! {
                 Some(command) = inbox.recv() => self.take(command),
-                () = self.drain_wanted.notified() => break,
-                signal = signals.next() => if self.signalled(signal).await { break },
+                () = self.drain_wanted.notified() => break false,
+                signal = signals.next() => match signal {
+                    Signalled::Interrupt => break true,
+                    Signalled::Terminate => break false,
+                    Signalled::Other(wish) => self.grant(wish),
+                },
             }
+        };
+        self.state.set(Phase::Draining);
+        if at_once {
+            self.stop_now("Caught SIGINT signal, instantaneous exiting").await;
+        } else {
+            self.shutdown(&mut signals, &mut inbox).await;
         }
-        self.shutdown(&mut signals, &mut inbox).await;
+        let administration = std::mem::take(&mut *self.admin.borrow_mut());
+        for (_, handle) in administration {
+            handle.stop(Duration::ZERO).await;
+        }
     }
 
     /// Answers at once, but for reloads, which take their time beside this loop.
@@ -152,6 +188,12 @@ impl Daemon {
                 let daemon = Rc::clone(self);
                 tokio::task::spawn_local(async move {
                     let _ = reply.send(daemon.restart(api, slot, peer.as_deref()).await);
+                });
+            }
+            Command::Upgrade { peer, reply } => {
+                let daemon = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(daemon.upgrade(Source::Admin, peer).await);
                 });
             }
             Command::Drain { peer, reply } => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Daemon;
 use super::generation::{PoolInUse, Running};
+use super::inherited::Sockets;
 use super::runtime_dir::RuntimeDir;
 use crate::admin::{self, AdminListen, Token};
 use crate::compile::{ApiPlan, Plan};
@@ -48,6 +49,8 @@ pub struct Workshop<'a> {
     pub running: Option<Rc<Running>>,
     /// What is kept for the way back from what runs.
     pub kept: Option<Rc<Running>>,
+    /// What listens already and belongs to no generation yet; at the start alone.
+    pub inherited: Option<&'a Sockets>,
     /// Of the new generation.
     pub number: Generation,
 }
@@ -66,7 +69,7 @@ impl Daemon {
         let number = Generation(self.history().front().map_or(0, |newest| newest.number.0) + 1);
         let kept = self.trial.borrow().as_ref().and_then(|trial| trial.kept().cloned());
         let (runtime_dir, supervisor) = (&self.runtime_dir, &self.supervisor);
-        let workshop = Workshop { runtime_dir, supervisor, running: Some(running), kept, number };
+        let workshop = Workshop { runtime_dir, supervisor, running: Some(running), kept, inherited: None, number };
         workshop.prepare(plan).await
     }
 }
@@ -154,7 +157,12 @@ impl Workshop<'_> {
         }
         let stays = |listener: &Arc<Listener>| plan.apis.iter().any(|api| listener.serves(&listen_key(api)));
         let leaving: Vec<_> = old.iter().filter(|listener| !stays(listener)).cloned().collect();
-        let listener = Listener::bind(key, plan.config.settings.tcp_keepidle, &leaving).map_err(|error| {
+        let keepidle = plan.config.settings.tcp_keepidle;
+        let listener = match self.inherited.and_then(|sockets| sockets.for_api(&key, &settings.name)) {
+            Some(socket) => Listener::adopt(key, socket, keepidle),
+            None => Listener::bind(key, keepidle, &leaving),
+        };
+        let listener = listener.map_err(|error| {
             let text = format!("{} cannot listen on {}:{}: {error}", settings.name, settings.listen, settings.port);
             vec![
                 Diagnostic::error(settings.listen_place.clone().or_else(|| settings.place.clone()), text)
@@ -212,7 +220,7 @@ impl Workshop<'_> {
             hang_timeout: HANG_TIMEOUT,
             surge: self.running.is_some().then_some(settings.worker_surge),
             manifest: self.runtime_dir.manifest(self.number, api.settings.name.as_str()),
-            runtime_dir: self.runtime_dir.path().to_owned(),
+            runtime_dir: self.runtime_dir.own().to_owned(),
             program: OWN_BINARY.into(),
             tongue: match api.settings.protocol {
                 WorkerProtocol::Http => Tongue::Http,
@@ -235,7 +243,11 @@ impl Workshop<'_> {
         wanted
             .filter(|address| !old.is_some_and(|old| old.contains(address)))
             .map(|address| {
-                let bound = resolve_admin(address).and_then(|listen| admin::bind(&[listen]));
+                let handed_over = self.inherited.and_then(|sockets| sockets.for_admin(&address.to_string()));
+                let bound = resolve_admin(address).and_then(|listen| match handed_over {
+                    Some(socket) => admin::adopt(&listen, socket),
+                    None => admin::bind(&[listen]),
+                });
                 bound.map(|bound| (address.clone(), bound)).map_err(|error| {
                     let place = config.conf.place("pasteway", "admin_listen");
                     vec![Diagnostic::error(place, format!("cannot listen for administration: {error}"))]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::changes::{changes, rolled};
 use super::generation::{Origin, now};
-use super::{Daemon, Phase as Stage};
+use super::{Daemon, Phase as Stage, systemd};
 use crate::command::{Class, LastReload, Outcome, ReloadReport, Source, Terms};
 use crate::compile::{self, Plan};
 use crate::config::{self, Config};
@@ -29,6 +29,10 @@ impl Daemon {
     ) -> ReloadReport {
         let _turn = self.reloading.lock().await;
         let begun = Instant::now();
+        let telling = !dry_run && self.state.get() == Stage::Serving;
+        if telling {
+            systemd::reloading();
+        }
         let report = match self.attempt(source, peer.clone(), dry_run, terms).await {
             Ok(report) => report,
             Err(diagnostics) => self.verdict(Outcome::Rejected, diagnostics),
@@ -47,10 +51,13 @@ impl Daemon {
         if !dry_run {
             self.conclude(source, peer.as_deref(), &report);
         }
+        if telling && self.state.get() == Stage::Serving {
+            systemd::ready(&self.summary());
+        }
         report
     }
 
-    async fn attempt(
+    pub(super) async fn attempt(
         self: &Rc<Self>,
         source: Source,
         peer: Option<String>,

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use serde_json::{Value, json};
 
 use super::generation::State;
+use super::upgrade::VERSION;
 use super::{Daemon, Phase};
 use crate::command::{ApiReport, GenerationReport, StatusReport};
 use crate::compile::{Plan, show};
@@ -37,8 +38,9 @@ impl Daemon {
                 }
             },
         );
+        let (in_flight, connections) = self.load();
         StatusReport {
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             generation: current.record.number,
@@ -48,13 +50,33 @@ impl Daemon {
             config_file_differs: self.differs.get(),
             config_file_differs_because: self.differs_because.borrow().clone(),
             trial: self.trial_report(),
-            in_flight: self.history().iter().map(|record| record.usage.in_flight()).sum(),
-            connections: self.threads.iter().map(|thread| thread.load.load(Ordering::Relaxed)).sum(),
+            in_flight,
+            connections,
             last_reload: self.last_reload.borrow().clone(),
+            last_upgrade: self.last_upgrade.borrow().clone(),
+            predecessor: self.predecessor.borrow().clone(),
             state: match self.state.get() {
+                Phase::Serving if self.upgrading.try_lock().is_err() => "upgrading",
                 Phase::Serving => "serving",
                 Phase::Draining => "draining",
             },
+        }
+    }
+
+    /// Requests that are being answered, and connections of clients.
+    pub(super) fn load(&self) -> (u64, usize) {
+        let in_flight = self.history().iter().map(|record| record.usage.in_flight()).sum();
+        (in_flight, self.threads.iter().map(|thread| thread.load.load(Ordering::Relaxed)).sum())
+    }
+
+    /// In one line, for `systemctl status`.
+    pub(super) fn summary(&self) -> String {
+        let generation = self.current.borrow().record.number;
+        match &*self.differs_because.borrow() {
+            Some(why) => {
+                format!("serving generation {generation}; the files on disk are not what runs: {}", first_line(why))
+            }
+            None => format!("serving generation {generation}"),
         }
     }
 
@@ -102,6 +124,10 @@ impl Daemon {
             "options": options(plan),
         })
     }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// Every option with its value and where it comes from, as `group.name`.

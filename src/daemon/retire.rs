@@ -7,6 +7,7 @@
 //!
 //! Must not know what replaced it.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::Daemon;
 use super::generation::{Current, Record, State};
+use crate::compile::Plan;
 use crate::id::{ApiName, Generation};
 use crate::metrics::Phase;
 use crate::proxy::holder::{HOLDERS, Holder};
@@ -34,7 +36,7 @@ impl Daemon {
             }
         }
         self.refresh_threads().await;
-        self.drain(&old, begun).await;
+        self.drain(&old, begun, None, old.record.usage.drained()).await;
         self.metrics.phase(Phase::Drain, begun.elapsed());
         loop {
             let over = self.trial_over.notified();
@@ -55,29 +57,25 @@ impl Daemon {
         self.forget_unused(&read);
     }
 
-    /// Waits for the last request, or ends it when its time has come.
-    async fn drain(&self, old: &Current, begun: Instant) {
-        let plan = &old.running.plan;
-        let mut deadlines: Vec<(Duration, Option<Vec<ApiName>>)> = Vec::new();
-        for api in &plan.apis {
-            let (limit, name) = (api.settings.drain_timeout, api.settings.name.clone());
-            match deadlines.iter_mut().find(|(other, _)| *other == limit) {
-                Some((_, apis)) => apis.get_or_insert_default().push(name),
-                None => deadlines.push((limit, Some(vec![name]))),
+    /// Waits until it is `drained`, and ends the requests of it whose time has come; `limit` is the most that those get
+    /// which change nothing. Whether it is drained then.
+    pub(super) async fn drain(
+        &self,
+        old: &Current,
+        begun: Instant,
+        limit: Option<Duration>,
+        drained: impl Future<Output = ()>,
+    ) -> bool {
+        let mut drained = pin!(drained);
+        for (time, apis) in deadlines(&old.running.plan, limit) {
+            let left = time.saturating_sub(begun.elapsed());
+            if tokio::time::timeout(left, drained.as_mut()).await.is_ok() {
+                return true;
             }
-        }
-        deadlines.sort_by_key(|(limit, _)| *limit);
-        let last = deadlines.last().map(|(limit, _)| *limit).unwrap_or_default();
-        deadlines.push((plan.config.settings.pasteway.drain_kill_timeout.max(last), None));
-        for (limit, apis) in deadlines {
-            let left = limit.saturating_sub(begun.elapsed());
-            if tokio::time::timeout(left, old.record.usage.drained()).await.is_ok() {
-                return;
-            }
-            self.end(&old.record, apis, limit).await;
+            self.end(&old.record, apis, time).await;
         }
         // What does not go even now is cut off with its worker.
-        let _ = tokio::time::timeout(LAST_WAIT, old.record.usage.drained()).await;
+        tokio::time::timeout(LAST_WAIT, drained).await.is_ok()
     }
 
     /// Ends the requests of some APIs that change nothing, or all requests; counts and names them.
@@ -101,6 +99,23 @@ impl Daemon {
             );
         }
     }
+}
+
+/// When which requests are ended: those of some APIs that change nothing, and at last all.
+fn deadlines(plan: &Plan, limit: Option<Duration>) -> Vec<(Duration, Option<Vec<ApiName>>)> {
+    let mut deadlines: Vec<(Duration, Option<Vec<ApiName>>)> = Vec::new();
+    for api in &plan.apis {
+        let (time, name) = (api.settings.drain_timeout, api.settings.name.clone());
+        let time = limit.map_or(time, |limit| time.min(limit));
+        match deadlines.iter_mut().find(|(other, _)| *other == time) {
+            Some((_, apis)) => apis.get_or_insert_default().push(name),
+            None => deadlines.push((time, Some(vec![name]))),
+        }
+    }
+    deadlines.sort_by_key(|(time, _)| *time);
+    let last = deadlines.last().map(|(time, _)| *time).unwrap_or_default();
+    deadlines.push((plan.config.settings.pasteway.drain_kill_timeout.max(last), None));
+    deadlines
 }
 
 /// The oldest of them, for the log.

@@ -3,17 +3,20 @@
 //!
 //! ```text
 //! runtime_dir/ (0700)
-//!   lock            held as long as the front lives
-//!   front.json      {"pid": …, "admin": ["127.0.0.1:9774"]}
-//!   generations/N/  files/… (a copy of every file that was read), manifest-API.json, host.py
-//!   *.sock, *.notify  sockets of workers, and what they say of themselves
+//!   lock              held as long as the front, or the one that it was replaced by, lives
+//!   front.json        {"pid": …, "admin": ["127.0.0.1:9774"]}
+//!   PID/              of one front; during an upgrade there are two
+//!     generations/N/  files/… (a copy of every file that was read), manifest-API.json, host.py
+//!     *.sock, *.notify  sockets of workers, and what they say of themselves
 //! ```
 //!
 //! Must not know what the files mean.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +50,11 @@ pub enum RuntimeDirError {
 /// The directory of a running front.
 pub struct RuntimeDir {
     path: PathBuf,
-    _lock: File,
+    /// What is this front's alone.
+    own: PathBuf,
+    lock: OwnedFd,
+    /// Another front has it now.
+    left: Cell<bool>,
 }
 
 impl RuntimeDir {
@@ -86,9 +93,41 @@ impl RuntimeDir {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(RuntimeDirError::Taken(path.to_owned())),
             Err(error) => return Err(unusable(error.into())),
         }
-        let dir = Self { path: path.to_owned(), _lock: lock };
-        dir.sweep();
-        Ok(dir)
+        sweep(path);
+        Self::furnish(path.to_owned(), lock.into())
+    }
+
+    /// Shares the directory of a front that is to be replaced, with the lock that it holds.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::Unusable`].
+    pub fn inherit(path: PathBuf, lock: OwnedFd) -> Result<Self, RuntimeDirError> {
+        Self::furnish(path, lock)
+    }
+
+    fn furnish(path: PathBuf, lock: OwnedFd) -> Result<Self, RuntimeDirError> {
+        let own = of_front(&path, std::process::id());
+        // An earlier process with this number has left it.
+        let _ = std::fs::remove_dir_all(&own);
+        match DirBuilder::new().mode(0o700).create(&own) {
+            Ok(()) => Ok(Self { path, own, lock, left: Cell::new(false) }),
+            Err(error) => Err(RuntimeDirError::Unusable { path: own, error }),
+        }
+    }
+
+    /// The lock, for a front that is to replace this one: it holds as long as either has it.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// Leaves the directory to another front, all but what is this one's alone.
+    pub fn leave(&self) {
+        self.left.set(true);
+    }
+
+    /// Removes what a front that was killed has left here.
+    pub fn clear_after(&self, pid: u32) {
+        let _ = std::fs::remove_dir_all(of_front(&self.path, pid));
     }
 
     /// The directory.
@@ -96,9 +135,14 @@ impl RuntimeDir {
         &self.path
     }
 
+    /// This front's own part of it: for the sockets of its workers.
+    pub fn own(&self) -> &Path {
+        &self.own
+    }
+
     /// Where a generation's files are.
     pub fn generation(&self, number: Generation) -> PathBuf {
-        self.path.join("generations").join(number.to_string())
+        self.own.join("generations").join(number.to_string())
     }
 
     /// Where a generation's manifest for an API is.
@@ -162,22 +206,27 @@ impl RuntimeDir {
     pub fn instance_file(&self) -> PathBuf {
         self.path.join(INSTANCE_FILE)
     }
-
-    fn sweep(&self) {
-        let _ = std::fs::remove_dir_all(self.path.join("generations"));
-        for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "sock" || extension == "notify") {
-                let _ = std::fs::remove_file(path);
-            }
-        }
-    }
 }
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
-        self.sweep();
-        let _ = std::fs::remove_file(self.path.join(INSTANCE_FILE));
+        let _ = std::fs::remove_dir_all(&self.own);
+        if !self.left.get() {
+            let _ = std::fs::remove_file(self.instance_file());
+        }
+    }
+}
+
+fn of_front(path: &Path, pid: u32) -> PathBuf {
+    path.join(pid.to_string())
+}
+
+/// Removes what fronts that were killed have left.
+fn sweep(path: &Path) {
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -206,6 +255,31 @@ mod tests {
         assert!(matches!(RuntimeDir::take(&path), Err(RuntimeDirError::Taken(_))));
         drop(first);
         RuntimeDir::take(&path).expect("free again");
+    }
+
+    #[test]
+    fn a_successor_shares_the_lock_and_keeps_what_its_predecessor_leaves() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let path = temp.path().join("run");
+        let old = RuntimeDir::take(&path).expect("free");
+        std::fs::write(old.instance_file(), "{}").expect("written");
+        let lock = old.lock().try_clone_to_owned().expect("a descriptor");
+        old.leave();
+        drop(old);
+        assert!(matches!(RuntimeDir::take(&path), Err(RuntimeDirError::Taken(_))));
+        let new = RuntimeDir::inherit(path.clone(), lock).expect("shared");
+        assert!(new.own().is_dir() && new.instance_file().exists());
+        drop(new);
+        assert_eq!(std::fs::read_dir(&path).expect("a directory").count(), 1, "only the lock is left");
+    }
+
+    #[test]
+    fn what_a_killed_front_left_goes_with_the_next() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let left = temp.path().join("run/4194305");
+        std::fs::create_dir_all(left.join("generations/7")).expect("made");
+        let _dir = RuntimeDir::take(&temp.path().join("run")).expect("free");
+        assert!(!left.exists());
     }
 
     #[test]

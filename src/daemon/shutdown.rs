@@ -1,7 +1,12 @@
 //! Signals, and the way out.
 //!
 //! SIGTERM: lame duck, stop accepting, finish what is in flight, end the workers, exit 0. SIGINT, or a second SIGTERM:
-//! at once. SIGHUP: reload.
+//! at once. SIGHUP: reload. SIGUSR2: upgrade. SIGTTIN, SIGTTOU: one worker more or less for each API.
+//!
+//! ```text
+//! told to stop: lame duck ─▶ close listeners ─┐
+//! replaced (upgrade): they are the other's ───┴▶ drain ─▶ end the workers ─▶ exit 0
+//! ```
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,16 +14,32 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Daemon, Phase};
+use super::handover::Word;
+use super::{Daemon, systemd};
 use crate::command::{Command, Source, Terms};
-use crate::proxy::thread::Message;
+use crate::proxy::thread::{Message, TICK};
 use crate::worker::announce;
+
+/// After an upgrade nothing hurries: a connection is closed behind its next answer, or when it was silent for so long.
+/// Who closes a connection at once may meet a request that is on its way.
+const QUIET: Duration = Duration::from_secs(5);
+/// How often a drain is told to those who watch.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it is told to the log, in looks.
+const LOG_EVERY: u32 = 10;
+/// The service manager is to wait for so long after each look.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Workers without requests get at least so long to end.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
 
 /// The signals that the front takes.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    upgrade: Signal,
+    more: Signal,
+    fewer: Signal,
 }
 
 /// One of them.
@@ -26,7 +47,17 @@ pub struct Signals {
 pub enum Signalled {
     Terminate,
     Interrupt,
-    HangUp,
+    /// It does not end the front.
+    Other(Wish),
+}
+
+/// What a signal asks of a front that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Reload,
+    Upgrade,
+    MoreWorkers,
+    FewerWorkers,
 }
 
 impl Signals {
@@ -36,6 +67,10 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+            // gunicorn's; unhandled, they would stop the process.
+            more: signal(SignalKind::from_raw(rustix::process::Signal::TTIN.as_raw()))?,
+            fewer: signal(SignalKind::from_raw(rustix::process::Signal::TTOU.as_raw()))?,
         })
     }
 
@@ -44,11 +79,14 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Signalled::Terminate,
             _ = self.interrupt.recv() => Signalled::Interrupt,
-            _ = self.hangup.recv() => Signalled::HangUp,
+            _ = self.hangup.recv() => Signalled::Other(Wish::Reload),
+            _ = self.upgrade.recv() => Signalled::Other(Wish::Upgrade),
+            _ = self.more.recv() => Signalled::Other(Wish::MoreWorkers),
+            _ = self.fewer.recv() => Signalled::Other(Wish::FewerWorkers),
         }
     }
 
-    /// The next one that ends the front. A hang-up waits until it is asked for.
+    /// The next one that ends the front. The others wait until they are asked for.
     pub async fn end(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -58,10 +96,10 @@ impl Signals {
 }
 
 impl Daemon {
-    /// Whether the signal ends the front.
-    pub(super) async fn signalled(self: &Rc<Self>, signal: Signalled) -> bool {
-        match signal {
-            Signalled::HangUp => {
+    /// Does what a signal asks for.
+    pub(super) fn grant(self: &Rc<Self>, wish: Wish) {
+        match wish {
+            Wish::Reload => {
                 let (reply, _) = oneshot::channel();
                 self.take(Command::Reload {
                     source: Source::Signal,
@@ -70,22 +108,18 @@ impl Daemon {
                     terms: Terms::default(),
                     reply,
                 });
-                false
             }
-            Signalled::Interrupt => {
-                self.state.set(Phase::Draining);
-                self.stop_now("Caught SIGINT signal, instantaneous exiting").await;
-                true
+            Wish::Upgrade => {
+                let daemon = Rc::clone(self);
+                tokio::task::spawn_local(async move { daemon.upgrade(Source::Signal, None).await });
             }
-            Signalled::Terminate => true,
+            Wish::MoreWorkers => self.scale(true),
+            Wish::FewerWorkers => self.scale(false),
         }
     }
 
-    /// Stops the front: gracefully, unless it is stopping at once already or a second signal hurries it.
+    /// Stops the front gracefully, unless a second signal hurries it.
     pub(super) async fn shutdown(self: &Rc<Self>, signals: &mut Signals, inbox: &mut mpsc::Receiver<Command>) {
-        if self.state.replace(Phase::Draining) == Phase::Draining {
-            return;
-        }
         let graceful = self.stop_gracefully();
         tokio::pin!(graceful);
         loop {
@@ -100,57 +134,96 @@ impl Daemon {
                 Some(command) = inbox.recv() => self.take(command),
             }
         }
-        self.log.flush(Duration::from_secs(1));
     }
 
     async fn stop_gracefully(self: &Rc<Self>) {
-        let running = Rc::clone(&self.current.borrow().running);
-        let settings = &running.plan.config.settings;
-        announce::stopping(settings.release, running.plan.apis.len());
-        if !settings.pasteway.lame_duck.is_zero() {
-            self.threads.iter().for_each(|thread| drop(thread.messages.send(Message::LameDuck)));
-            tokio::time::sleep(settings.pasteway.lame_duck).await;
+        let current = self.current.borrow().clone();
+        let settings = &current.running.plan.config.settings;
+        if self.successor_pid.get().is_some() {
+            // Who ends this front does not want another one.
+            self.stopping.notify_one();
+            drop(self.upgrading.lock().await);
         }
-        for listener in &running.listeners {
-            self.acceptor.close(listener.id).await;
+        let replaced = self.successor.borrow().is_some();
+        if !replaced {
+            announce::stopping(settings.release, current.running.plan.apis.len());
+            systemd::stopping("stopping");
+            if !settings.pasteway.lame_duck.is_zero() {
+                self.threads.iter().for_each(|thread| drop(thread.messages.send(Message::LameDuck)));
+                let lame = tokio::time::sleep(settings.pasteway.lame_duck);
+                self.told(false, lame).await;
+            }
+            for listener in &current.running.listeners {
+                self.acceptor.close(listener.id).await;
+            }
         }
-        let limit = settings.graceful_shutdown_timeout;
-        let leaving = self.leave();
         let begun = Instant::now();
+        let limit = settings.graceful_shutdown_timeout.filter(|_| !replaced);
+        let leaving = self.leave(if replaced { QUIET } else { TICK });
         let drained = async {
             for left in leaving {
                 let _ = left.await;
             }
         };
-        match limit {
-            None => drained.await,
-            Some(limit) => {
-                if tokio::time::timeout(limit, drained).await.is_err() {
-                    announce::out_of_grace(settings.release);
-                    self.supervisor.stop_now().await;
-                    return;
-                }
-            }
+        if !self.told(replaced, self.drain(&current, begun, limit, drained)).await {
+            announce::out_of_grace(settings.release);
+            self.supervisor.stop_now().await;
+            return;
         }
-        // What is left of the time; never zero, which would be for ever.
-        let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(100)));
+        let grace = match limit {
+            Some(limit) => limit.saturating_sub(begun.elapsed()).max(LEAST_GRACE),
+            // Zero is for ever.
+            None => settings.pasteway.worker_stop_timeout.unwrap_or_default(),
+        };
         // Workers that did not end in time were killed, and the log says so.
-        let _ = self.supervisor.stop(left.unwrap_or_default()).await;
+        let _ = self.supervisor.stop(grace).await;
+        if !replaced && self.predecessor.borrow().is_some() {
+            // The service manager kills what is left when its main process is gone; that one has requests still.
+            self.told(false, self.seen_off.notified()).await;
+        }
     }
 
-    /// Has every data thread finish its requests and close its connections.
-    fn leave(&self) -> Vec<oneshot::Receiver<()>> {
+    /// Waits for a part of the stop, and tells meanwhile how far it is: the log, the service manager, and the front that
+    /// has replaced this one.
+    async fn told<T>(&self, replaced: bool, part: impl Future<Output = T>) -> T {
+        let telling = async {
+            for turn in 1_u32.. {
+                tokio::time::sleep(LOOK).await;
+                let (mut in_flight, mut connections) = self.load();
+                if let Some(before) = &*self.predecessor.borrow() {
+                    in_flight += before.in_flight;
+                    connections += before.connections;
+                }
+                let status = format!("draining: {in_flight} requests in flight, {connections} connections");
+                if turn % LOG_EVERY == 0 {
+                    tracing::info!(target: "pasteway", "{status}");
+                }
+                match self.successor.borrow().as_ref().filter(|_| replaced) {
+                    Some(successor) => successor.tell(&Word::Draining { in_flight, connections }),
+                    None => systemd::busy(&status, PATIENCE),
+                }
+            }
+        };
+        tokio::select! {
+            done = part => done,
+            () = telling => std::future::pending().await,
+        }
+    }
+
+    /// Has every data thread finish its requests and close its connections, idle ones after a silence.
+    fn leave(&self, quiet: Duration) -> Vec<oneshot::Receiver<()>> {
         self.threads
             .iter()
             .map(|thread| {
                 let (done, left) = oneshot::channel();
-                let _ = thread.messages.send(Message::Leave(done));
+                let _ = thread.messages.send(Message::Leave { quiet, done });
                 left
             })
             .collect()
     }
 
-    async fn stop_now(&self, why: &str) {
+    pub(super) async fn stop_now(&self, why: &str) {
+        self.kill_successor();
         let release = self.current.borrow().running.plan.config.settings.release;
         tracing::info!(target: "pasteway::launcher", logger = announce::logger(release), "{why}");
         self.supervisor.stop_now().await;

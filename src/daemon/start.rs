@@ -1,6 +1,10 @@
 //! The start: load, compile, prepare, and the parts that live as long as the front.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -11,11 +15,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::generation::{Current, Origin};
+use super::inherited::Sockets;
+use super::predecessor::Predecessor;
 use super::prepare::Workshop;
+use super::program::Program;
 use super::runtime_dir::RuntimeDir;
 use super::shutdown::Signals;
-use super::{Daemon, Phase};
-use crate::command::{Commands, Source};
+use super::{Daemon, Phase, systemd};
+use crate::command::{Commands, Source, UpgradeOutcome};
 use crate::compile::{self, Plan};
 use crate::config::settings::Settings;
 use crate::config::{self, Invocation};
@@ -37,6 +44,18 @@ pub enum StartFailure {
     Machine(String),
 }
 
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine(why) => f.write_str(why),
+            Self::Config(found) => match found.iter().find(|found| found.is_error()) {
+                Some(first) => write!(f, "its configuration cannot be used: {first}"),
+                None => f.write_str("its configuration cannot be used"),
+            },
+        }
+    }
+}
+
 /// The log's last lines get so long.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 /// Commands that may wait for the daemon.
@@ -47,10 +66,28 @@ const INBOX: usize = 64;
 /// # Errors
 /// What kept the front from starting; nothing is left of it then.
 pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
-    let machine = |what: &str| {
-        let what = what.to_owned();
-        move |error: std::io::Error| StartFailure::Machine(format!("{what}: {error}"))
+    let (mut predecessor, sockets) = match Predecessor::find().map_err(machine("nothing is handed over"))? {
+        Some((predecessor, sockets)) => (Some(predecessor), sockets),
+        None => (None, Sockets::activated().map_err(machine("systemd passes something else than TCP sockets"))?),
     };
+    let lock = predecessor.as_mut().and_then(|it| Some((it.handover.runtime_dir.clone(), it.lock.take()?)));
+    run(invocation, predecessor.as_ref(), lock, sockets).inspect_err(|failure| {
+        if let Some(predecessor) = &predecessor {
+            predecessor.failed(&failure.to_string());
+        }
+    })
+}
+
+fn machine(what: &'static str) -> impl Fn(io::Error) -> StartFailure {
+    move |error| StartFailure::Machine(format!("{what}: {error}"))
+}
+
+fn run(
+    invocation: Invocation,
+    predecessor: Option<&Predecessor>,
+    lock: Option<(PathBuf, OwnedFd)>,
+    sockets: Sockets,
+) -> Result<ExitCode, StartFailure> {
     let config = config::load(&invocation, &|_, _| {}).map_err(|failed| {
         if let Some(log) = failed.settings.as_ref().and_then(|settings| open_log(settings, &failed.program).ok()) {
             last_words(&log, &failed.program, &failed.diagnostics);
@@ -64,8 +101,11 @@ pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
         StartFailure::Config(problems)
     };
     let plan = compile::compile(config, None).map_err(failed)?;
-    let runtime_dir = RuntimeDir::choose(&plan.config.settings.pasteway.runtime_dir)
-        .map_err(|error| StartFailure::Machine(error.to_string()))?;
+    let runtime_dir = match lock {
+        Some((path, lock)) => RuntimeDir::inherit(path, lock),
+        None => RuntimeDir::choose(&plan.config.settings.pasteway.runtime_dir),
+    };
+    let runtime_dir = runtime_dir.map_err(|error| StartFailure::Machine(error.to_string()))?;
     raise_descriptor_limit();
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -80,8 +120,17 @@ pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
         let supervisor =
             Supervisor::new(runtime.handle().clone(), metrics.clone()).map_err(machine("cannot start the spawner"))?;
         let (commands, inbox) = mpsc::channel(INBOX);
+        let parts = Parts {
+            invocation,
+            runtime_dir,
+            log: log.clone(),
+            metrics,
+            supervisor: supervisor.clone(),
+            commands,
+            sockets,
+        };
         let daemon = tokio::select! {
-            daemon = start(invocation, plan, runtime_dir, log.clone(), metrics, supervisor.clone(), commands) => daemon?,
+            daemon = start(parts, plan, predecessor) => daemon?,
             () = signals.end() => {
                 supervisor.stop_now().await;
                 return Ok(());
@@ -94,16 +143,19 @@ pub fn serve(invocation: Invocation) -> Result<ExitCode, StartFailure> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn start(
+/// What the daemon is made of.
+struct Parts {
     invocation: Invocation,
-    plan: Plan,
     runtime_dir: RuntimeDir,
     log: Log,
     metrics: Metrics,
     supervisor: Supervisor,
     commands: Commands,
-) -> Result<Rc<Daemon>, StartFailure> {
+    sockets: Sockets,
+}
+
+async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> Result<Rc<Daemon>, StartFailure> {
+    let Parts { invocation, runtime_dir, log, metrics, supervisor, commands, sockets } = parts;
     for warning in &plan.config.warnings {
         tracing::warn!(target: "pasteway", "{warning}");
     }
@@ -114,7 +166,9 @@ async fn start(
         supervisor: &supervisor,
         running: None,
         kept: None,
-        number: Generation(1),
+        inherited: Some(&sockets),
+        // Numbers go on over an upgrade, so that answers never name a smaller one than before.
+        number: Generation(predecessor.map_or(0, |it| it.handover.generation) + 1),
     };
     let mut prepared = match workshop.prepare(plan).await {
         Ok(prepared) => prepared,
@@ -127,7 +181,8 @@ async fn start(
     };
 
     let snapshot = Arc::new(prepared.snapshot(None));
-    let origin = Origin { source: Source::Start, peer: None };
+    let source = if predecessor.is_some() { Source::Upgrade } else { Source::Start };
+    let origin = Origin { source, peer: None };
     let record = prepared.record(Arc::clone(&snapshot.usage), origin, Vec::new(), None);
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let outside = Outside::new(tokio::runtime::Handle::current(), metrics.clone());
@@ -139,10 +194,17 @@ async fn start(
     let acceptor = Acceptor::start(Arc::clone(&threads))
         .map_err(|error| StartFailure::Machine(format!("cannot start the acceptor: {error}")))?;
 
+    sockets.close_unwanted();
+    let channel = match predecessor {
+        Some(predecessor) => Some(predecessor.released().await.map_err(machine("cannot watch the front before"))?),
+        None => None,
+    };
+
     let (bound, token) = (std::mem::take(&mut prepared.admin), prepared.admin_token.take());
     let running = prepared.running();
     let daemon = Rc::new(Daemon {
         invocation,
+        program: Program::of_process(),
         runtime_dir,
         log,
         metrics,
@@ -167,6 +229,13 @@ async fn start(
         drain_wanted: Notify::new(),
         state: Cell::new(Phase::Serving),
         reloading: tokio::sync::Mutex::new(()),
+        upgrading: tokio::sync::Mutex::new(()),
+        successor_pid: Cell::new(None),
+        stopping: Notify::new(),
+        successor: RefCell::new(None),
+        last_upgrade: RefCell::new(predecessor.map(Predecessor::upgrade)),
+        predecessor: RefCell::new(None),
+        seen_off: Notify::new(),
     });
     for listener in &running.listeners {
         daemon.acceptor.accept(Arc::clone(listener));
@@ -175,6 +244,14 @@ async fn start(
     let pasteway = &running.plan.config.settings.pasteway;
     daemon.administer(bound, pasteway, token);
     daemon.rewatch(pasteway, &running.plan.config);
+    if let Some((predecessor, channel)) = predecessor.zip(channel) {
+        daemon.metrics.upgraded(UpgradeOutcome::Upgraded);
+        tokio::task::spawn_local(Rc::clone(&daemon).see_off(predecessor.handover.pid, channel));
+    }
+    systemd::ready(&daemon.summary());
+    if let Some(period) = sd_notify::watchdog_enabled() {
+        tokio::task::spawn_local(Rc::clone(&daemon).watch_over(period));
+    }
     Ok(daemon)
 }
 

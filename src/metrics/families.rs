@@ -96,6 +96,8 @@ families! {
         "When a reload last was not rejected, in seconds since 1970.";
     CONFIG_FILE_DIFFERS = GAUGE "pasteway_config_file_differs" []
         "Whether the files on disk differ from what runs.";
+    UPGRADES = COUNTER "pasteway_upgrades_total" ["outcome"]
+        "Upgrades by how they ended; the one by which this front came is the first.";
     BUILD_INFO = GAUGE "pasteway_build_info" ["version", "revision"]
         "Always 1; which build this is.";
     LOG_LINES_DROPPED = COUNTER "pasteway_log_lines_dropped_total" []

@@ -39,7 +39,7 @@ use collector::ApiSum;
 use page::Page;
 use rare::Rare;
 
-use crate::command::{Outcome, Source};
+use crate::command::{Outcome, Source, UpgradeOutcome};
 use crate::id::{ApiName, Generation, SlotId};
 
 /// The `Content-Type` of [`Metrics::render`].
@@ -100,6 +100,11 @@ impl Metrics {
     /// A reload has ended. Dry runs do not count.
     pub fn reloaded(&self, outcome: Outcome, source: Source) {
         lock(&self.0.rare).reloaded(outcome, source, process::now());
+    }
+
+    /// An upgrade has ended, or is the way by which this front came.
+    pub fn upgraded(&self, outcome: UpgradeOutcome) {
+        lock(&self.0.rare).upgraded(outcome);
     }
 
     /// A phase of a reload is over.

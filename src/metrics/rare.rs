@@ -9,13 +9,15 @@ use std::time::Duration;
 use super::cell::{Durations, DurationsSum, WAITING};
 use super::families::{
     CONFIG_FILE_DIFFERS, CONFIG_GENERATION, CONFIG_LAST_RELOAD_SUCCESS, CONFIG_LAST_RELOAD_SUCCESSFUL,
-    CONFIG_RELOAD_DURATION, CONFIG_RELOADS, DRAIN_ENDED, KEYSTONE_DURATION, KEYSTONE_REQUESTS, TOKEN_CACHE,
+    CONFIG_RELOAD_DURATION, CONFIG_RELOADS, DRAIN_ENDED, KEYSTONE_DURATION, KEYSTONE_REQUESTS, TOKEN_CACHE, UPGRADES,
     WORKER_EXITS, WORKER_STARTS,
 };
 use super::page::Page;
 use super::tally::Tally;
-use super::words::{self, CacheOutcome, ExitReason, KeystoneOutcome, OUTCOMES, Phase, SOURCES};
-use crate::command::{Outcome, Source};
+use super::words::{
+    self, CacheOutcome, ExitReason, KeystoneOutcome, OUTCOMES, Phase, SOURCES, UPGRADES as UPGRADE_OUTCOMES,
+};
+use crate::command::{Outcome, Source, UpgradeOutcome};
 use crate::id::{ApiName, Generation, SlotId};
 
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(super) struct Rare {
     /// Seconds since 1970; 0 before the first.
     last_success: f64,
     phases: [Durations; Phase::ALL.len()],
+    upgrades: [u64; UPGRADE_OUTCOMES.len()],
     workers: BTreeMap<ApiName, Lives>,
     /// Requests that were ended at their generation's deadline.
     drain_ended: BTreeMap<ApiName, u64>,
@@ -66,6 +69,7 @@ impl Rare {
             last_successful: true,
             last_success: 0.0,
             phases: std::array::from_fn(|_| Durations::new(WAITING)),
+            upgrades: Default::default(),
             workers: BTreeMap::new(),
             drain_ended: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -84,6 +88,12 @@ impl Rare {
         self.last_successful = !matches!(outcome, Outcome::Rejected | Outcome::RolledBack);
         if self.last_successful {
             self.last_success = now;
+        }
+    }
+
+    pub(super) fn upgraded(&mut self, outcome: UpgradeOutcome) {
+        for (count, of) in self.upgrades.iter_mut().zip(UPGRADE_OUTCOMES) {
+            *count += u64::from(of == outcome);
         }
     }
 
@@ -178,5 +188,10 @@ impl Rare {
         page.family(&CONFIG_LAST_RELOAD_SUCCESSFUL, |s| s.gauge(&[], f64::from(self.last_successful)));
         page.family(&CONFIG_LAST_RELOAD_SUCCESS, |s| s.gauge(&[], self.last_success));
         page.family(&CONFIG_FILE_DIFFERS, |s| s.gauge(&[], f64::from(self.file_differs)));
+        page.family(&UPGRADES, |s| {
+            for (outcome, n) in UPGRADE_OUTCOMES.iter().zip(self.upgrades) {
+                s.counter(&[words::upgrade(*outcome)], n);
+            }
+        });
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Must not know the metrics that have these labels.
 
-use crate::command::{Outcome, Source};
+use crate::command::{Outcome, Source, UpgradeOutcome};
 
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$meaning:meta])* $variant:ident = $word:literal,)* }) => {
@@ -132,7 +132,8 @@ words! {
 pub(super) const OUTCOMES: [Outcome; 4] =
     [Outcome::Applied, Outcome::Unchanged, Outcome::Rejected, Outcome::RolledBack];
 /// Everyone who may want one.
-pub(super) const SOURCES: [Source; 5] = [Source::Start, Source::Watch, Source::Admin, Source::Signal, Source::Rollback];
+pub(super) const SOURCES: [Source; 6] =
+    [Source::Start, Source::Watch, Source::Admin, Source::Signal, Source::Upgrade, Source::Rollback];
 
 /// The value of the label `outcome`.
 pub(super) fn outcome(outcome: Outcome) -> &'static str {
@@ -144,6 +145,19 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
+/// All of them.
+pub(super) const UPGRADES: [UpgradeOutcome; 3] =
+    [UpgradeOutcome::Upgraded, UpgradeOutcome::Failed, UpgradeOutcome::Refused];
+
+/// The value of the label `outcome` of upgrades.
+pub(super) fn upgrade(outcome: UpgradeOutcome) -> &'static str {
+    match outcome {
+        UpgradeOutcome::Upgraded => "upgraded",
+        UpgradeOutcome::Failed => "failed",
+        UpgradeOutcome::Refused => "refused",
+    }
+}
+
 /// The value of the label `source`.
 pub(super) fn source(source: Source) -> &'static str {
     match source {
@@ -151,6 +165,7 @@ pub(super) fn source(source: Source) -> &'static str {
         Source::Watch => "watch",
         Source::Admin => "admin",
         Source::Signal => "signal",
+        Source::Upgrade => "upgrade",
         Source::Rollback => "rollback",
     }
 }

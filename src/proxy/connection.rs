@@ -168,6 +168,13 @@ impl Peer {
         }
     }
 
+    /// Closes a connection without a request on which nothing has come for so long.
+    pub fn finish_if_silent(&self, now: Instant, quiet: Duration) {
+        if self.is_idle() && now.saturating_duration_since(self.active.get()) >= quiet {
+            self.finish();
+        }
+    }
+
     fn tell(&self, order: Order) {
         self.order.set(order);
         if let Some(waker) = self.waker.borrow_mut().take() {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,14 +53,9 @@ impl Listener {
     /// # Errors
     /// What the resolver or the kernel says.
     pub fn bind(key: ListenKey, keepidle: Duration, leaving: &[Arc<Listener>]) -> io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let address = resolve(&key)?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        // Accepted sockets inherit both.
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepidle))?;
-        socket.set_tcp_nodelay(true)?;
         match socket.bind(&address.into()) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let shared: Vec<_> = leaving.iter().filter(|other| other.address.port() == address.port()).collect();
@@ -81,14 +77,35 @@ impl Listener {
             }
             bound => bound.and_then(|()| socket.listen(BACKLOG))?,
         }
-        let socket = TcpListener::from(socket);
+        Self::adopt(key, socket.into(), keepidle)
+    }
+
+    /// Takes a socket that listens already: of the front before this one, or of the service manager.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn adopt(key: ListenKey, socket: TcpListener, keepidle: Duration) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        socket.set_nonblocking(true)?;
+        let options = SockRef::from(&socket);
+        // Accepted sockets inherit both.
+        options.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepidle))?;
+        options.set_tcp_nodelay(true)?;
         let address = socket.local_addr()?;
         Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), key, address, socket: Mutex::new(Some(socket)) })
     }
 
+    /// The same socket for another process: both have the one queue.
+    ///
+    /// # Errors
+    /// It is closed, or no descriptor is left.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(self.socket().as_ref().ok_or(io::ErrorKind::NotConnected)?.try_clone()?.into())
+    }
+
     /// Whether this is what was asked for, by name or by address.
     pub fn serves(&self, key: &ListenKey) -> bool {
-        self.key == *key || (key.port != 0 && resolve(key).is_ok_and(|address| address == self.address))
+        self.key == *key || key.names(self.address)
     }
 
     fn socket(&self) -> MutexGuard<'_, Option<TcpListener>> {
@@ -96,8 +113,14 @@ impl Listener {
     }
 
     fn share(&self) -> io::Result<tokio::net::TcpListener> {
-        let socket = self.socket().as_ref().ok_or(io::ErrorKind::NotConnected)?.try_clone()?;
-        tokio::net::TcpListener::from_std(socket)
+        tokio::net::TcpListener::from_std(self.descriptor()?.into())
+    }
+}
+
+impl ListenKey {
+    /// Whether it means this address.
+    pub fn names(&self, address: SocketAddr) -> bool {
+        self.port != 0 && resolve(self).is_ok_and(|wanted| wanted == address)
     }
 }
 
@@ -112,7 +135,13 @@ fn resolve(key: &ListenKey) -> io::Result<SocketAddr> {
 
 enum Order {
     Accept(Arc<Listener>),
-    Close(u64, oneshot::Sender<()>),
+    End(u64, Ending),
+}
+
+struct Ending {
+    /// What waits in the kernel's queue is left there, to another process.
+    leave: bool,
+    done: oneshot::Sender<()>,
 }
 
 /// The way to the acceptor.
@@ -140,15 +169,24 @@ impl Acceptor {
 
     /// Takes what waits in the kernel's queue, then closes the socket.
     pub async fn close(&self, id: u64) {
-        let (done, closed) = oneshot::channel();
-        if self.0.send(Order::Close(id, done)).is_ok() {
-            let _ = closed.await;
+        self.end(id, false).await;
+    }
+
+    /// Stops accepting; what waits in the kernel's queue is for the process that has the socket too.
+    pub async fn leave(&self, id: u64) {
+        self.end(id, true).await;
+    }
+
+    async fn end(&self, id: u64, leave: bool) {
+        let (done, ended) = oneshot::channel();
+        if self.0.send(Order::End(id, Ending { leave, done })).is_ok() {
+            let _ = ended.await;
         }
     }
 }
 
 async fn run(threads: Arc<Vec<DataThread>>, mut inbox: mpsc::UnboundedReceiver<Order>) {
-    let mut closers: Vec<(u64, oneshot::Sender<oneshot::Sender<()>>)> = Vec::new();
+    let mut closers: Vec<(u64, oneshot::Sender<Ending>)> = Vec::new();
     while let Some(order) = inbox.recv().await {
         match order {
             Order::Accept(listener) => {
@@ -156,21 +194,17 @@ async fn run(threads: Arc<Vec<DataThread>>, mut inbox: mpsc::UnboundedReceiver<O
                 closers.push((listener.id, closer));
                 spawn_local(accept(Arc::clone(&threads), listener, closing));
             }
-            Order::Close(id, done) => {
+            Order::End(id, ending) => {
                 if let Some(at) = closers.iter().position(|(other, _)| *other == id) {
-                    let _ = closers.swap_remove(at).1.send(done);
+                    let _ = closers.swap_remove(at).1.send(ending);
                 }
             }
         }
     }
 }
 
-/// Accepts until told to close; then takes what waits already.
-async fn accept(
-    threads: Arc<Vec<DataThread>>,
-    listener: Arc<Listener>,
-    mut closing: oneshot::Receiver<oneshot::Sender<()>>,
-) {
+/// Accepts until told to end; then takes what waits already, unless it is left to another process.
+async fn accept(threads: Arc<Vec<DataThread>>, listener: Arc<Listener>, mut closing: oneshot::Receiver<Ending>) {
     let socket = match listener.share() {
         Ok(socket) => socket,
         Err(error) => {
@@ -178,10 +212,10 @@ async fn accept(
             return;
         }
     };
-    let done = loop {
+    let ending = loop {
         tokio::select! {
             biased;
-            done = &mut closing => break done,
+            ending = &mut closing => break ending,
             accepted = socket.accept() => match accepted {
                 Ok((stream, peer)) => deal(&threads, stream, peer, listener.id),
                 Err(error) => refused(&listener, &error).await,
@@ -189,15 +223,16 @@ async fn accept(
         }
     };
     drop(socket);
-    if let Some(last) = listener.socket().take() {
+    let last = listener.socket().take();
+    if let Some(last) = last.filter(|_| !ending.as_ref().is_ok_and(|ending| ending.leave)) {
         while let Ok((stream, peer)) = last.accept() {
             if stream.set_nonblocking(true).is_ok() {
                 give(&threads, stream, peer, listener.id);
             }
         }
     }
-    if let Ok(done) = done {
-        let _ = done.send(());
+    if let Ok(ending) = ending {
+        let _ = ending.done.send(());
     }
 }
 
@@ -239,6 +274,19 @@ mod tests {
             let listener = Listener::bind(key(host, 0), Duration::from_secs(600), &[]).expect("bound");
             assert_ne!(listener.address.port(), 0);
         }
+    }
+
+    #[test]
+    fn an_adopted_socket_has_the_queue_of_the_one_that_it_was() {
+        let old = Listener::bind(key("127.0.0.1", 0), Duration::from_secs(600), &[]).expect("bound");
+        let waiting = TcpStream::connect(old.address).expect("it is in the queue");
+        let socket = old.descriptor().expect("a descriptor").into();
+        let new = Listener::adopt(key("127.0.0.1", old.address.port()), socket, Duration::from_secs(600));
+        let new = new.expect("adopted");
+        assert!(new.serves(&key("localhost", old.address.port())));
+        drop(old);
+        let (_, peer) = new.socket().as_ref().expect("open").accept().expect("who waits");
+        assert_eq!(Some(peer), waiting.local_addr().ok());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::metrics::ThreadMetrics;
 use crate::telemetry::AccessLog;
 
 /// How often a thread looks after its connections, its idle wires and its access log.
-const TICK: Duration = Duration::from_millis(250);
+pub const TICK: Duration = Duration::from_millis(250);
 /// A TLS handshake must be done within this time.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
 
@@ -40,8 +40,13 @@ pub enum Message {
     End(Ending, oneshot::Sender<Vec<Holder>>),
     /// Say in every answer that its connection ends with it.
     LameDuck,
-    /// Finish what is in flight and close every connection; answered when none is left. Dropping it is no error.
-    Leave(oneshot::Sender<()>),
+    /// Finish what is in flight and close every connection.
+    Leave {
+        /// One without a request is closed when so long nothing has come on it, and nobody was told to close it.
+        quiet: Duration,
+        /// Told when none is left. Dropping it is no error.
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Requests that have had their time.
@@ -94,8 +99,8 @@ pub struct Thread {
     clock: Rc<Cell<Instant>>,
     /// Every answer says that its connection ends with it.
     lame: Rc<Cell<bool>>,
-    /// Since when idle connections are closed, and so is every other after its answer.
-    leaving: Cell<Option<Instant>>,
+    /// Since when every connection is closed behind its answer, and which silence closes one without a request.
+    leaving: Cell<Option<(Instant, Duration)>>,
     /// Told when the last connection is gone.
     gone: RefCell<Option<oneshot::Sender<()>>>,
     load: Arc<AtomicUsize>,
@@ -158,8 +163,10 @@ impl Thread {
         self.log.borrow_mut().flush();
         self.overdue.tick(now);
         let view = self.view();
-        // A connection that was taken just before has a tick's time to send its first request.
-        let leaving = self.leaving.get().is_some_and(|since| now.saturating_duration_since(since) >= TICK);
+        let quiet = self
+            .leaving
+            .get()
+            .and_then(|(since, quiet)| (now.saturating_duration_since(since) >= quiet).then_some(quiet));
         let mut oldest: HashMap<Generation, (Instant, Oldest)> = HashMap::new();
         for peer in self.peers.borrow().values() {
             if let Some((generation, holder)) = peer.holder() {
@@ -168,8 +175,11 @@ impl Thread {
                 holders.add(holder);
             }
             match view.api_of(peer.listener) {
-                Some(api) if !leaving => peer.overdue(now, &api.api.limits),
-                _ => peer.finish(),
+                Some(api) => peer.overdue(now, &api.api.limits),
+                None => peer.finish(),
+            }
+            if let Some(quiet) = quiet {
+                peer.finish_if_silent(now, quiet);
             }
         }
         self.current.tell_oldest(|generation| {
@@ -202,9 +212,9 @@ impl Thread {
         ended
     }
 
-    fn leave(&self, done: oneshot::Sender<()>) {
+    fn leave(&self, quiet: Duration, done: oneshot::Sender<()>) {
         self.lame.set(true);
-        self.leaving.set(Some(Instant::now()));
+        self.leaving.set(Some((Instant::now(), quiet)));
         *self.gone.borrow_mut() = Some(done);
         self.tell_if_gone();
     }
@@ -260,7 +270,7 @@ async fn run(thread: Rc<Thread>, mut inbox: mpsc::UnboundedReceiver<Message>) {
                     let _ = done.send(thread.end(&ending));
                 }
                 Some(Message::LameDuck) => thread.lame.set(true),
-                Some(Message::Leave(done)) => thread.leave(done),
+                Some(Message::Leave { quiet, done }) => thread.leave(quiet, done),
                 None => break,
             },
             _ = tick.tick() => thread.tick(),

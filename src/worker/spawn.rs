@@ -23,8 +23,8 @@ use crate::worker::wire::{ENV_FRONT_PID, ENV_SLOT};
 /// A worker must say that it lives this often (it does so twice in that time).
 pub const WATCHDOG: Duration = Duration::from_secs(2);
 
-/// What systemd gave to the front, and only to it.
-const NOT_INHERITED: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
+/// What systemd, or the front before, gave to the front, and only to it.
+const NOT_INHERITED: [&str; 5] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", "PASTEWAY_UPGRADE"];
 
 /// What one life of a worker is told at its birth.
 #[derive(Debug)]

@@ -103,7 +103,7 @@ impl PoolSpec {
     }
 
     /// Whether the front starts the workers.
-    pub(super) fn is_own(&self) -> bool {
+    pub fn is_own(&self) -> bool {
         !matches!(self.kind, Kind::External { .. })
     }
 

@@ -113,6 +113,8 @@ options! {
     GENERATION_HEADER = ours("generation_header", Kind::Bool, Live).defaults(&[(FIRST, "false")]);
     /// Seconds between SIGTERM and the end of accepting.
     LAME_DUCK = ours("lame_duck", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
+    /// Seconds in which a new binary must be ready to take over at an upgrade.
+    UPGRADE_TIMEOUT = ours("upgrade_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "120")]);
     /// Networks whose X-Forwarded-*, Forwarded and PROXY headers are believed.
     TRUSTED_PROXIES = ours("trusted_proxies", Kind::LIST, Live);
     /// Whether requests are logged.

@@ -68,6 +68,8 @@ pub struct PastewaySettings {
     pub generation_header: bool,
     /// Between SIGTERM and the end of accepting.
     pub lame_duck: Duration,
+    /// A new binary must be ready by then.
+    pub upgrade_timeout: Duration,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Trust,
     /// Whether requests are logged.
@@ -186,6 +188,7 @@ pub(super) fn pasteway(read: &mut Reader<'_>, cpus: usize, graceful: Option<Dura
         trial: super::trial::trial(read),
         generation_header: read.get(&options::GENERATION_HEADER),
         lame_duck: read.get(&options::LAME_DUCK),
+        upgrade_timeout: read.get(&options::UPGRADE_TIMEOUT),
         trusted_proxies: trusted_proxies(read),
         access_log: read.get(&options::ACCESS_LOG),
         log_format: if json { LogFormat::Json } else { LogFormat::Oslo },

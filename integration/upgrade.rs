@@ -1,0 +1,297 @@
+//! The upgrade: another process of the program takes over, and no request is lost; or it cannot, and nothing changes.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::front::executable;
+use crate::support::traffic::{Style, Traffic};
+use crate::support::{Answer, Client, Front, Layout, Save, eventually, process};
+
+const KEPT: Style = Style { method: "GET", fresh: false };
+const STYLES: [Style; 3] = [KEPT, Style { method: "POST", ..KEPT }, Style { fresh: true, ..KEPT }];
+
+fn layout() -> Layout {
+    Layout::bare()
+        .default("osapi_compute_workers = 2")
+        .pasteway("access_log = false")
+        .pasteway("generation_header = true")
+}
+
+/// `pasteway upgrade`
+#[track_caller]
+fn upgrade(front: &Front) -> Output {
+    let mut command = Command::new(executable());
+    command.arg("upgrade").arg("--config-file").arg(front.conf()).stdin(Stdio::null());
+    command.output().expect("the executable")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A request that takes this long on a worker of the front that serves now.
+#[track_caller]
+fn slow(front: &Front, method: &'static str, delay: Duration) -> std::thread::JoinHandle<std::io::Result<Answer>> {
+    let mut client = front.client();
+    let path = format!("/v2/slow?pasteway.delay={}", delay.as_millis());
+    let thread = std::thread::spawn(move || client.request(method, &path, &[], b""));
+    eventually("the request is on a worker", || {
+        (front.metric("pasteway_worker_in_flight", &[("api", "osapi_compute")]) >= 1.0).then_some(())
+    });
+    thread
+}
+
+fn status(front: &Front) -> Value {
+    front.admin("/status").json()
+}
+
+fn pid_of(value: &Value) -> u32 {
+    value.as_u64().and_then(|pid| pid.try_into().ok()).expect("a process id")
+}
+
+/// The process that serves once the old one has gone.
+#[track_caller]
+fn successor(front: &mut Front) -> u32 {
+    assert_eq!(front.exit().code(), Some(0));
+    let pid = pid_of(&status(front)["pid"]);
+    assert_ne!(pid, front.pid());
+    assert_eq!(front.serving_pid(), Some(pid));
+    eventually("the old front is seen off", || status(front)["predecessor"].is_null().then_some(()));
+    pid
+}
+
+/// What each front has of its own in the runtime directory.
+fn parts(front: &Front) -> Vec<String> {
+    let entries = fs::read_dir(front.directory().join("run")).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"));
+    names.filter(|name| name.parse::<u32>().is_ok()).collect()
+}
+
+/// Puts a script in the place of the program.
+fn replace(front: &Front, text: &str, mode: u32) {
+    let new = front.directory().join("new");
+    fs::write(&new, text).expect("written");
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("set");
+    fs::rename(&new, front.program()).expect("renamed");
+}
+
+fn mend(front: &Front) {
+    let new = front.directory().join("new");
+    symlink(executable(), &new).expect("a link");
+    fs::rename(&new, front.program()).expect("renamed");
+}
+
+#[test]
+fn an_upgrade_under_load_loses_no_request() {
+    let mut front = Front::start_by_link(&layout());
+    let (old, workers) = (front.pid(), front.workers());
+    assert_eq!(workers.len(), 2);
+    let mut idle = front.client();
+    assert_eq!(idle.get("/v2/x", &[]).expect("an answer").header("x-pasteway-generation"), Some("1"));
+    let traffic = Traffic::start(front.address("osapi_compute"), &STYLES);
+    let request = slow(&front, "POST", Duration::from_secs(3));
+    let mut download = front.client();
+    let head = "GET /v2/x?pasteway.size=50000000 HTTP/1.1\r\nHost: a\r\n\r\n";
+    download.send(head).expect("sent");
+
+    let output = upgrade(&front);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).starts_with("upgraded in "), "{}", said(&output));
+    // The old one has requests still; the new one serves, and tells of the other.
+    assert!(process::lives(old) && !request.is_finished());
+    let before = traffic.served();
+    eventually("the new one serves", || (traffic.served() > before + 500).then_some(()));
+    let seen = eventually("it hears what the old one still does", || {
+        let seen = status(&front);
+        (seen["predecessor"]["in_flight"].as_u64() >= Some(2)).then_some(seen)
+    });
+    assert_eq!((pid_of(&seen["predecessor"]["pid"]), &seen["state"]), (old, &Value::from("serving")));
+    // A connection that was kept is served once more, by the old one, and says that it ends.
+    let answer = idle.get("/v2/x", &[]).expect("an answer");
+    assert_eq!((answer.status, answer.header("x-pasteway-generation"), answer.closes()), (200, Some("1"), true));
+
+    assert_eq!(request.join().expect("no panic").expect("an answer").status, 200);
+    assert_eq!(download.answer("GET").expect("an answer").body.len(), 50_000_000);
+    drop(download);
+    let new = successor(&mut front);
+    let report = traffic.stop();
+    assert_eq!(report.failed, Vec::<String>::new());
+    assert!(workers.iter().all(|pid| !process::lives(*pid)), "its workers are gone too");
+    assert_eq!(parts(&front), [new.to_string()]);
+    assert_eq!(process::children(new).len(), 2);
+    let last = &status(&front)["last_upgrade"];
+    assert_eq!((&last["outcome"], pid_of(&last["previous_pid"])), (&Value::from("upgraded"), old));
+    assert_eq!(front.metric("pasteway_upgrades_total", &[("outcome", "upgraded")]), 1.0);
+    assert_eq!(front.get("/v2/x").header("x-pasteway-generation"), Some("2"), "numbers go on");
+    println!("{} requests, {} connections closed with an announcement", report.served, report.closed);
+}
+
+#[test]
+fn an_upgraded_front_reloads_is_upgraded_again_and_stops() {
+    let mut front = Front::start_by_link(&layout());
+    front.signal(Signal::USR2);
+    let second = successor(&mut front);
+    front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/v3: app\n"));
+    eventually("/v3 is mounted", || (front.get("/v3/x").status == 200).then_some(()));
+    let traffic = Traffic::start(front.address("osapi_compute"), &STYLES);
+    process::signal(second, Signal::USR2);
+    eventually("the second is gone", || (!process::lives(second)).then_some(()));
+    let third = pid_of(&status(&front)["pid"]);
+    assert_eq!(front.get("/v3/x").header("x-pasteway-generation"), Some("4"));
+    assert_eq!(traffic.stop().failed, Vec::<String>::new());
+    process::signal(third, Signal::TERM);
+    eventually("the third is gone", || (!process::lives(third)).then_some(()));
+    assert!(Client::connect(front.address("osapi_compute")).is_err());
+    let left: Vec<_> = fs::read_dir(front.directory().join("run")).expect("a directory").collect();
+    assert_eq!(left.len(), 1, "only the lock: {left:?}");
+    assert!(!front.directory().join("admin.sock").exists());
+}
+
+#[test]
+fn a_binary_that_cannot_take_over_leaves_the_old_one_serving() {
+    let front = Front::start_by_link(&layout().pasteway("upgrade_timeout = 2"));
+    let workers = front.workers();
+    let traffic = Traffic::start(front.address("osapi_compute"), &STYLES);
+    let broken: [(&str, u32, &[&str]); 5] = [
+        ("#!/bin/sh\nexit 1\n", 0o755, &["ended before it was ready", "exit status: 1"]),
+        ("no program at all\n", 0o755, &["cannot be run", "Exec format error"]),
+        ("#!/bin/sh\nexit 1\n", 0o644, &["cannot be run", "Permission denied"]),
+        ("#!/bin/sh\nexec sleep 600\n", 0o755, &["not ready within 2 s (upgrade_timeout)"]),
+        ("#!/bin/sh\nexec sleep 600 <&-\n", 0o755, &["closed its standard input"]),
+    ];
+    for (n, (text, mode, why)) in broken.iter().enumerate() {
+        replace(&front, text, *mode);
+        let output = upgrade(&front);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let last = status(&front)["last_upgrade"].clone();
+        assert_eq!((&last["outcome"], pid_of(&last["pid"])), (&Value::from("failed"), front.pid()), "{last}");
+        for words in *why {
+            assert!(said(&output).contains(words), "{words}: {}", said(&output));
+            assert!(last["reason"].as_str().expect("a reason").contains(words), "{words}: {last}");
+        }
+        assert_eq!(front.metric("pasteway_upgrades_total", &[("outcome", "failed")]), (n + 1) as f64);
+        assert_eq!(front.workers(), workers, "its workers, and nobody else");
+        assert_eq!(parts(&front), [front.pid().to_string()]);
+        assert_eq!((status(&front)["state"].clone(), front.admin("/ready").status), ("serving".into(), 200));
+    }
+    fs::remove_file(front.program()).expect("removed");
+    assert_eq!(upgrade(&front).status.code(), Some(1));
+    let report = traffic.stop();
+    assert_eq!((report.failed, report.closed), (Vec::new(), 0));
+    front.logged("upgrade failed, this front serves on");
+    mend(&front);
+    assert_eq!(upgrade(&front).status.code(), Some(0));
+}
+
+#[test]
+fn a_new_front_that_is_killed_while_it_starts_changes_nothing() {
+    let front = Front::start_by_link(&layout());
+    // A pasteway that waits before it runs, so that there is a time in which to kill it.
+    let script = format!("#!/bin/sh\nsleep 600 & wait\nexec {} \"$@\"\n", executable().display());
+    replace(&front, &script, 0o755);
+    let workers = front.workers();
+    front.signal(Signal::USR2);
+    let new = eventually("the new one starts", || {
+        front.workers().into_iter().find(|pid| !workers.contains(pid) && process::children(*pid).len() == 1)
+    });
+    assert_eq!(status(&front)["state"], "upgrading");
+    let sleeper = process::children(new);
+    process::signal(new, Signal::KILL);
+    sleeper.iter().for_each(|pid| process::signal(*pid, Signal::KILL));
+    let last = eventually("a verdict", || Some(status(&front)["last_upgrade"].clone()).filter(|last| !last.is_null()));
+    assert!(last["reason"].as_str().expect("a reason").contains("signal: 9"), "{last}");
+    assert_eq!(front.get("/v2/x").status, 200);
+    mend(&front);
+    assert_eq!(upgrade(&front).status.code(), Some(0));
+}
+
+#[test]
+fn an_old_front_that_is_killed_after_the_upgrade_is_missed_by_its_own_requests_alone() {
+    let mut front = Front::start_by_link(&layout());
+    let request = slow(&front, "POST", Duration::from_secs(20));
+    assert_eq!(upgrade(&front).status.code(), Some(0));
+    let traffic = Traffic::start(front.address("osapi_compute"), &STYLES);
+    front.signal(Signal::KILL);
+    assert!(request.join().expect("no panic").is_err());
+    assert_eq!(front.exit().code(), None);
+    let new = pid_of(&status(&front)["pid"]);
+    eventually("what it left is removed", || (parts(&front) == [new.to_string()]).then_some(()));
+    assert_eq!(traffic.stop().failed, Vec::<String>::new());
+}
+
+#[test]
+fn an_upgrade_is_refused_while_files_and_front_differ_or_another_is_under_way() {
+    let mut front = Front::start_by_link(&layout().pasteway("watch = false"));
+    let good = fs::read_to_string(front.paste()).expect("read");
+    front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/v3: app\n"));
+    let (code, report) = front.order("/upgrade");
+    assert_eq!((code, &report["outcome"]), (409, &Value::from("refused")));
+    assert!(report["reason"].as_str().expect("a reason").contains("`pasteway reload` first"), "{report}");
+    front.edit(Save::Rename, |text| text.replace("/v3: app\n", "/v3: nobody\n"));
+    let (code, report) = front.order("/upgrade");
+    assert_eq!(code, 409);
+    assert!(report["reason"].as_str().expect("a reason").contains("api-paste.ini:4"), "{report}");
+    fs::write(front.paste(), good).expect("written");
+
+    replace(&front, "#!/bin/sh\nexec sleep 600\n", 0o755);
+    front.signal(Signal::USR2);
+    eventually("it is under way", || (status(&front)["state"] == "upgrading").then_some(()));
+    let (code, report) = front.order("/upgrade");
+    assert_eq!((code, report["reason"].as_str()), (409, Some("another upgrade is under way")));
+    assert_eq!(front.metric("pasteway_upgrades_total", &[("outcome", "refused")]), 3.0);
+    assert_eq!(status(&front)["last_upgrade"], Value::Null, "none was tried to its end");
+    front.signal(Signal::INT);
+    front.exit();
+}
+
+#[test]
+fn a_reload_waits_for_an_upgrade_and_a_stop_ends_both() {
+    let mut front = Front::start_by_link(&layout().pasteway("watch = false").pasteway("upgrade_timeout = 2"));
+    replace(&front, "#!/bin/sh\nexec sleep 600\n", 0o755);
+    let workers = front.workers();
+    front.signal(Signal::USR2);
+    eventually("it is under way", || (status(&front)["state"] == "upgrading").then_some(()));
+    front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/v3: app\n"));
+    let (code, verdict) = front.reload("");
+    assert_eq!((code, &verdict["outcome"]), (200, &Value::from("applied")));
+    assert_eq!(status(&front)["last_upgrade"]["outcome"], "failed", "the upgrade had its time first");
+
+    front.signal(Signal::USR2);
+    let new = eventually("the new one", || front.workers().into_iter().find(|pid| !workers.contains(pid)));
+    let began = Instant::now();
+    front.signal(Signal::TERM);
+    assert_eq!(front.exit().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(!process::lives(new));
+}
+
+#[test]
+fn a_stop_at_once_takes_the_new_front_along() {
+    let mut front = Front::start_by_link(&layout());
+    replace(&front, "#!/bin/sh\nexec sleep 600\n", 0o755);
+    let workers = front.workers();
+    front.signal(Signal::USR2);
+    let new = eventually("the new one", || front.workers().into_iter().find(|pid| !workers.contains(pid)));
+    front.signal(Signal::INT);
+    front.exit();
+    eventually("the new one is gone", || (!process::lives(new)).then_some(()));
+}
+
+#[test]
+fn a_stop_waits_for_the_front_before_too() {
+    let mut front = Front::start_by_link(&layout());
+    let request = slow(&front, "POST", Duration::from_secs(3));
+    assert_eq!(upgrade(&front).status.code(), Some(0));
+    let new = pid_of(&status(&front)["pid"]);
+    process::signal(new, Signal::TERM);
+    eventually("it stops", || Client::connect(front.address("osapi_compute")).is_err().then_some(()));
+    assert!(process::lives(new) && !request.is_finished());
+    assert_eq!(request.join().expect("no panic").expect("an answer").status, 200);
+    assert_eq!(front.exit().code(), Some(0));
+    eventually("both are gone", || (!process::lives(new)).then_some(()));
+}
