@@ -253,7 +253,15 @@ impl Slot {
             Kind::Python { interpreter, host, .. } => (interpreter, Some(host.as_path())),
             Kind::Builtin | Kind::Command(_) | Kind::External { .. } => (&spec.program, None),
         };
-        let birth = Birth { program, host, manifest: &spec.manifest, slot: id, life: number, notify: notify.path() };
+        let birth = Birth {
+            program,
+            host,
+            manifest: &spec.manifest,
+            slot: id,
+            life: number,
+            notify: notify.path(),
+            runtime_dir: &spec.runtime_dir,
+        };
         let refused = |source| SpawnError::Program { program: program.clone(), source };
         let command = birth.command(socket.share().map_err(refused)?);
         let child = staff.spawner.spawn(command).await.map_err(refused)?;
@@ -279,7 +287,8 @@ impl Slot {
         let words = line.filled(id, &path);
         let how = if line.is_told_the_descriptor() { exec::BY_NUMBER } else { exec::BY_ENVIRONMENT };
         let socket = socket.map(|socket| (socket, how));
-        let birth = CommandBirth { stage: &spec.program, words: &words, slot: id, socket };
+        let birth =
+            CommandBirth { stage: &spec.program, words: &words, slot: id, runtime_dir: &spec.runtime_dir, socket };
         let child = staff.spawner.spawn(birth.command()).await.map_err(refused)?;
         let prober = Prober::start(path.clone(), spec.tongue, spec.ready_request.clone());
         self.begin(number, child, Voice::Answers(prober), path);
