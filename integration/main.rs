@@ -3,6 +3,7 @@
 mod admin;
 mod chaos;
 mod cli;
+mod complaints;
 mod config;
 mod dashboards;
 mod external;

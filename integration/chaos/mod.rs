@@ -8,6 +8,6 @@ mod clock;
 mod edits;
 mod front;
 mod machine;
-mod orders;
+pub mod orders;
 mod truth;
 mod workers;

@@ -65,15 +65,13 @@ fn said(front: &Front) -> Result<Facts, String> {
         agree("serving workers", serving as f64, number(&api["workers_serving"]) as f64)?;
     }
     let living = || workers.iter().filter(|slot| slot["pid"] != 0);
-    // A program makes its socket anew in each life; one that we made stays over the deaths in its slot.
-    let sockets = workers.iter().filter(|slot| slot["kind"] != "command" || slot["pid"] != 0).count();
     let in_use = generations.iter().filter(|one| one["state"] != "retired").chain(&workers);
     Ok(Facts {
         pid: number(&status["pid"]),
         generation,
         workers: living().map(|slot| number(&slot["pid"])).collect(),
         ports: apis.iter().map(|api| api["listen"].as_str().and_then(|l| l.parse().ok()).expect("a port")).collect(),
-        sockets,
+        sockets: living().count(),
         notifications: living().filter(|slot| slot["kind"] != "command").count(),
         generations: in_use.map(|one| number(&one["generation"])).collect(),
     })

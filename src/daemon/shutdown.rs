@@ -107,9 +107,10 @@ impl Daemon {
         let running = Rc::clone(&self.current.borrow().running);
         let settings = &running.plan.config.settings;
         announce::stopping(settings.release, running.plan.apis.len());
-        if !settings.pasteway.lame_duck.is_zero() {
-            self.threads.iter().for_each(|thread| drop(thread.messages.send(Message::LameDuck)));
-            tokio::time::sleep(settings.pasteway.lame_duck).await;
+        let lame_duck = settings.pasteway.lame_duck;
+        if !lame_duck.is_zero() {
+            self.threads.iter().for_each(|thread| drop(thread.messages.send(Message::LameDuck(lame_duck))));
+            tokio::time::sleep(lame_duck).await;
         }
         for listener in &running.listeners {
             self.acceptor.close(listener.id).await;

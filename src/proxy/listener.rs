@@ -58,7 +58,7 @@ impl Listener {
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         // Accepted sockets inherit both.
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepidle))?;
+        keep_alive(&socket, keepidle)?;
         socket.set_tcp_nodelay(true)?;
         match socket.bind(&address.into()) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -91,6 +91,14 @@ impl Listener {
         self.key == *key || (key.port != 0 && resolve(key).is_ok_and(|address| address == self.address))
     }
 
+    /// Connections that come from now on are kept alive so.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_keepidle(&self, keepidle: Duration) -> io::Result<()> {
+        self.socket().as_ref().map_or(Ok(()), |socket| keep_alive(socket, keepidle))
+    }
+
     fn socket(&self) -> MutexGuard<'_, Option<TcpListener>> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,6 +107,10 @@ impl Listener {
         let socket = self.socket().as_ref().ok_or(io::ErrorKind::NotConnected)?.try_clone()?;
         tokio::net::TcpListener::from_std(socket)
     }
+}
+
+fn keep_alive<'a>(socket: impl Into<SockRef<'a>>, keepidle: Duration) -> io::Result<()> {
+    socket.into().set_tcp_keepalive(&TcpKeepalive::new().with_time(keepidle))
 }
 
 /// The first address that the resolver gives, as the original takes it.

@@ -103,6 +103,9 @@ impl Slot {
             let emptied = matches!(event, Event::Exited { .. } | Event::Unusable { .. } | Event::Unborn { .. });
             if emptied && next.pause(now).is_some() {
                 announce::too_fast(self.place.spec.release);
+                // Requests that the dead worker has not accepted must not wait with the slot: they break off, and go to
+                // another worker where they may.
+                self.socket = None;
             }
             state = next;
             let mut follow_up = None;
