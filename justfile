@@ -40,6 +40,10 @@ soak n="10":
     cargo test --release --locked --test integration --no-run
     for i in $(seq {{n}}); do cargo test --release --locked --test integration -- --nocapture storm || exit 1; done
 
+# The chaos tests with another seed, `n` times as long: killed, frozen, starved; PASTEWAY_SEED repeats a run (needs root).
+chaos n="3":
+    PASTEWAY_CI=1 PASTEWAY_CHAOS={{n}} cargo test --locked --test integration -- --nocapture chaos
+
 # authtoken against a real Keystone and beside the real keystonemiddleware (needs pip).
 keystone:
     sh integration/keystone/run

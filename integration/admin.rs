@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::traffic::{Style, Traffic};
 use crate::support::{Front, Layout, Save, eventually};
 
 #[test]
@@ -104,36 +103,4 @@ fn foreign_pages_are_refused() {
         assert!((400..500).contains(&status), "{fields}: {status}");
     }
     assert_eq!(front.metric("pasteway_config_reloads_total", &[("source", "admin")]), 0.0);
-}
-
-#[test]
-fn no_series_vanishes_or_restarts_at_a_reload() {
-    let front = Front::start(&Layout::bare());
-    let traffic = Traffic::start(front.address("osapi_compute"), &[Style { method: "GET", fresh: false }]);
-    eventually("traffic", || (traffic.served() > 100).then_some(()));
-    let series = |text: &str| -> Vec<(String, f64)> {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        lines
-            .filter_map(|line| line.rsplit_once(' '))
-            .map(|(n, v)| (n.to_owned(), v.parse().expect("a number")))
-            .collect()
-    };
-    let before = series(&front.admin("/metrics").text());
-    Save::Rename.save(
-        &front.paste(),
-        "[composite:osapi_compute]\nuse = egg:Paste#urlmap\n/v2: app\n/g1: app\n[app:app]\npaste.app_factory = a.b:c\n",
-    );
-    eventually("generation 2", || (front.generation() == 2).then_some(()));
-    let report = traffic.stop();
-    assert_eq!((report.failed, report.closed), (Vec::new(), 0));
-    let after = series(&front.admin("/metrics").text());
-    for (name, old) in before {
-        let found = after.iter().find(|(other, _)| *other == name);
-        let (_, new) = found.unwrap_or_else(|| panic!("{name} vanished"));
-        let counts = name.split('{').next().is_some_and(|n| n.ends_with("_total") || n.ends_with("_count"));
-        assert!(!counts || *new >= old, "{name}: {old} → {new}");
-    }
-    let requests =
-        front.metric("pasteway_requests_total", &[("api", "osapi_compute"), ("method", "GET"), ("code", "200")]);
-    assert!(requests >= report.served as f64, "{requests} < {}", report.served);
 }

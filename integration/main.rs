@@ -2,7 +2,9 @@
 
 mod admin;
 mod carried;
+mod chaos;
 mod cli;
+mod complaints;
 mod config;
 mod dashboards;
 mod external;

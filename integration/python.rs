@@ -50,7 +50,7 @@ fn changes(front: &Front, generation: u64) -> Vec<String> {
 fn pasteway(front: &Front, arguments: &[&str]) -> Output {
     let mut command = Command::new(executable());
     command.args(arguments).arg("--config-file").arg(front.conf());
-    command.envs(layout(PASTE).variables().iter().copied()).output().expect("the executable")
+    command.envs(layout(PASTE).variables()).output().expect("the executable")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -254,7 +254,7 @@ fn a_python_that_cannot_run_the_service_is_an_error_that_names_the_way_out() {
         std::fs::write(room.path().join("nova.conf"), layout.conf(room.path())).expect("written");
         let mut command = Command::new(executable());
         command.args(["check", "--config-file"]).arg(room.path().join("nova.conf"));
-        let output = command.envs(layout.variables().iter().copied()).output().expect("the executable");
+        let output = command.envs(layout.variables()).output().expect("the executable");
         assert_eq!(output.status.code(), Some(78), "{}", text(&output.stdout));
         text(&output.stderr)
     };

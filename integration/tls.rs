@@ -136,7 +136,7 @@ fn with_ssl_ca_file_only_clients_that_it_signed_get_in() {
 }
 
 #[test]
-fn a_renewed_certificate_is_shown_to_new_connections_and_an_open_one_goes_on() {
+fn a_renewed_certificate_on_disk_is_noticed_and_an_open_connection_goes_on() {
     let authority = Authority::new();
     let (front, files) = start(Layout::bare(), &authority);
     let (mut open, _) = connect(&front, &authority, None).expect("a connection");

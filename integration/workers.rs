@@ -155,6 +155,32 @@ fn load_is_spread_over_the_workers() {
 }
 
 #[test]
+fn requests_that_a_dead_worker_has_not_accepted_do_not_wait_for_the_next_one_in_its_slot() {
+    let front = Front::start(&Layout::bare().default("osapi_compute_workers = 2").pasteway("worker_threads = 100"));
+    let slot = || front.admin("/workers").json()[0].clone();
+    let pid = || slot()["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a number");
+    // So often that the next one is waited for.
+    for _ in 0..5 {
+        let victim = eventually("a worker", || (slot()["state"] == "serving").then(pid));
+        process::signal(victim, Signal::KILL);
+        eventually("its end", || (pid() != victim).then_some(()));
+    }
+    let victim = eventually("a worker", || (slot()["state"] == "serving").then(pid));
+    process::signal(victim, Signal::STOP);
+    // A fresh worker gets a small share.
+    let mut clients: Vec<_> = (0..50).map(|_| front.client()).collect();
+    for client in &mut clients {
+        client.send("GET /v2/x?pasteway.delay=200 HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+    }
+    eventually("some of them are on it", || (slot()["in_flight"].as_u64() >= Some(2)).then_some(()));
+    process::signal(victim, Signal::KILL);
+    for client in &mut clients {
+        assert_eq!(client.answer("GET").expect("an answer").status, 200);
+    }
+    assert_eq!(slot()["state"], "backoff", "the others have served them");
+}
+
+#[test]
 fn workers_leave_when_the_front_is_killed() {
     let mut front = Front::start(&Layout::havana().default("osapi_compute_workers = 2"));
     let workers = front.workers();

@@ -16,11 +16,15 @@ use tempfile::TempDir;
 
 use super::{Answer, Client, DEADLINE, Layout, Save, eventually, process};
 
+/// The lines that were written so far.
+type Log = Arc<Mutex<Vec<String>>>;
+
 /// A front that has been started; killed by its process id when dropped.
 pub struct Front {
     directory: TempDir,
+    command: Command,
     child: Child,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
     addresses: HashMap<String, SocketAddr>,
 }
 
@@ -47,11 +51,29 @@ impl Front {
             let address = front.listening(api);
             front.addresses.insert((*api).to_owned(), address);
         }
-        eventually("ready", || {
-            assert!(process::lives(front.pid()), "the front has ended");
-            (front.admin("/ready").status == 200).then_some(())
-        });
+        self.ready();
         self
+    }
+
+    /// Waits for the end of its process, and starts the same command in the same directory again.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.exit();
+        (self.child, self.log) = run(&mut self.command);
+        let apis: Vec<String> = self.addresses.keys().cloned().collect();
+        for api in apis {
+            let address = self.listening(&api);
+            self.addresses.insert(api, address);
+        }
+        self.ready();
+    }
+
+    #[track_caller]
+    fn ready(&self) {
+        eventually("ready", || {
+            assert!(process::lives(self.pid()), "the front has ended");
+            (self.admin("/ready").status == 200).then_some(())
+        });
     }
 
     /// Starts it and waits for nothing.
@@ -66,24 +88,15 @@ impl Front {
         std::fs::write(&conf, layout.conf(directory.path())).expect("nova.conf");
         std::fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
         let mut command = Command::new(program);
-        command.arg("serve").arg("--config-file").arg(&conf).envs(layout.variables().iter().copied());
+        command.arg("serve").arg("--config-file").arg(&conf).envs(layout.variables());
         Self::spawn(directory, command)
     }
 
     /// Runs a command whose standard error is the log.
     #[track_caller]
     pub fn spawn(directory: TempDir, mut command: Command) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut child = child.expect("the executable");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        let lines = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in stderr.split(b'\n').map_while(Result::ok) {
-                lines.lock().expect("no panic").push(String::from_utf8_lossy(&line).into_owned());
-            }
-        });
-        Self { directory, child, log, addresses: HashMap::new() }
+        let (child, log) = run(&mut command);
+        Self { directory, command, child, log, addresses: HashMap::new() }
     }
 
     /// Its process id.
@@ -106,6 +119,11 @@ impl Front {
         let text = std::fs::read(self.directory().join("run/front.json")).ok()?;
         let instance: Value = serde_json::from_slice(&text).ok()?;
         instance["pid"].as_u64()?.try_into().ok()
+    }
+
+    /// What it alone has in `runtime_dir`.
+    pub fn own(&self) -> PathBuf {
+        self.directory().join("run").join(self.pid().to_string())
     }
 
     /// Its api-paste.ini.
@@ -277,6 +295,21 @@ impl Drop for Front {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> (Child, Log) {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("the executable");
+    let log = Log::default();
+    let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let lines = Arc::clone(&log);
+    std::thread::spawn(move || {
+        for line in stderr.split(b'\n').map_while(Result::ok) {
+            lines.lock().expect("no panic").push(String::from_utf8_lossy(&line).into_owned());
+        }
+    });
+    (child, log)
 }
 
 /// The executable under test.

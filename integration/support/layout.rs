@@ -18,7 +18,7 @@ pub struct Layout {
     default: Vec<String>,
     groups: Vec<String>,
     pasteway: Vec<String>,
-    env: Vec<(&'static str, &'static str)>,
+    env: Vec<(&'static str, String)>,
 }
 
 impl Layout {
@@ -94,14 +94,14 @@ impl Layout {
     }
 
     /// One more variable in the front's environment.
-    pub fn env(mut self, name: &'static str, value: &'static str) -> Self {
-        self.env.push((name, value));
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.env.push((name, value.to_owned()));
         self
     }
 
     /// The variables.
-    pub fn variables(&self) -> &[(&'static str, &'static str)] {
-        &self.env
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
     /// The names in `enabled_apis`.

@@ -5,7 +5,9 @@
 
 pub mod app;
 pub mod certificates;
+pub mod chance;
 pub mod client;
+pub mod disk;
 pub mod front;
 pub mod keystone;
 pub mod layout;
@@ -37,4 +39,13 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "after {DEADLINE:?} still not: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Says loudly that a test cannot be made here for want of something; where everything must be there (`PASTEWAY_CI`) it
+/// fails.
+#[track_caller]
+pub fn missing(what: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    assert!(std::env::var_os("PASTEWAY_CI").is_none(), "{test} needs {what}");
+    eprintln!("SKIPPED {test}: it needs {what}");
 }

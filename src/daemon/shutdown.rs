@@ -148,9 +148,10 @@ impl Daemon {
         if !replaced {
             announce::stopping(settings.release, current.running.plan.apis.len());
             systemd::stopping("stopping");
-            if !settings.pasteway.lame_duck.is_zero() {
-                self.threads.iter().for_each(|thread| drop(thread.messages.send(Message::LameDuck)));
-                let lame = tokio::time::sleep(settings.pasteway.lame_duck);
+            let lame_duck = settings.pasteway.lame_duck;
+            if !lame_duck.is_zero() {
+                self.threads.iter().for_each(|thread| drop(thread.messages.send(Message::LameDuck(lame_duck))));
+                let lame = tokio::time::sleep(lame_duck);
                 self.told(false, lame).await;
             }
             for listener in &current.running.listeners {

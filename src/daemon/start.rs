@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::proxy::listener::Acceptor;
 use crate::proxy::{live, thread};
 use crate::telemetry::Log;
-use crate::worker::Supervisor;
+use crate::worker::{Supervisor, leftover};
 
 /// How a start can fail.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ impl fmt::Display for StartFailure {
 
 /// The log's last lines get so long.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
+/// Workers of a front that is gone get so long where `worker_stop_timeout` says nothing: nobody waits for their answers.
+const LEFTOVER_TIME: Duration = Duration::from_secs(30);
 /// Commands that may wait for the daemon.
 const INBOX: usize = 64;
 
@@ -161,6 +163,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     }
     tracing::info!(target: "pasteway", "{}", plan.config.chosen);
     let front_threads = plan.config.settings.pasteway.front_threads;
+    end_leftovers(&runtime_dir, plan.config.settings.pasteway.worker_stop_timeout);
     let workshop = Workshop {
         runtime_dir: &runtime_dir,
         supervisor: &supervisor,
@@ -253,6 +256,23 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         tokio::task::spawn_local(Rc::clone(&daemon).watch_over(period));
     }
     Ok(daemon)
+}
+
+/// Ends the workers of a front before that was killed. Nobody waits for it: what they serve is not ours. To be called
+/// before there are workers of our own.
+fn end_leftovers(runtime_dir: &RuntimeDir, stop_timeout: Option<Duration>) {
+    let grace = stop_timeout.filter(|time| !time.is_zero()).unwrap_or(LEFTOVER_TIME);
+    let left = match leftover::find(runtime_dir.path()) {
+        Ok(left) if left.is_empty() => return,
+        Ok(left) => left,
+        Err(error) => {
+            return tracing::warn!(target: "pasteway::worker", "cannot look for workers of a front before: {error}");
+        }
+    };
+    let thread = std::thread::Builder::new().name("leftover".to_owned());
+    if let Err(error) = thread.spawn(move || leftover::end(&left, grace)) {
+        tracing::warn!(target: "pasteway::worker", "workers of a front before are left alone: {error}");
+    }
 }
 
 fn open_log(settings: &Settings, program: &str) -> Result<Log, StartFailure> {

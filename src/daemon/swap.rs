@@ -97,9 +97,12 @@ impl Daemon {
         self.live.store(snapshot);
 
         let running = prepared.running();
+        let keepidle = running.plan.config.settings.tcp_keepidle;
         for listener in &running.listeners {
             if !old.running.listeners.iter().any(|before| before.id == listener.id) {
                 self.acceptor.accept(Arc::clone(listener));
+            } else if let Err(error) = listener.set_keepidle(keepidle) {
+                tracing::warn!(target: "pasteway::reload", "tcp_keepidle of {}: {error}", listener.address);
             }
         }
         for (api, pool) in running.plan.apis.iter().zip(&running.pools) {

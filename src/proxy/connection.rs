@@ -47,6 +47,8 @@ pub struct Peer {
     pub ip_text: Rc<str>,
     /// The listener that took it.
     pub listener: u64,
+    /// When in the lame duck time its turn to end is, from 0 to 1.
+    turn: f64,
     tls: bool,
     /// The request on it.
     request: RefCell<Option<Running>>,
@@ -92,6 +94,7 @@ impl Peer {
             address,
             ip_text: address.ip().to_canonical().to_string().into(),
             listener,
+            turn: fastrand::f64(),
             tls,
             request: RefCell::new(None),
             active: Cell::new(clock.get()),
@@ -257,7 +260,7 @@ async fn serve_request(
         }
         Err(refusal) => respond::refusal(refusal),
     };
-    if thread.is_lame() {
+    if thread.sheds(peer.turn) {
         respond::close(&mut response);
     }
     if let Some(header) = header {

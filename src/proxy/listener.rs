@@ -87,10 +87,9 @@ impl Listener {
     pub fn adopt(key: ListenKey, socket: TcpListener, keepidle: Duration) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         socket.set_nonblocking(true)?;
-        let options = SockRef::from(&socket);
         // Accepted sockets inherit both.
-        options.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepidle))?;
-        options.set_tcp_nodelay(true)?;
+        keep_alive(&socket, keepidle)?;
+        SockRef::from(&socket).set_tcp_nodelay(true)?;
         let address = socket.local_addr()?;
         Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), key, address, socket: Mutex::new(Some(socket)) })
     }
@@ -108,6 +107,14 @@ impl Listener {
         self.key == *key || key.names(self.address)
     }
 
+    /// Connections that come from now on are kept alive so.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_keepidle(&self, keepidle: Duration) -> io::Result<()> {
+        self.socket().as_ref().map_or(Ok(()), |socket| keep_alive(socket, keepidle))
+    }
+
     fn socket(&self) -> MutexGuard<'_, Option<TcpListener>> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,6 +129,10 @@ impl ListenKey {
     pub fn names(&self, address: SocketAddr) -> bool {
         self.port != 0 && resolve(self).is_ok_and(|wanted| wanted == address)
     }
+}
+
+fn keep_alive<'a>(socket: impl Into<SockRef<'a>>, keepidle: Duration) -> io::Result<()> {
+    socket.into().set_tcp_keepalive(&TcpKeepalive::new().with_time(keepidle))
 }
 
 /// The first address that the resolver gives, as the original takes it.

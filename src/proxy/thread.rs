@@ -38,8 +38,8 @@ pub enum Message {
     Refresh(oneshot::Sender<()>),
     /// End these requests, and tell which they were.
     End(Ending, oneshot::Sender<Vec<Holder>>),
-    /// Say in every answer that its connection ends with it.
-    LameDuck,
+    /// In the next so much time, say in an answer on each connection that it ends with it.
+    LameDuck(Duration),
     /// Finish what is in flight and close every connection.
     Leave {
         /// One without a request is closed when so long nothing has come on it, and nobody was told to close it.
@@ -97,8 +97,10 @@ pub struct Thread {
     peers: RefCell<HashMap<u64, Rc<Peer>>>,
     next_peer: Cell<u64>,
     clock: Rc<Cell<Instant>>,
-    /// Every answer says that its connection ends with it.
+    /// The front is about to go.
     lame: Rc<Cell<bool>>,
+    /// Since when, and in what time, answers say that their connections end.
+    shedding: Cell<Option<(Instant, Duration)>>,
     /// Since when every connection is closed behind its answer, and which silence closes one without a request.
     leaving: Cell<Option<(Instant, Duration)>>,
     /// Told when the last connection is gone.
@@ -120,6 +122,7 @@ impl Thread {
             next_peer: Cell::new(0),
             clock: Rc::new(Cell::new(Instant::now())),
             lame,
+            shedding: Cell::new(None),
             leaving: Cell::new(None),
             gone: RefCell::new(None),
             load,
@@ -141,9 +144,15 @@ impl Thread {
         Rc::clone(&self.clock)
     }
 
-    /// Whether responses shall say that their connection ends.
-    pub fn is_lame(&self) -> bool {
-        self.lame.get()
+    /// Whether an answer shall say that its connection ends: one connection after the other, each at its `turn`, so that
+    /// their clients do not all come to the next front at once.
+    pub fn sheds(&self, turn: f64) -> bool {
+        self.shedding.get().is_some_and(|(since, time)| since.elapsed() >= time.mul_f64(turn))
+    }
+
+    fn shed(&self, time: Duration) {
+        self.lame.set(true);
+        self.shedding.set(Some((Instant::now(), time)));
     }
 
     /// Takes note of a connection until the result is dropped.
@@ -213,7 +222,7 @@ impl Thread {
     }
 
     fn leave(&self, quiet: Duration, done: oneshot::Sender<()>) {
-        self.lame.set(true);
+        self.shed(Duration::ZERO);
         self.leaving.set(Some((Instant::now(), quiet)));
         *self.gone.borrow_mut() = Some(done);
         self.tell_if_gone();
@@ -269,7 +278,7 @@ async fn run(thread: Rc<Thread>, mut inbox: mpsc::UnboundedReceiver<Message>) {
                 Some(Message::End(ending, done)) => {
                     let _ = done.send(thread.end(&ending));
                 }
-                Some(Message::LameDuck) => thread.lame.set(true),
+                Some(Message::LameDuck(time)) => thread.shed(time),
                 Some(Message::Leave { quiet, done }) => thread.leave(quiet, done),
                 None => break,
             },

@@ -43,7 +43,7 @@ fn become_program(argv: Vec<OsString>) -> Result<(), String> {
         return Ok(());
     }
     let mut command = Command::new(&program);
-    command.args(argv).env_remove(ENV_FRONT_PID).env_remove(ENV_INHERIT);
+    command.args(argv).env_remove(ENV_INHERIT);
     if let Some(inherit) = std::env::var_os(ENV_INHERIT) {
         let socket = rustix::stdio::stdin().try_clone_to_owned().map_err(|e| format!("no socket: {e}"))?;
         let mapping = FdMapping { parent_fd: socket, child_fd: FIRST_SOCKET };

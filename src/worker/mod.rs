@@ -14,6 +14,7 @@ mod choice;
 pub mod exec;
 mod external;
 pub mod host;
+pub mod leftover;
 mod line;
 pub mod manifest;
 mod member;

@@ -106,6 +106,9 @@ impl Slot {
             let emptied = matches!(event, Event::Exited { .. } | Event::Unusable { .. } | Event::Unborn { .. });
             if emptied && next.pause(now).is_some() {
                 announce::too_fast(self.place.spec.release);
+                // Requests that the dead worker has not accepted must not wait with the slot: they break off, and go to
+                // another worker where they may.
+                self.socket = None;
             }
             state = next;
             let mut follow_up = None;
@@ -257,7 +260,15 @@ impl Slot {
             Kind::Python { interpreter, host, .. } => (interpreter, Some(host.as_path())),
             Kind::Builtin | Kind::Command(_) | Kind::External { .. } => (&spec.program, None),
         };
-        let birth = Birth { program, host, manifest: &spec.manifest, slot: id, life: number, notify: notify.path() };
+        let birth = Birth {
+            program,
+            host,
+            manifest: &spec.manifest,
+            slot: id,
+            life: number,
+            notify: notify.path(),
+            runtime_dir: &spec.runtime_dir,
+        };
         let refused = |source| SpawnError::Program { program: program.clone(), source };
         let command = birth.command(socket.share().map_err(refused)?);
         let child = staff.spawner.spawn(command).await.map_err(refused)?;
@@ -283,7 +294,8 @@ impl Slot {
         let words = line.filled(id, &path);
         let how = if line.is_told_the_descriptor() { exec::BY_NUMBER } else { exec::BY_ENVIRONMENT };
         let socket = socket.map(|socket| (socket, how));
-        let birth = CommandBirth { stage: &spec.program, words: &words, slot: id, socket };
+        let birth =
+            CommandBirth { stage: &spec.program, words: &words, slot: id, runtime_dir: &spec.runtime_dir, socket };
         let child = staff.spawner.spawn(birth.command()).await.map_err(refused)?;
         let prober = Prober::start(path.clone(), spec.tongue, spec.ready_request.clone());
         self.begin(number, child, Voice::Answers(prober), path);

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::id::SlotId;
 use crate::worker::exec;
-use crate::worker::wire::{ENV_FRONT_PID, ENV_SLOT};
+use crate::worker::wire::{ENV_FRONT_PID, ENV_RUNTIME_DIR, ENV_SLOT};
 
 /// A worker must say that it lives this often (it does so twice in that time).
 pub const WATCHDOG: Duration = Duration::from_secs(2);
@@ -41,6 +41,8 @@ pub struct Birth<'a> {
     pub life: u64,
     /// Where it says how it is.
     pub notify: &'a Path,
+    /// Where the front keeps what is its own.
+    pub runtime_dir: &'a Path,
 }
 
 /// What one life of a `command` worker is told at its birth.
@@ -52,6 +54,8 @@ pub struct CommandBirth<'a> {
     pub words: &'a [String],
     /// Its slot.
     pub slot: &'a SlotId,
+    /// Where the front keeps what is its own.
+    pub runtime_dir: &'a Path,
     /// The socket that it inherits, and how it learns that ([`exec::ENV_INHERIT`]); without one it makes its own.
     pub socket: Option<(OwnedFd, &'static str)>,
 }
@@ -66,6 +70,7 @@ impl CommandBirth<'_> {
             .env("PASTEWAY_API", self.slot.api.as_str())
             .env(ENV_SLOT, self.slot.index.to_string())
             .env(ENV_FRONT_PID, std::process::id().to_string())
+            .env(ENV_RUNTIME_DIR, self.runtime_dir)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
@@ -96,7 +101,8 @@ impl Birth<'_> {
             .env("PASTEWAY_SLOT", self.slot.index.to_string())
             .env("PASTEWAY_LIFE", self.life.to_string())
             // The worker compares it with its parent: the front may be gone before the worker asks to be told so.
-            .env("PASTEWAY_FRONT_PID", std::process::id().to_string())
+            .env(ENV_FRONT_PID, std::process::id().to_string())
+            .env(ENV_RUNTIME_DIR, self.runtime_dir)
             .env("NOTIFY_SOCKET", self.notify)
             .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
             .stdin(Stdio::from(socket))
@@ -240,6 +246,7 @@ mod tests {
             slot: &slot,
             life: 17,
             notify: Path::new("/run/pasteway/n"),
+            runtime_dir: Path::new("/run/pasteway"),
         };
         let stdin = OwnedFd::from(std::fs::File::open("/dev/null").expect("there"));
         let command = birth.command(stdin);
@@ -251,6 +258,7 @@ mod tests {
         assert_eq!(told("PASTEWAY_SLOT").as_deref(), Some("3"));
         assert_eq!(told("PASTEWAY_LIFE").as_deref(), Some("17"));
         assert_eq!(told("NOTIFY_SOCKET").as_deref(), Some("/run/pasteway/n"));
+        assert_eq!(told("PASTEWAY_RUNTIME_DIR").as_deref(), Some("/run/pasteway"));
         assert_eq!(told("WATCHDOG_USEC").as_deref(), Some("2000000"));
         assert_eq!(told("LISTEN_FDS"), None);
     }
@@ -260,7 +268,15 @@ mod tests {
         let slot = SlotId { api: "metadata".into(), index: 1 };
         let path = Path::new("/run/x");
         let python = Path::new("/srv/venv/bin/python");
-        let birth = Birth { program: python, host: Some(path), manifest: path, slot: &slot, life: 1, notify: path };
+        let birth = Birth {
+            program: python,
+            host: Some(path),
+            manifest: path,
+            slot: &slot,
+            life: 1,
+            notify: path,
+            runtime_dir: path,
+        };
         let stdin = OwnedFd::from(std::fs::File::open("/dev/null").expect("there"));
         let command = birth.command(stdin);
         assert_eq!(command.get_program(), python);
@@ -273,8 +289,15 @@ mod tests {
         let slot = SlotId { api: "ec2".into(), index: 0 };
         let path = Path::new("/nowhere");
         // Without arguments it waits for its standard input, which here never ends.
-        let birth =
-            Birth { program: Path::new("/bin/cat"), host: None, manifest: path, slot: &slot, life: 1, notify: path };
+        let birth = Birth {
+            program: Path::new("/bin/cat"),
+            host: None,
+            manifest: path,
+            slot: &slot,
+            life: 1,
+            notify: path,
+            runtime_dir: path,
+        };
         let (_front, worker) = std::os::unix::net::UnixStream::pair().expect("two sockets");
         let spawner = Spawner::start(Handle::current()).expect("a thread");
         let mut child = spawner.spawn(birth.command(worker.into())).await.expect("started");

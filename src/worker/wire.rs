@@ -26,5 +26,7 @@ pub const ENV_MANIFEST: &str = "PASTEWAY_WORKER";
 pub const ENV_SLOT: &str = "PASTEWAY_SLOT";
 /// Process id of the front: a worker whose parent is another process leaves.
 pub const ENV_FRONT_PID: &str = "PASTEWAY_FRONT_PID";
+/// What is the front's own in `runtime_dir`: the next front with that ends what this one left ([`leftover`](super::leftover)).
+pub const ENV_RUNTIME_DIR: &str = "PASTEWAY_RUNTIME_DIR";
 /// Number of the worker's life, unique in its front.
 pub const ENV_LIFE: &str = "PASTEWAY_LIFE";

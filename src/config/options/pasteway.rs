@@ -111,7 +111,7 @@ options! {
     CANARY_TIME = ours("canary_time", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
     /// Whether answers say which generation gave them: X-Pasteway-Generation.
     GENERATION_HEADER = ours("generation_header", Kind::Bool, Live).defaults(&[(FIRST, "false")]);
-    /// Seconds between SIGTERM and the end of accepting.
+    /// Seconds between SIGTERM and the end of accepting, in which connections are asked to end one after the other.
     LAME_DUCK = ours("lame_duck", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
     /// Seconds in which a new binary must be ready to take over at an upgrade.
     UPGRADE_TIMEOUT = ours("upgrade_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "120")]);

@@ -1,0 +1,135 @@
+//! What a front says of itself, beside what the kernel says.
+//!
+//! Must not know what was done to it. A death takes a moment to be heard of; what does not come right in that moment
+//! was a lie.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Front, process};
+
+/// What is not true after this time was a lie.
+const MOMENT: Duration = Duration::from_secs(10);
+/// A slot whose workers died again and again waits up to half a minute for its next one.
+const HEALING: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// All that is compared.
+#[derive(Debug, PartialEq, Eq)]
+struct Facts {
+    pid: u64,
+    generation: u64,
+    workers: BTreeSet<u64>,
+    ports: BTreeSet<SocketAddr>,
+    /// Fronts that have files in `runtime_dir`.
+    fronts: BTreeSet<u64>,
+    /// Sockets of slots there, and sockets for what their processes say.
+    sockets: usize,
+    notifications: usize,
+    /// Generations with files there.
+    generations: BTreeSet<u64>,
+}
+
+fn list(front: &Front, path: &str) -> Vec<Value> {
+    front.admin(path).json().as_array().expect("a list").clone()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().expect("a number")
+}
+
+/// What the admin API says; `Err` where it contradicts itself.
+fn said(front: &Front) -> Result<Facts, String> {
+    let (status, workers, generations) =
+        (front.admin("/status").json(), list(front, "/workers"), list(front, "/generations"));
+    let agree = |what: &str, one: f64, other: f64| {
+        if one == other { Ok(()) } else { Err(format!("{what}: {one} and {other}")) }
+    };
+    let live: Vec<u64> =
+        (generations.iter().filter(|one| one["state"] == "live")).map(|one| number(&one["generation"])).collect();
+    let generation = number(&status["generation"]);
+    if live != [generation] {
+        return Err(format!("generation {generation} serves, and live are {live:?}"));
+    }
+    agree("the generation", generation as f64, front.metric("pasteway_config_generation", &[]))?;
+    agree("live generations", 1.0, front.metric("pasteway_generations", &[("state", "live")]))?;
+    for state in ["starting", "serving", "draining", "backoff"] {
+        let shown = workers.iter().filter(|slot| slot["state"] == state).count();
+        agree(state, shown as f64, front.metric("pasteway_workers", &[("state", state)]))?;
+    }
+    let apis = status["apis"].as_array().expect("a list");
+    for api in apis {
+        let serving = workers.iter().filter(|slot| slot["api"] == api["name"] && slot["state"] == "serving").count();
+        agree("serving workers", serving as f64, number(&api["workers_serving"]) as f64)?;
+    }
+    let living = || workers.iter().filter(|slot| slot["pid"] != 0);
+    let in_use = generations.iter().filter(|one| one["state"] != "retired").chain(&workers);
+    Ok(Facts {
+        pid: number(&status["pid"]),
+        generation,
+        workers: living().map(|slot| number(&slot["pid"])).collect(),
+        ports: apis.iter().map(|api| api["listen"].as_str().and_then(|l| l.parse().ok()).expect("a port")).collect(),
+        fronts: [number(&status["pid"])].into(),
+        sockets: living().count(),
+        notifications: living().filter(|slot| slot["kind"] != "command").count(),
+        generations: in_use.map(|one| number(&one["generation"])).collect(),
+    })
+}
+
+/// What /proc and the directory say.
+fn real(front: &Front, generation: u64) -> Facts {
+    let names = |directory: PathBuf| -> Vec<String> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let numbers = |names: Vec<String>| names.iter().filter_map(|name| name.parse().ok()).collect();
+    let own = names(front.own());
+    let ending = |end: &str| own.iter().filter(|name| name.ends_with(end)).count();
+    Facts {
+        pid: u64::from(front.pid()),
+        generation,
+        workers: front.workers().into_iter().filter(|pid| process::lives(*pid)).map(u64::from).collect(),
+        ports: process::listens_on(front.pid()),
+        fronts: numbers(names(front.directory().join("run"))),
+        sockets: ending(".sock"),
+        notifications: ending(".notify"),
+        generations: numbers(names(front.own().join("generations"))),
+    }
+}
+
+/// The front says what is: processes, ports, sockets, directories, and the same in every report and metric.
+#[track_caller]
+pub fn is_told(front: &Front) {
+    let deadline = Instant::now() + MOMENT;
+    loop {
+        let lie = match said(front) {
+            Ok(said) => {
+                let real = real(front, said.generation);
+                if said == real {
+                    return;
+                }
+                format!("said {said:?}\nreal {real:?}")
+            }
+            Err(contradiction) => contradiction,
+        };
+        assert!(Instant::now() < deadline, "{lie}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The same, and so many workers serve: whatever happened is over.
+#[track_caller]
+pub fn is_told_and_all_serve(front: &Front, workers: usize) {
+    let deadline = Instant::now() + HEALING;
+    let count = || (front.metric("pasteway_workers", &[("state", "serving")]), front.workers().len());
+    while count() != (workers as f64, workers) {
+        assert!(Instant::now() < deadline, "not {workers} workers: {}", front.admin("/workers").text());
+        std::thread::sleep(LOOK);
+    }
+    is_told(front);
+}

@@ -1,0 +1,117 @@
+//! Workers that are killed, frozen, thawed and replaced at random while clients order.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use rustix::process::Signal;
+
+use super::orders::{CLIENTS, Orders};
+use super::truth;
+use crate::support::chance::{chance, one, pause, times};
+use crate::support::{Front, Layout, process};
+
+const WORKERS: usize = 3;
+
+/// One thing that happens; how many workers it may cost the requests on them.
+fn strike(front: &Front, chance: &mut Rng) -> usize {
+    let workers = front.workers();
+    if workers.is_empty() {
+        return 0;
+    }
+    let victim = one(chance, &workers);
+    // Who is chosen may be gone already.
+    let signal = |pid: u32, signal| process::Process::of(pid).into_iter().for_each(|it| it.signal(signal));
+    match chance.u8(0..12) {
+        0..=3 => {
+            println!("kill {victim}");
+            signal(victim, Signal::KILL);
+            1
+        }
+        4 => {
+            println!("kill {workers:?}");
+            workers.iter().for_each(|pid| signal(*pid, Signal::KILL));
+            workers.len()
+        }
+        5..=7 => {
+            println!("freeze {victim} for a while");
+            signal(victim, Signal::STOP);
+            pause(chance, 600);
+            signal(victim, Signal::CONT);
+            0
+        }
+        8 => {
+            println!("freeze {victim} for good");
+            signal(victim, Signal::STOP);
+            1
+        }
+        9 => {
+            println!("{victim} is asked to go by somebody else");
+            signal(victim, Signal::TERM);
+            1
+        }
+        10 => {
+            println!("other workers for all");
+            let threads = chance.u8(3..9);
+            front.edit_conf(|text| text + &format!("[pasteway]\nworker_threads = {threads}\n"));
+            0
+        }
+        _ => {
+            println!("an edit of the front alone");
+            let size = chance.u32(1000..100_000);
+            front.edit_conf(|text| text + &format!("[pasteway]\nqueue_size = {size}\n"));
+            0
+        }
+    }
+}
+
+#[track_caller]
+fn storm(layout: impl FnOnce(&Orders) -> Layout) {
+    let (mut chance, mut orders) = (chance(), Orders::new());
+    let layout = layout(&orders).pasteway("worker_request_timeout = 2").pasteway("worker_stop_timeout = 3");
+    let front = Front::start(&layout);
+    orders.at(front.address("osapi_compute"));
+    let mut struck = 0;
+    for _ in 0..times(12) {
+        pause(&mut chance, 400);
+        struck += strike(&front, &mut chance);
+        truth::is_told(&front);
+    }
+    truth::is_told_and_all_serve(&front, WORKERS);
+    let served = orders.acknowledged();
+    crate::support::eventually("orders are taken again", || (orders.acknowledged() > served + 50).then_some(()));
+    let fates = orders.settle();
+    // Whatever was struck had at most one request of each client.
+    assert!(fates.refused.len() <= struck * CLIENTS, "{struck} workers: {:?}", fates.refused);
+    assert!(fates.refused.values().all(|status| matches!(status, 502 | 503)), "{:?}", fates.refused);
+    assert!(fates.unanswered.is_empty(), "the front was there all the time: {:?}", fates.unanswered);
+    truth::is_told_and_all_serve(&front, WORKERS);
+}
+
+#[test]
+fn python_workers_that_are_killed_and_frozen_lose_no_acknowledged_order_and_do_none_twice() {
+    storm(Orders::python);
+}
+
+#[test]
+fn programs_that_are_killed_and_frozen_lose_no_acknowledged_order_and_do_none_twice() {
+    storm(Orders::command);
+}
+
+#[test]
+fn a_front_that_is_frozen_itself_takes_nobody_for_hung() {
+    let (mut chance, mut orders) = (chance(), Orders::new());
+    let front = Front::start(&orders.python());
+    let workers = front.workers();
+    orders.at(front.address("osapi_compute"));
+    for _ in 0..times(3) {
+        pause(&mut chance, 200);
+        front.signal(Signal::STOP);
+        // Longer than a heartbeat may take before a worker counts as sick.
+        std::thread::sleep(Duration::from_millis(chance.u64(500..2500)));
+        front.signal(Signal::CONT);
+        truth::is_told_and_all_serve(&front, WORKERS);
+    }
+    let fates = orders.settle();
+    assert!(fates.refused.is_empty() && fates.unanswered.is_empty(), "{fates:?}");
+    assert_eq!(front.workers(), workers, "nobody was replaced");
+}
