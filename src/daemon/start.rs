@@ -167,6 +167,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         running: None,
         kept: None,
         inherited: Some(&sockets),
+        serving: predecessor.is_some(),
         // Numbers go on over an upgrade, so that answers never name a smaller one than before.
         number: Generation(predecessor.map_or(0, |it| it.handover.generation) + 1),
     };
