@@ -247,12 +247,15 @@ fn external_workers_have_answered_before_the_new_front_takes_over() {
     let path = sockets.path().join("worker.sock");
     let app = App::echo(&path);
     let layout = layout().pasteway("worker_kind = external").pasteway(&format!("worker_sockets = {}", path.display()));
-    let mut front = Front::start_by_link(&layout.pasteway("worker_ready_request = GET /probe"));
+    let layout = layout.pasteway("worker_ready_request = GET /probe").pasteway("worker_start_timeout = 1");
+    let mut front = Front::start_by_link(&layout);
     drop(app);
     let output = upgrade(&front);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("osapi_compute/0 did not become ready"), "{}", said(&output));
     let _app = App::echo(&path);
-    assert_eq!(upgrade(&front).status.code(), Some(0));
+    let output = upgrade(&front);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     successor(&mut front);
 }
 
