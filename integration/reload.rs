@@ -305,7 +305,8 @@ fn a_reload_of_the_front_does_not_wait_for_workers_that_it_does_not_touch() {
 fn frozen_files_go_with_the_last_workers_that_read_them() {
     let front = Front::start(&Layout::bare().pasteway("watch = false"));
     let frozen = || {
-        let names = std::fs::read_dir(front.directory().join("run/generations")).expect("the directory");
+        let own = front.directory().join("run").join(front.pid().to_string());
+        let names = std::fs::read_dir(own.join("generations")).expect("the directory");
         names.map(|entry| entry.expect("an entry").file_name().into_string().expect("a number")).collect::<Vec<_>>()
     };
     for number in 1..25 {
