@@ -21,6 +21,7 @@ mod recycling;
 mod reload;
 mod rollback;
 mod samples;
+mod scale;
 mod start;
 mod stop;
 mod support;

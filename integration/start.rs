@@ -129,8 +129,8 @@ fn serve_refuses_a_broken_file_with_its_place_and_status_78() {
     let layout = Layout::compute("[composite:osapi_compute]\nuse = egg:Paste#urlmap\n/: nowhere\n");
     let mut front = Front::launch(&layout);
     assert_eq!(front.exit().code(), Some(78), "{}", front.log().join("\n"));
-    let log = front.log().join("\n");
-    assert!(log.contains("error: app `nowhere` is not defined") && log.contains("api-paste.ini:3:4"), "{log}");
+    front.logged("error: app `nowhere` is not defined");
+    front.logged(" --> ").split_once("api-paste.ini:3:4").expect("the place");
 }
 
 /// Runs `nova-api` to its end: exit status and log.

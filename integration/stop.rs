@@ -8,13 +8,21 @@ use crate::support::{Answer, Client, Front, Layout, eventually, process};
 
 /// A request that takes this long, once it is on a worker.
 #[track_caller]
-fn slow(front: &Front, delay: Duration) -> std::thread::JoinHandle<std::io::Result<Answer>> {
-    let mut client = front.client();
+fn slow(front: &Front, delay: Duration) -> Slow {
+    asked(front, "osapi_compute", "GET", delay)
+}
+
+type Slow = std::thread::JoinHandle<std::io::Result<Answer>>;
+
+/// The same of any API and method.
+#[track_caller]
+fn asked(front: &Front, api: &str, method: &'static str, delay: Duration) -> Slow {
+    let in_flight = || front.metric("pasteway_worker_in_flight", &[("api", api)]);
+    let before = in_flight();
+    let mut client = Client::connect(front.address(api)).expect("a connection");
     let path = format!("/v2/slow?pasteway.delay={}", delay.as_millis());
-    let thread = std::thread::spawn(move || client.get(&path, &[]));
-    eventually("the request is on a worker", || {
-        (front.metric("pasteway_worker_in_flight", &[("api", "osapi_compute")]) >= 1.0).then_some(())
-    });
+    let thread = std::thread::spawn(move || client.request(method, &path, &[], b""));
+    eventually("the request is on a worker", || (in_flight() > before).then_some(()));
     thread
 }
 
@@ -133,4 +141,50 @@ fn a_lame_duck_serves_on_and_says_that_it_will_go() {
         answer.closes().then_some(())
     });
     assert_eq!(front.exit().code(), Some(0));
+}
+
+#[test]
+fn a_stop_ends_what_changes_nothing_first_and_all_else_at_its_own_deadline() {
+    let layout = Layout::bare().default("graceful_shutdown_timeout = 1").pasteway("drain_kill_timeout = 6");
+    let mut front = Front::start(&layout);
+    let [get, post, endless] = [("GET", 60), ("POST", 3), ("POST", 60)]
+        .map(|(method, seconds)| asked(&front, "osapi_compute", method, Duration::from_secs(seconds)));
+    let began = Instant::now();
+    front.signal(Signal::TERM);
+    assert!(get.join().expect("no panic").is_err());
+    assert!(!post.is_finished(), "a POST is not ended with it");
+    assert_eq!(post.join().expect("no panic").expect("an answer").status, 200);
+    assert!(!endless.is_finished());
+    assert!(endless.join().expect("no panic").is_err());
+    front.exit();
+    assert!((6..15).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    front.logged("had 1 s to drain; 1 of its requests are ended: GET of osapi_compute");
+    front.logged("had 6 s to drain; 1 of its requests are ended: POST of osapi_compute");
+}
+
+#[test]
+fn each_api_has_its_own_deadline_at_a_stop() {
+    let both = "[composite:osapi_compute]\nuse = egg:Paste#urlmap\n/v2: app\n\n\
+                [composite:metadata]\nuse = egg:Paste#urlmap\n/v2: app\n\n\
+                [app:app]\npaste.app_factory = somewhere.else:app_factory\n";
+    let layout = Layout::havana().with_paste(both).apis(&["osapi_compute", "metadata"]);
+    let mut front = Front::start(&layout.pasteway("drain_timeout = 1").pasteway("drain_timeout_metadata = 30"));
+    let short = asked(&front, "osapi_compute", "GET", Duration::from_secs(60));
+    let long = asked(&front, "metadata", "GET", Duration::from_secs(4));
+    front.signal(Signal::TERM);
+    assert!(short.join().expect("no panic").is_err());
+    assert!(!long.is_finished());
+    assert_eq!(long.join().expect("no panic").expect("an answer").status, 200);
+    front.exit();
+}
+
+#[test]
+fn a_worker_that_is_replaced_finishes_what_it_has_begun() {
+    let front = Front::start(&Layout::bare().pasteway("drain_timeout = 0").pasteway("worker_stop_timeout = 1"));
+    let old = front.workers();
+    let request = asked(&front, "osapi_compute", "POST", Duration::from_secs(4));
+    assert_eq!(front.order("/workers/osapi_compute/restart").0, 200);
+    assert!(!request.is_finished());
+    assert_eq!(request.join().expect("no panic").expect("an answer").status, 200);
+    eventually("the old one is gone", || (!process::lives(old[0])).then_some(()));
 }

@@ -71,6 +71,11 @@ impl Manager {
     }
 }
 
+/// Nothing is reloaded, and told, but what the test asks for.
+fn layout() -> Layout {
+    Layout::bare().pasteway("watch = false")
+}
+
 /// Files, and the command that serves them, with a manager that listens.
 fn service(layout: &Layout) -> (TempDir, Command, Manager) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -90,7 +95,7 @@ fn monotonic_usec() -> i64 {
 
 #[test]
 fn it_says_when_it_is_ready_reloads_drains_and_stops() {
-    let (directory, command, manager) = service(&Layout::bare().pasteway("watch = false"));
+    let (directory, command, manager) = service(&layout());
     let mut front = Front::spawn(directory, command);
     let word = manager.hear();
     assert_eq!((word.pid, word.value("READY")), (front.pid(), Some("1")));
@@ -128,7 +133,7 @@ fn it_says_when_it_is_ready_reloads_drains_and_stops() {
 
 #[test]
 fn it_is_alive_as_often_as_it_must_be_and_not_while_it_is_stopped() {
-    let (directory, mut command, manager) = service(&Layout::bare());
+    let (directory, mut command, manager) = service(&layout());
     command.env("WATCHDOG_USEC", "400000");
     let front = Front::spawn(directory, command);
     assert!(manager.hear().is("READY=1"));
@@ -152,7 +157,7 @@ fn it_is_alive_as_often_as_it_must_be_and_not_while_it_is_stopped() {
 
 #[test]
 fn at_an_upgrade_the_old_one_names_the_new_one_and_then_is_silent() {
-    let (directory, mut command, manager) = service(&Layout::bare());
+    let (directory, mut command, manager) = service(&layout());
     // As systemd sets it, for one process.
     command.env("WATCHDOG_USEC", "400000");
     let mut front = Front::spawn(directory, command);
@@ -181,7 +186,7 @@ fn at_an_upgrade_the_old_one_names_the_new_one_and_then_is_silent() {
 
 #[test]
 fn a_failed_upgrade_tells_the_manager_nothing() {
-    let (directory, mut command, manager) = service(&Layout::bare());
+    let (directory, mut command, manager) = service(&layout());
     let program = directory.path().join("pasteway");
     std::os::unix::fs::symlink(executable(), &program).expect("a link");
     command = {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::front::executable;
 use crate::support::traffic::{Style, Traffic};
-use crate::support::{Answer, Client, Front, Layout, Save, eventually, process};
+use crate::support::{Answer, App, Client, Front, Layout, Save, eventually, process};
 
 const KEPT: Style = Style { method: "GET", fresh: false };
 const STYLES: [Style; 3] = [KEPT, Style { method: "POST", ..KEPT }, Style { fresh: true, ..KEPT }];
@@ -102,6 +102,9 @@ fn an_upgrade_under_load_loses_no_request() {
     let output = upgrade(&front);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).starts_with("upgraded in "), "{}", said(&output));
+    // A connection that was kept is served once more, by the old one, and says that it ends.
+    let answer = idle.get("/v2/x", &[]).expect("an answer");
+    assert_eq!((answer.status, answer.header("x-pasteway-generation"), answer.closes()), (200, Some("1"), true));
     // The old one has requests still; the new one serves, and tells of the other.
     assert!(process::lives(old) && !request.is_finished());
     let before = traffic.served();
@@ -111,9 +114,6 @@ fn an_upgrade_under_load_loses_no_request() {
         (seen["predecessor"]["in_flight"].as_u64() >= Some(2)).then_some(seen)
     });
     assert_eq!((pid_of(&seen["predecessor"]["pid"]), &seen["state"]), (old, &Value::from("serving")));
-    // A connection that was kept is served once more, by the old one, and says that it ends.
-    let answer = idle.get("/v2/x", &[]).expect("an answer");
-    assert_eq!((answer.status, answer.header("x-pasteway-generation"), answer.closes()), (200, Some("1"), true));
 
     assert_eq!(request.join().expect("no panic").expect("an answer").status, 200);
     assert_eq!(download.answer("GET").expect("an answer").body.len(), 50_000_000);
@@ -222,6 +222,41 @@ fn an_old_front_that_is_killed_after_the_upgrade_is_missed_by_its_own_requests_a
     let new = pid_of(&status(&front)["pid"]);
     eventually("what it left is removed", || (parts(&front) == [new.to_string()]).then_some(()));
     assert_eq!(traffic.stop().failed, Vec::<String>::new());
+}
+
+#[test]
+fn an_old_front_that_is_killed_while_the_new_one_starts_is_replaced_all_the_same() {
+    let mut front = Front::start_by_link(&layout());
+    let script = format!("#!/bin/sh\nsleep 1\nexec {} \"$@\"\n", executable().display());
+    replace(&front, &script, 0o755);
+    front.signal(Signal::USR2);
+    eventually("it is under way", || (status(&front)["state"] == "upgrading").then_some(()));
+    front.signal(Signal::KILL);
+    assert_eq!(front.exit().code(), None);
+    // Nobody accepts now; the socket is open all the same, and who comes now waits.
+    let mut early = front.client();
+    assert_eq!(early.get("/v2/x", &[]).expect("an answer").header("x-pasteway-generation"), Some("2"));
+    let new = eventually("it serves", || front.serving_pid().filter(|pid| *pid != front.pid()));
+    eventually("what the old one left is removed", || (parts(&front) == [new.to_string()]).then_some(()));
+    assert_eq!(front.admin("/ready").status, 200);
+}
+
+#[test]
+fn external_workers_have_answered_before_the_new_front_takes_over() {
+    let sockets = tempfile::tempdir().expect("a directory");
+    let path = sockets.path().join("worker.sock");
+    let app = App::echo(&path);
+    let layout = layout().pasteway("worker_kind = external").pasteway(&format!("worker_sockets = {}", path.display()));
+    let layout = layout.pasteway("worker_ready_request = GET /probe").pasteway("worker_start_timeout = 1");
+    let mut front = Front::start_by_link(&layout);
+    drop(app);
+    let output = upgrade(&front);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("osapi_compute/0 did not become ready"), "{}", said(&output));
+    let _app = App::echo(&path);
+    let output = upgrade(&front);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    successor(&mut front);
 }
 
 #[test]

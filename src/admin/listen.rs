@@ -86,8 +86,8 @@ impl Listening {
         bound.map_err(|e| io::Error::new(e.kind(), format!("admin listener {listen} cannot be bound: {e}")))
     }
 
-    /// Takes a socket that listens already, of the front before this one; a socket's file is this listener's from now
-    /// on.
+    /// Takes a socket that listens already, of the front before this one; a socket's file stays that one's until it is
+    /// [claimed](SocketFile::claim).
     ///
     /// # Errors
     /// Those of the kernel.
@@ -96,7 +96,7 @@ impl Listening {
         socket.set_nonblocking(true)?;
         Ok(match listen {
             AdminListen::Tcp(_) => Self::Tcp(socket.into()),
-            AdminListen::Unix(path) => Self::Unix(socket.into(), SocketFile::of(path)?),
+            AdminListen::Unix(path) => Self::Unix(socket.into(), SocketFile { path: path.clone(), inode: None }),
         })
     }
 
@@ -143,7 +143,9 @@ fn unix(path: &Path) -> io::Result<Listening> {
     }
     socket.listen(128)?;
     socket.set_nonblocking(true)?;
-    Ok(Listening::Unix(socket.into(), SocketFile::of(path)?))
+    let mut file = SocketFile { path: path.to_owned(), inode: None };
+    file.claim();
+    Ok(Listening::Unix(socket.into(), file))
 }
 
 /// Whether the file is a socket on which nobody listens.
@@ -156,24 +158,27 @@ fn is_stale(path: &Path) -> io::Result<bool> {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// 0: it is not ours to remove.
-    inode: u64,
+    /// `None`: it is not ours to remove.
+    inode: Option<u64>,
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() })
+    /// The file is ours from now on.
+    pub(super) fn claim(&mut self) {
+        if self.inode.is_none() {
+            self.inode = fs::symlink_metadata(&self.path).ok().map(|meta| meta.ino());
+        }
     }
 
     /// Leaves the file to the process that has the socket too.
     pub(super) fn leave(&mut self) {
-        self.inode = 0;
+        self.inode = None;
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|meta| Some(meta.ino()) == self.inode) {
             // Nothing is lost when it stays: the next front replaces it.
             let _ = fs::remove_file(&self.path);
         }

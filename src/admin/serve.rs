@@ -191,6 +191,9 @@ impl Acceptor {
 
     /// Serves connections until the stop, then until the last of them has ended.
     async fn run(mut self, router: Router, stop: Stop) {
+        if let Self::Unix { file, .. } = &mut self {
+            file.claim();
+        }
         let mut connections = JoinSet::new();
         let mut stopping = pin!(stopped(stop.clone()));
         let end = loop {

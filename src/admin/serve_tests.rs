@@ -64,6 +64,8 @@ fn a_socket_that_was_handed_over_serves_on_and_keeps_its_file() {
     let waiting = UnixStream::connect(&path).unwrap();
     let (commands, _) = tokio::sync::mpsc::channel(1);
     let access = Access { token: watch::channel(None::<Token>).1, host_names: Vec::new() };
+    drop(adopt(&listen, socket.try_clone().unwrap()).unwrap());
+    assert!(path.exists(), "one that never serves takes nothing along");
     let new = adopt(&listen, socket).unwrap().serve(commands, Arc::new(|| "up 2\n".into()), access);
     assert!(get(waiting).ends_with("up 2\n"));
     stop(new);

@@ -19,6 +19,11 @@ fn a_status_names_every_reason_and_every_api() {
             {"name": "ec2", "listen": "0.0.0.0:8773", "tls": false, "workers_serving": 0, "workers_wanted": 1, "queued": 12},
         ],
         "last_reload": {"outcome": "rejected", "source": "watch", "when": 0.0, "took_ms": 3, "diagnostics": []},
+        "last_upgrade": {
+            "outcome": "upgraded", "pid": 42, "version": "0.1.0", "previous_pid": 41, "previous_version": "0.0.9",
+            "when": 0.0, "took_ms": 170,
+        },
+        "predecessor": {"pid": 41, "in_flight": 1, "connections": 2},
     })));
     assert_eq!(
         text,
@@ -27,11 +32,25 @@ pasteway 0.1.0, pid 42, up 2 h, generation 7, serving
 not ready: ec2 has no serving worker
 the files on disk differ from what runs
 last reload: rejected by watch at 1970-01-01 00:00:00Z, 3 ms
+last upgrade: at 1970-01-01 00:00:00Z, upgraded in 170 ms: pasteway 0.1.0, pid 42; before 0.0.9, pid 41, which ends with its last request
+pid 41, before this one, still has 1 requests, 2 connections
 
 API            LISTENS ON          WORKERS  QUEUED
 osapi_compute  0.0.0.0:8774 (TLS)  4/4      0
 ec2            0.0.0.0:8773        0/1      12
 "
+    );
+}
+
+#[test]
+fn an_upgrade_that_failed_says_who_serves_on_and_why() {
+    let report = json!({
+        "outcome": "failed", "pid": 41, "version": "0.1.0", "previous_pid": 41, "previous_version": "0.1.0",
+        "when": 0.0, "took_ms": 3, "reason": "it ended before it was ready: exit status: 1",
+    });
+    assert_eq!(
+        upgrade(&read(report)),
+        "failed: pasteway 0.1.0, pid 41, serves on: it ended before it was ready: exit status: 1\n"
     );
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::Daemon;
 use super::generation::{PoolInUse, Running};
 use super::inherited::Sockets;
+use super::retire::worker_patience;
 use super::runtime_dir::RuntimeDir;
 use crate::admin::{self, AdminListen, Token};
 use crate::compile::{ApiPlan, Plan};
@@ -51,6 +52,8 @@ pub struct Workshop<'a> {
     pub kept: Option<Rc<Running>>,
     /// What listens already and belongs to no generation yet; at the start alone.
     pub inherited: Option<&'a Sockets>,
+    /// Somebody serves, this front or the one before it: there is something to lose.
+    pub serving: bool,
     /// Of the new generation.
     pub number: Generation,
 }
@@ -69,7 +72,8 @@ impl Daemon {
         let number = Generation(self.history().front().map_or(0, |newest| newest.number.0) + 1);
         let kept = self.trial.borrow().as_ref().and_then(|trial| trial.kept().cloned());
         let (runtime_dir, supervisor) = (&self.runtime_dir, &self.supervisor);
-        let workshop = Workshop { runtime_dir, supervisor, running: Some(running), kept, inherited: None, number };
+        let workshop =
+            Workshop { runtime_dir, supervisor, running: Some(running), kept, inherited: None, serving: true, number };
         workshop.prepare(plan).await
     }
 }
@@ -115,7 +119,7 @@ impl Workshop<'_> {
         }
         for (api, pool) in plan.apis.iter().zip(&pools) {
             // Workers that something else starts may come later than the front does; until then it is not ready.
-            if self.running.is_none() && matches!(api.settings.kind, WorkerKind::External(_)) {
+            if !self.serving && matches!(api.settings.kind, WorkerKind::External(_)) {
                 continue;
             }
             // A pool that runs already has proved itself, and is not to be ended if it has a bad moment now.
@@ -129,7 +133,8 @@ impl Workshop<'_> {
                     .resize(&pool.pool, api.settings.slots(), Duration::ZERO)
                     .await
                     .map_err(|failed| one(failed.to_string()))?;
-                begun.grown.push((pool.pool.clone(), before, api.settings.drain_timeout));
+                let patience = worker_patience(api, &config.settings.pasteway);
+                begun.grown.push((pool.pool.clone(), before, patience));
             }
         }
         Ok(Prepared { number: self.number, listeners, pools, log, admin, admin_token, plan })
@@ -266,7 +271,7 @@ pub fn tune(pool: &StartedPool, api: &ApiPlan, settings: &PastewaySettings) {
         lifetime: settings.worker_max_lifetime,
         rss: settings.worker_max_rss,
     };
-    pool.recycle(recycling, api.settings.drain_timeout);
+    pool.recycle(recycling, worker_patience(api, settings));
 }
 
 fn listen_key(api: &ApiPlan) -> ListenKey {

@@ -91,6 +91,9 @@ impl Daemon {
         if digest == self.current.borrow().record.digest {
             if !dry_run {
                 self.abandon("the files say again what was there before it", false);
+                if source != Source::Watch {
+                    self.scale_as_written().await;
+                }
             }
             return Ok(self.verdict(Outcome::Unchanged, plan.config.warnings));
         }

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use super::Daemon;
+use super::retire::worker_patience;
 use crate::command::{NoSuchWorker, RestartReport};
 use crate::config::settings::WorkerKind;
 use crate::worker::Reason;
@@ -25,7 +26,8 @@ impl Daemon {
             return Err(NoSuchWorker(format!("something else runs the workers of {api}: restart them there")));
         }
         // Not the whole generation is held while one waits for a worker.
-        let (pool, drain) = (pool.pool.clone(), plan.settings.drain_timeout);
+        let patience = worker_patience(plan, &running.plan.config.settings.pasteway);
+        let pool = pool.pool.clone();
         drop(running);
         let slots: Vec<u32> = match slot {
             Some(slot) if slot >= pool.wanted() => {
@@ -40,7 +42,7 @@ impl Daemon {
         );
         let mut report = RestartReport { api, restarted: Vec::new(), failed: Vec::new() };
         for slot in slots {
-            match self.supervisor.replace(&pool, slot, Reason::Asked, drain).await {
+            match self.supervisor.replace(&pool, slot, Reason::Asked, patience).await {
                 Ok(()) => report.restarted.push(slot),
                 Err(error) => report.failed.push((slot, error.to_string())),
             }

@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 
 use super::Daemon;
 use super::generation::{Current, Record, State};
-use crate::compile::Plan;
+use crate::compile::{ApiPlan, Plan};
+use crate::config::settings::PastewaySettings;
 use crate::id::{ApiName, Generation};
 use crate::metrics::Phase;
 use crate::proxy::holder::{HOLDERS, Holder};
@@ -99,6 +100,12 @@ impl Daemon {
             );
         }
     }
+}
+
+/// How long a worker may take to finish that goes while its generation stays: nobody ends its requests, and so that none
+/// is cut off that changes something, it waits as long as those may take.
+pub fn worker_patience(api: &ApiPlan, settings: &PastewaySettings) -> Duration {
+    api.settings.drain_timeout.max(settings.drain_kill_timeout)
 }
 
 /// When which requests are ended: those of some APIs that change nothing, and at last all.

@@ -53,8 +53,8 @@ pub struct RuntimeDir {
     /// What is this front's alone.
     own: PathBuf,
     lock: OwnedFd,
-    /// Another front has it now.
-    left: Cell<bool>,
+    /// It is this front's, and not that of the one before or after it.
+    held: Cell<bool>,
 }
 
 impl RuntimeDir {
@@ -94,23 +94,24 @@ impl RuntimeDir {
             Err(error) => return Err(unusable(error.into())),
         }
         sweep(path);
-        Self::furnish(path.to_owned(), lock.into())
+        Self::furnish(path.to_owned(), lock.into(), true)
     }
 
-    /// Shares the directory of a front that is to be replaced, with the lock that it holds.
+    /// Shares the directory of a front that is to be replaced, with the lock that it has; it is that one's until
+    /// [`hold`](Self::hold).
     ///
     /// # Errors
     /// [`RuntimeDirError::Unusable`].
     pub fn inherit(path: PathBuf, lock: OwnedFd) -> Result<Self, RuntimeDirError> {
-        Self::furnish(path, lock)
+        Self::furnish(path, lock, false)
     }
 
-    fn furnish(path: PathBuf, lock: OwnedFd) -> Result<Self, RuntimeDirError> {
+    fn furnish(path: PathBuf, lock: OwnedFd, held: bool) -> Result<Self, RuntimeDirError> {
         let own = of_front(&path, std::process::id());
         // An earlier process with this number has left it.
         let _ = std::fs::remove_dir_all(&own);
         match DirBuilder::new().mode(0o700).create(&own) {
-            Ok(()) => Ok(Self { path, own, lock, left: Cell::new(false) }),
+            Ok(()) => Ok(Self { path, own, lock, held: Cell::new(held) }),
             Err(error) => Err(RuntimeDirError::Unusable { path: own, error }),
         }
     }
@@ -120,9 +121,14 @@ impl RuntimeDir {
         self.lock.as_fd()
     }
 
+    /// The front before this one has left it.
+    pub fn hold(&self) {
+        self.held.set(true);
+    }
+
     /// Leaves the directory to another front, all but what is this one's alone.
     pub fn leave(&self) {
-        self.left.set(true);
+        self.held.set(false);
     }
 
     /// Removes what a front that was killed has left here.
@@ -211,7 +217,7 @@ impl RuntimeDir {
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.own);
-        if !self.left.get() {
+        if self.held.get() {
             let _ = std::fs::remove_file(self.instance_file());
         }
     }
@@ -264,11 +270,15 @@ mod tests {
         let old = RuntimeDir::take(&path).expect("free");
         std::fs::write(old.instance_file(), "{}").expect("written");
         let lock = old.lock().try_clone_to_owned().expect("a descriptor");
+        let early = RuntimeDir::inherit(path.clone(), lock.try_clone().expect("a descriptor")).expect("shared");
+        drop(early);
+        assert!(old.instance_file().exists(), "who fails before his time takes nothing along");
         old.leave();
         drop(old);
         assert!(matches!(RuntimeDir::take(&path), Err(RuntimeDirError::Taken(_))));
         let new = RuntimeDir::inherit(path.clone(), lock).expect("shared");
         assert!(new.own().is_dir() && new.instance_file().exists());
+        new.hold();
         drop(new);
         assert_eq!(std::fs::read_dir(&path).expect("a directory").count(), 1, "only the lock is left");
     }

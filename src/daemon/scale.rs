@@ -1,12 +1,16 @@
 //! One worker more or less, by a signal: for each API whose workers are ours.
 //!
-//! The next reload that is applied sets what the files say, as gunicorn's does. Must not know how workers are started.
+//! The next reload that is applied, or that somebody asks for, sets what the files say, as gunicorn's does. Must not know
+//! how workers are started.
 
 use std::rc::Rc;
 
 use serde_json::json;
 
 use super::Daemon;
+use super::generation::PoolInUse;
+use super::retire::worker_patience;
+use crate::compile::ApiPlan;
 
 impl Daemon {
     /// SIGTTIN, SIGTTOU. It takes its turn among reloads; never below one worker.
@@ -15,27 +19,39 @@ impl Daemon {
         tokio::task::spawn_local(async move {
             let _turn = daemon.reloading.lock().await;
             if daemon.refuse_while_stopping().is_ok() {
-                daemon.scale_now(more).await;
+                let wanted = |_: &ApiPlan, now: u32| if more { now.saturating_add(1) } else { now.saturating_sub(1) };
+                daemon.scale_to(wanted, "a signal").await;
             }
         });
     }
 
-    async fn scale_now(&self, more: bool) {
+    /// What the files say is wanted again.
+    pub(super) async fn scale_as_written(&self) {
+        self.scale_to(|api, _| api.settings.slots(), "a reload").await;
+    }
+
+    async fn scale_to(&self, wanted: impl Fn(&ApiPlan, u32) -> u32, by: &str) {
         let running = Rc::clone(&self.current.borrow().running);
         for (api, pool) in running.plan.apis.iter().zip(&running.pools) {
-            let (name, pool) = (&api.settings.name, &pool.pool);
-            let before = pool.wanted();
-            let wanted = if more { before.saturating_add(1) } else { before.saturating_sub(1).max(1) };
-            if !pool.spec().is_own() || wanted == before {
-                continue;
+            let before = pool.pool.wanted();
+            match wanted(api, before) {
+                _ if !pool.pool.spec().is_own() => {}
+                0 => tracing::info!(target: "pasteway::worker", "{} keeps its last worker", api.settings.name),
+                wanted if wanted == before => {}
+                wanted => self.resize(api, pool, wanted, by).await,
             }
-            match self.supervisor.resize(pool, wanted, api.settings.drain_timeout).await {
-                Ok(()) => {
-                    tracing::info!(target: "pasteway::worker", "{name} has {wanted} workers, before {before} (asked by signal)");
-                    self.tell("scale", &json!({ "api": name, "workers": wanted, "previous": before }));
-                }
-                Err(error) => tracing::error!(target: "pasteway::worker", "{name} keeps {before} workers: {error}"),
+        }
+    }
+
+    async fn resize(&self, api: &ApiPlan, pool: &PoolInUse, wanted: u32, by: &str) {
+        let (name, before) = (&api.settings.name, pool.pool.wanted());
+        let patience = worker_patience(api, &self.current.borrow().running.plan.config.settings.pasteway);
+        match self.supervisor.resize(&pool.pool, wanted, patience).await {
+            Ok(()) => {
+                tracing::info!(target: "pasteway::worker", "{name} has {wanted} workers, before {before} (asked by {by})");
+                self.tell("scale", &json!({ "api": name, "workers": wanted, "previous": before }));
             }
+            Err(error) => tracing::error!(target: "pasteway::worker", "{name} keeps {before} workers: {error}"),
         }
     }
 }

@@ -48,10 +48,11 @@ impl fmt::Display for StartFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Machine(why) => f.write_str(why),
-            Self::Config(found) => match found.iter().find(|found| found.is_error()) {
-                Some(first) => write!(f, "its configuration cannot be used: {first}"),
-                None => f.write_str("its configuration cannot be used"),
-            },
+            Self::Config(found) => {
+                let first = found.iter().find(|found| found.is_error()).map(ToString::to_string).unwrap_or_default();
+                // Its help stands in the log.
+                f.write_str(first.lines().next().unwrap_or_default())
+            }
         }
     }
 }
@@ -170,6 +171,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         running: None,
         kept: None,
         inherited: Some(&sockets),
+        serving: predecessor.is_some(),
         // Numbers go on over an upgrade, so that answers never name a smaller one than before.
         number: Generation(predecessor.map_or(0, |it| it.handover.generation) + 1),
     };
@@ -202,6 +204,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         Some(predecessor) => Some(predecessor.released().await.map_err(machine("cannot watch the front before"))?),
         None => None,
     };
+    runtime_dir.hold();
 
     let (bound, token) = (std::mem::take(&mut prepared.admin), prepared.admin_token.take());
     let running = prepared.running();

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::generation::{Current, Origin, PoolInUse, Record, Running, State, now};
 use super::prepare::{Prepared, tune};
+use super::retire::worker_patience;
 use super::{Daemon, HISTORY};
 use crate::command::Change;
 use crate::id::{ApiName, Generation};
@@ -109,7 +110,7 @@ impl Daemon {
             let settings = &running.plan.config.settings.pasteway;
             tune(&pool.pool, api, settings);
             if api.settings.slots() < pool.pool.wanted() {
-                self.shrink(pool, api.settings.slots(), api.settings.drain_timeout);
+                self.shrink(pool, api.settings.slots(), worker_patience(api, settings));
             }
         }
         if let Some(log) = log {

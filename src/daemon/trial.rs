@@ -19,6 +19,7 @@ use super::Daemon;
 use super::bounds::{Bounds, Judgement, judge};
 use super::generation::{Current, Origin, Record, Running, State};
 use super::prepare::Prepared;
+use super::retire::worker_patience;
 use crate::command::{Change, Class, Source, Terms, TrialReport};
 use crate::message::{Diagnostic, Place};
 use crate::proxy::snapshot::{Canary, CanaryShare, Snapshot};
@@ -289,7 +290,7 @@ impl Daemon {
         let running = Rc::clone(&self.current.borrow().running);
         for (api, pool) in running.plan.apis.iter().zip(&running.pools) {
             if api.settings.slots() < pool.pool.wanted() {
-                self.shrink(pool, api.settings.slots(), api.settings.drain_timeout);
+                self.shrink(pool, api.settings.slots(), worker_patience(api, &running.plan.config.settings.pasteway));
             }
         }
         let gone = Current { record: Arc::clone(&trial.record), running: prepared.running() };

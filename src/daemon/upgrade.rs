@@ -9,6 +9,7 @@
 //! Both processes have the same sockets, hence the same queues in the kernel: a connection that this front does not
 //! accept any more is accepted by the other. Must not know how the new front starts.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use super::handover::{self, Asked, Channel, Handover, Word};
 use super::reload::millis;
 use super::{Daemon, Phase, systemd};
 use crate::command::{Outcome, Source, Terms, UpgradeOutcome, UpgradeReport};
+use crate::proxy::listener::ListenKey;
 
 /// Of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -149,8 +151,8 @@ impl Daemon {
     }
 
     fn start_successor(&self) -> Result<(Channel, Child), String> {
-        let (handover, sockets) = self.handover();
         let cannot = |error| format!("the sockets cannot be handed over: {error}");
+        let (handover, sockets) = self.handover().map_err(cannot)?;
         let (ours, theirs) = handover::pair().map_err(cannot)?;
         let mut descriptors = vec![self.runtime_dir.lock()];
         descriptors.extend(sockets.iter().map(AsFd::as_fd));
@@ -163,27 +165,29 @@ impl Daemon {
         Ok((channel, child))
     }
 
-    /// What the new front is told and given; a socket without a descriptor left for it stays out, and is bound anew.
-    fn handover(&self) -> (Handover, Vec<OwnedFd>) {
+    /// What the new front is told, and the sockets that go with it.
+    fn handover(&self) -> io::Result<(Handover, Vec<OwnedFd>)> {
         let current = self.current.borrow();
-        let apis = current.running.listeners.iter().filter_map(|listener| {
-            let key = &listener.key;
-            let api = key.api.as_ref().map(ToString::to_string);
-            Some((Asked::Api { host: key.host.clone(), port: key.port, api }, listener.descriptor().ok()?))
-        });
-        let serving = self.admin.borrow();
-        let admin = serving.iter().filter_map(|(address, handle)| {
-            Some((Asked::Admin(address.to_string()), handle.sockets().first()?.try_clone().ok()?))
-        });
-        let (sockets, descriptors) = apis.chain(admin).unzip();
+        let (mut asked, mut sockets) = (Vec::new(), Vec::new());
+        for listener in &current.running.listeners {
+            let ListenKey { host, port, api } = listener.key.clone();
+            asked.push(Asked::Api { host, port, api: api.map(|api| api.to_string()) });
+            sockets.push(listener.descriptor()?);
+        }
+        for (address, handle) in self.admin.borrow().iter() {
+            for socket in handle.sockets() {
+                asked.push(Asked::Admin(address.to_string()));
+                sockets.push(socket.try_clone()?);
+            }
+        }
         let handover = Handover {
             version: VERSION.to_owned(),
             pid: std::process::id(),
             generation: current.record.number.0,
             runtime_dir: self.runtime_dir.path().to_owned(),
-            sockets,
+            sockets: asked,
         };
-        (handover, descriptors)
+        Ok((handover, sockets))
     }
 
     /// Leaves everything that is one for both fronts to the other, and then this one's loop.

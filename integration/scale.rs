@@ -1,0 +1,56 @@
+//! One worker more, one worker less: by signals, until a reload sets what the files say.
+
+use rustix::process::Signal;
+
+use crate::support::traffic::{Style, Traffic};
+use crate::support::{Front, Layout, Save, eventually};
+
+#[track_caller]
+fn wanted(front: &Front, workers: usize) {
+    eventually(&format!("{workers} workers"), || {
+        let status = front.admin("/status").json();
+        let api = &status["apis"][0];
+        let of = |name: &str| api[name].as_u64().and_then(|n| usize::try_from(n).ok());
+        let serving = [("api", "osapi_compute"), ("state", "serving")];
+        (of("workers_wanted") == Some(workers)
+            && of("workers_serving") == Some(workers)
+            && front.metric("pasteway_workers", &serving) == workers as f64
+            && front.workers().len() == workers)
+            .then_some(())
+    });
+}
+
+#[test]
+fn signals_add_and_remove_workers_and_never_the_last() {
+    let front = Front::start(&Layout::bare().pasteway("access_log = false"));
+    let traffic = Traffic::start(front.address("osapi_compute"), &[Style { method: "POST", fresh: false }; 2]);
+    front.signal(Signal::TTIN);
+    wanted(&front, 2);
+    front.signal(Signal::TTIN);
+    wanted(&front, 3);
+    front.logged("osapi_compute has 3 workers, before 2 (asked by a signal)");
+    for left in [2, 1] {
+        front.signal(Signal::TTOU);
+        wanted(&front, left);
+    }
+    front.signal(Signal::TTOU);
+    front.logged("osapi_compute keeps its last worker");
+    front.signal(Signal::TTIN);
+    wanted(&front, 2);
+    let report = traffic.stop();
+    assert_eq!((report.failed, report.closed), (Vec::new(), 0));
+}
+
+#[test]
+fn a_reload_sets_what_the_files_say() {
+    let front = Front::start(&Layout::bare().default("osapi_compute_workers = 2"));
+    front.signal(Signal::TTIN);
+    wanted(&front, 3);
+    // Nothing has changed, but somebody asks.
+    front.signal(Signal::HUP);
+    wanted(&front, 2);
+    front.signal(Signal::TTOU);
+    wanted(&front, 1);
+    front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/v3: app\n"));
+    wanted(&front, 2);
+}
