@@ -25,8 +25,8 @@ pub struct Identity {
     pub bind: Option<Map<String, Value>>,
     /// The only requests that it may make, if it says so.
     pub rules: Option<Rules>,
-    /// Whether it names a project where it has to (v2.0); without one it is not valid.
-    pub usable: bool,
+    /// Why nobody is let in with it, though Keystone knows it.
+    pub flaw: Option<Flaw>,
     /// The headers of a request with it.
     pub user: Overlay,
     /// `X-Service-Catalog`.
@@ -34,6 +34,15 @@ pub struct Identity {
     ids: Ids,
     system: Option<Value>,
     service: OnceLock<Overlay>,
+}
+
+/// What a token lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// A project, which one of v2.0 must have: it is not valid.
+    NoProject,
+    /// A part of which keystoneclient before 0.9 made headers: its exception ended every request.
+    Incomplete,
 }
 
 /// The ten values, in the order of [`overlay::IDS`].
@@ -46,12 +55,18 @@ impl Identity {
     /// It is no JSON, or lacks what every token has.
     pub fn parse(body: &[u8], era: Era) -> Result<(DateTime<Utc>, Self), NotAToken> {
         let whole: Value = serde_json::from_slice(body).map_err(|_| NotAToken("the answer is no JSON"))?;
-        if let Some(token) = whole.get("token") {
-            v3(token, era)
+        let (ends, identity) = if let Some(token) = whole.get("token") {
+            (token.get("expires_at"), v3(token, era))
         } else if let Some(access) = whole.get("access") {
-            v2(access, era)
+            let token = access.get("token").ok_or(NO_TOKEN)?;
+            (token.get("expires"), v2(access, token, era))
         } else {
-            Err(NotAToken("the answer holds no token"))
+            return Err(NO_TOKEN);
+        };
+        let expires = expires(ends)?;
+        match identity {
+            Err(_) if era < Era::CLIENT_0_9 => Ok((expires, incomplete(era))),
+            identity => Ok((expires, identity?)),
         }
     }
 
@@ -61,18 +76,25 @@ impl Identity {
     }
 }
 
+const NO_TOKEN: NotAToken = NotAToken("the answer holds no token");
+const NO_DOMAIN: NotAToken = NotAToken("the project is in no domain");
 const NO_USER: NotAToken = NotAToken("the token names no user");
 
-fn v3(token: &Value, era: Era) -> Result<(DateTime<Utc>, Identity), NotAToken> {
-    let expires = expires(token.get("expires_at"))?;
+fn v3(token: &Value, era: Era) -> Result<Identity, NotAToken> {
     let user = token.get("user").ok_or(NO_USER)?;
     let must = |of: &Value, name| of.get(name).cloned().ok_or(NO_USER);
     let pair = |of: Option<&Value>| match of {
         Some(of) if truthy(of) => Ok([must(of, "id")?, must(of, "name")?]),
         _ => Ok([Value::Null, Value::Null]),
     };
-    let [domain_id, domain_name] = pair(token.get("domain"))?;
-    let project = token.get("project").filter(|project| truthy(project));
+    let domain = token.get("domain");
+    let [domain_id, domain_name] = pair(domain)?;
+    // keystoneclient before 0.9 looked for a project only where there is no domain, and for the project's domain then.
+    let strict = era < Era::CLIENT_0_9;
+    let project = token.get("project").filter(|project| truthy(project) && !(strict && domain.is_some()));
+    if project.is_some_and(|project| strict && project.get("domain").is_none()) {
+        return Err(NO_DOMAIN);
+    }
     let of_project = |name| project.and_then(|project| project.get(name)).cloned().unwrap_or_default();
     let [project_domain_id, project_domain_name] = pair(project.and_then(|project| project.get("domain")))?;
     let [user_domain_id, user_domain_name] = {
@@ -99,37 +121,43 @@ fn v3(token: &Value, era: Era) -> Result<(DateTime<Utc>, Identity), NotAToken> {
     let system = token.get("system").and_then(|system| system.get("all")).filter(|all| truthy(all)).cloned();
     let rules = Rules::of(token);
     let identity = made(ids, roles(token)?, bind(token), admin, system, catalog, era);
-    Ok((expires, Identity { rules, ..identity }))
+    Ok(Identity { rules, ..identity })
 }
 
-fn v2(access: &Value, era: Era) -> Result<(DateTime<Utc>, Identity), NotAToken> {
-    let token = access.get("token").ok_or(NotAToken("the answer holds no token"))?;
-    let expires = expires(token.get("expires"))?;
+fn v2(access: &Value, token: &Value, era: Era) -> Result<Identity, NotAToken> {
     let user = access.get("user").ok_or(NO_USER)?;
-    let id = user.get("id").cloned().unwrap_or_default();
-    let name = user.get("name").filter(|name| truthy(name)).or_else(|| user.get("username"));
+    let [id, name] = if era < Era::CLIENT_0_9 {
+        [user.get("id").ok_or(NO_USER)?, user.get("name").ok_or(NO_USER)?].map(Clone::clone)
+    } else {
+        let name = user.get("name").filter(|name| truthy(name)).or_else(|| user.get("username"));
+        [user.get("id"), name].map(|value| value.cloned().unwrap_or_default())
+    };
     let [project_id, project_name] = tenant(token, user, era);
     // keystoneclient's own model of a token put everybody of v2.0 into the default domain.
     let of_domain = |there: bool, text: &str| match there && (Era::CLIENT_0_9..Era::KSM_4_1).contains(&era) {
         true => Value::from(text),
         false => Value::Null,
     };
-    let usable = truthy(&project_id);
+    let has_project = truthy(&project_id);
     let ids = [
         Value::Null,
         Value::Null,
         project_id,
         project_name,
-        of_domain(usable, "default"),
-        of_domain(usable, "Default"),
+        of_domain(has_project, "default"),
+        of_domain(has_project, "Default"),
         id,
-        name.cloned().unwrap_or_default(),
+        name,
         of_domain(true, "default"),
         of_domain(true, "Default"),
     ];
     let catalog = access.get("serviceCatalog").map(catalog::dumps);
     let identity = made(ids, roles(user)?, bind(token), true, None, catalog, era);
-    Ok((expires, Identity { usable, ..identity }))
+    Ok(Identity { flaw: (!has_project).then_some(Flaw::NoProject), ..identity })
+}
+
+fn incomplete(era: Era) -> Identity {
+    Identity { flaw: Some(Flaw::Incomplete), ..made(Ids::default(), Vec::new(), None, false, None, None, era) }
 }
 
 fn made(
@@ -144,7 +172,7 @@ fn made(
     let user = overlay::of_user(&ids, &roles, admin, system.as_ref(), era);
     let catalog = catalog.and_then(|text| HeaderValue::try_from(text).ok());
     let catalog = catalog.map(|text| Arc::new(Prepared::new(vec![(overlay::CATALOG, text)])));
-    Identity { roles, bind, rules: None, usable: true, user, catalog, ids, system, service: OnceLock::new() }
+    Identity { roles, bind, rules: None, flaw: None, user, catalog, ids, system, service: OnceLock::new() }
 }
 
 /// The project of a token of v2.0: `tenant` since Essex, before that `tenantId`, before that the user's own.
@@ -334,7 +362,7 @@ mod tests {
             put("token", token);
             put("user", user);
             let (_, identity) = Identity::parse(body.to_string().as_bytes(), era).expect("a token");
-            (identity.usable, identity.ids[2].clone(), identity.ids[3].clone())
+            (identity.flaw.is_none(), identity.ids[2].clone(), identity.ids[3].clone())
         };
         for era in [Era::CLIENT_0_4, Era::KSM_4_4] {
             let own = json!({"tenantId": "t2", "tenantName": "two"});
@@ -342,6 +370,35 @@ mod tests {
             assert_eq!(with(json!({"tenantId": "t3"}), json!({}), era), (true, json!("t3"), json!("t3")));
             assert!(!with(json!({}), json!({}), era).0);
         }
+    }
+
+    #[test]
+    fn keystoneclient_before_0_9_took_each_part_as_it_stood() {
+        let flaw =
+            |body: &Value| Identity::parse(body.to_string().as_bytes(), Era::CLIENT_0_8).expect("a token").1.flaw;
+        let without = |mut body: Value, at: &str, name: &str| {
+            body.pointer_mut(at).and_then(Value::as_object_mut).expect("an object").remove(name);
+            body
+        };
+        for (body, at, name) in [
+            (v2(), "/access", "user"),
+            (v2(), "/access/user", "id"),
+            (v2(), "/access/user", "name"),
+            (v3(), "/token/user", "domain"),
+            (v3(), "/token/project", "domain"),
+        ] {
+            assert_eq!(flaw(&without(body, at, name)), Some(Flaw::Incomplete), "{at} {name}");
+        }
+        assert_eq!(flaw(&without(v2(), "/access/token", "tenant")), Some(Flaw::NoProject));
+        let mut both = v3();
+        both["token"]["domain"] = json!({"id": "d1", "name": "D"});
+        let (headers, environ) = said(&both, Era::CLIENT_0_8);
+        assert!(headers.contains(&"x-domain-id: d1".to_owned()), "{headers:?}");
+        assert!(environ.contains(&"HTTP_X_PROJECT_ID=null".to_owned()), "{environ:?}");
+        let mut nameless = v2();
+        nameless["access"]["user"]["name"] = Value::Null;
+        nameless["access"]["user"]["username"] = json!("login");
+        assert!(said(&nameless, Era::CLIENT_0_8).1.contains(&"HTTP_X_USER=null".to_owned()));
     }
 
     #[test]

@@ -46,7 +46,7 @@ use self::ask::Asker;
 use self::cache::TokenCache;
 use self::era::Era;
 use self::flights::Verdict;
-use self::identity::joined;
+use self::identity::{Flaw, joined};
 use self::keystone::Keystone;
 use self::options::Policy;
 use self::overlay::{CONFIRMED, INVALID, SERVICE_STATUS, STATUS};
@@ -226,9 +226,12 @@ impl AuthToken {
             Ok(user) => user,
             Err(stop) => return self.stop(cx, request, &stop),
         };
+        if user.as_ref().is_some_and(|entry| entry.identity.flaw == Some(Flaw::Incomplete)) {
+            return self.stop(cx, request, &Stop::Broken);
+        }
         let user = user.filter(|entry| {
             (lenient || !entry.is_expired(now))
-                && entry.identity.usable
+                && entry.identity.flaw.is_none()
                 && self.is_ruled_in(cx, request, entry, service_sent)
                 && ((service_sent && self.era >= Era::KSM_4_12) || self.is_bound(cx, entry))
         });

@@ -171,7 +171,10 @@ fn token_v2(name: &str) -> Value {
     if name == "untenanted" {
         token.as_object_mut().expect("an object").remove("tenant");
     }
-    let user = json!({"id": "u1", "name": "user", "roles": [{"name": "admin"}]});
+    let mut user = json!({"id": "u1", "name": "user", "username": "login", "roles": [{"name": "admin"}]});
+    if name == "nameless" {
+        user.as_object_mut().expect("an object").remove("name");
+    }
     json!({"access": {"token": token, "user": user, "serviceCatalog": []}})
 }
 
@@ -379,6 +382,22 @@ fn havana_asks_v2_and_answers_401_whatever_happens() {
     assert_eq!(status(&case, "x-service-catalog").as_deref(), Some("[]"));
     assert_eq!(status(&case, "x-is-admin-project"), None);
     assert_eq!(status(&case, "x-service-identity-status"), None);
+}
+
+#[test]
+fn havana_breaks_at_a_valid_token_that_lacks_a_part_of_the_headers() {
+    let fake = Fake::start();
+    for delay in ["false", "true"] {
+        let filter = fake.havana(&[("delay_auth_decision", delay)]);
+        for _ in 0..2 {
+            let mut case = fake.get(&[("x-auth-token", "nameless")]).release(Release::HAVANA);
+            case.cx.faultwrap = true;
+            let response = case.enter(&*filter).expect("a refusal");
+            assert_eq!(response.status(), 500);
+            assert!(text(response).starts_with("{\"computeFault\": {"));
+        }
+    }
+    assert_eq!(fake.calls(), ["GET v2.0 nameless", "GET v2.0 nameless"]);
 }
 
 #[test]
