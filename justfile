@@ -44,6 +44,10 @@ soak n="10":
 chaos n="3":
     PASTEWAY_CI=1 PASTEWAY_CHAOS={{n}} cargo test --locked --test integration -- --nocapture chaos
 
+# Swap, lease and drain in random orders of their threads (shuttle), by the program's own files.
+model:
+    sh integration/model/run
+
 # authtoken against a real Keystone and beside the real keystonemiddleware (needs pip).
 keystone:
     sh integration/keystone/run

@@ -9,7 +9,7 @@ use regex::Regex;
 
 /// Words that everyone shares.
 const FLOOR: &[&str] =
-    &["balance", "id", "message", "command", "network", "release", "telemetry", "metrics", "versions"];
+    &["balance", "id", "message", "command", "network", "release", "sync", "telemetry", "metrics", "versions"];
 
 /// What each module may know besides the floor; one that is not here has no place yet.
 const LAYERS: &[(&str, &[&str])] = &[

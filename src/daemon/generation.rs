@@ -12,7 +12,7 @@ use crate::compile::Plan;
 use crate::config::Frozen;
 use crate::id::Generation;
 use crate::proxy::listener::Listener;
-use crate::proxy::snapshot::Usage;
+use crate::proxy::usage::Usage;
 use crate::worker::StartedPool;
 
 /// Where a generation is in its life.

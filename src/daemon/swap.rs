@@ -13,8 +13,9 @@ use super::retire::worker_patience;
 use super::{Daemon, HISTORY};
 use crate::command::Change;
 use crate::id::{ApiName, Generation};
-use crate::proxy::snapshot::{Api, Snapshot, Usage};
+use crate::proxy::snapshot::{Api, Snapshot};
 use crate::proxy::thread::Message;
+use crate::proxy::usage::Usage;
 
 impl Prepared {
     /// What requests will see, after what they see now.

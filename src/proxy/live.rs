@@ -12,7 +12,8 @@ use arc_swap::{ArcSwap, Cache};
 use http::{HeaderMap, HeaderValue};
 
 use super::holder::Oldest;
-use super::snapshot::{Api, CanaryShare, Snapshot, UsageCell};
+use super::snapshot::{Api, CanaryShare, Snapshot};
+use super::usage::UsageCell;
 use crate::filter::{Health, Outside};
 use crate::id::Generation;
 use crate::metrics::{ApiBlock, FilterBlock, ThreadMetrics};

@@ -13,7 +13,7 @@
 //! - [`balancer`] and [`upstream`]: a lease on a worker, a wire to it, another try where that is safe.
 //! - [`respond`]: errors become bytes; [`outgoing`]: the last byte, the access log, the metrics.
 //! - [`live`]: the one `ArcSwap`, and who gets a canary.
-//! - [`tally`]: how a generation's requests went; [`holder`]: who holds it.
+//! - [`usage`]: who still uses a generation; [`tally`]: how its requests went; [`holder`]: who holds it.
 //!
 //! Must not know configuration files: `compile` makes the [`snapshot::Snapshot`] that all this serves.
 
@@ -31,3 +31,4 @@ pub mod snapshot;
 pub mod tally;
 pub mod thread;
 mod upstream;
+pub mod usage;

@@ -3,13 +3,13 @@
 //! Must not know the queue in front of it or how it is spoken to.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::choice::Record;
 use crate::id::SlotId;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// One life of a worker, as the balancer sees it.
 #[derive(Debug)]

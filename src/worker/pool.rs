@@ -3,8 +3,7 @@
 //! Must not know how workers are started or how requests are spoken to them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -15,6 +14,8 @@ use super::choice::{self, Choice};
 use super::member::Member;
 use crate::balance::Balance;
 use crate::id::ApiName;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Why no worker could be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
