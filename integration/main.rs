@@ -18,6 +18,7 @@ mod recycling;
 mod reload;
 mod rollback;
 mod samples;
+mod selftest;
 mod start;
 mod stop;
 mod support;
