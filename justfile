@@ -48,6 +48,10 @@ chaos n="3":
 model:
     sh integration/model/run
 
+# A million requests and a thousand reloads of every sort, with the optimised program; `just selftest --seconds 40`: fewer.
+selftest *ARGS="--rate 4000 --reloads 1000 --seconds 260":
+    cargo run --release --locked -- selftest reload {{ARGS}}
+
 # authtoken against a real Keystone and beside the real keystonemiddleware (needs pip).
 keystone:
     sh integration/keystone/run

@@ -19,8 +19,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("proxy", &["worker", "filter"]),
     ("compile", &["config", "worker", "filter", "proxy"]),
     ("admin", &[]),
+    ("selftest", &[]),
     ("daemon", &["config", "worker", "filter", "proxy", "compile", "admin"]),
-    ("cli", &["config", "worker", "filter", "proxy", "compile", "admin", "daemon"]),
+    ("cli", &["config", "worker", "filter", "proxy", "compile", "admin", "daemon", "selftest"]),
 ];
 
 /// All Rust files below a path, or the file itself.

@@ -22,6 +22,7 @@ mod reload;
 mod rollback;
 mod samples;
 mod scale;
+mod selftest;
 mod start;
 mod stop;
 mod support;

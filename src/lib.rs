@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! balance  command  id  message  network  release  sync  telemetry  metrics  versions      the floor: words that everyone shares
-//! config   worker   admin                                         strangers to each other
+//! config   worker   admin   selftest                              strangers to each other
 //! filter                                                          knows config's options and worker's pools
 //! proxy                                                           never sees config
 //! compile                                                         the only join of config with behaviour
@@ -51,6 +51,7 @@ pub mod versions;
 
 pub mod admin;
 pub mod config;
+pub mod selftest;
 pub mod worker;
 
 pub mod filter;

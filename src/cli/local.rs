@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::terminal::{complain, print};
-use super::{Client, Command, EX_CONFIG, Explain, Format, Served, TreeFormat, conf, diagnostic, man, paste};
+use super::{
+    Client, Command, EX_CONFIG, Explain, Format, Selftest, Served, TreeFormat, conf, diagnostic, man, paste, selftest,
+};
 use crate::compile::explain::explain;
 use crate::compile::{self, Plan, show};
 use crate::config::interpreter::Interpreters;
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
             Ok(text) => printed(&text),
             Err(problem) => usage(&problem),
         },
+        Command::Selftest { test: Selftest::Reload(asked) } => selftest::selftest(&asked),
         Command::Client(command) => client(&invocation, &command),
     }
 }

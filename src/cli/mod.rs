@@ -12,6 +12,7 @@ mod man;
 mod paste;
 mod render;
 mod report;
+mod selftest;
 pub mod terminal;
 
 use std::ffi::OsString;
@@ -95,6 +96,12 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: FiltersFormat,
     },
+    /// Test this very executable on this machine, on files and ports of its own (exit 1 if anything was lost)
+    Selftest {
+        /// Which test.
+        #[command(subcommand)]
+        test: Selftest,
+    },
     /// Print the completions for a shell: bash, zsh, fish, elvish, powershell
     Completions {
         /// Which shell
@@ -105,6 +112,33 @@ pub enum Command {
     /// Ask the running front.
     #[command(flatten)]
     Client(Client),
+}
+
+/// What can be tested.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Selftest {
+    /// Open-loop load on a scratch instance while its files are edited in every way an editor does it
+    Reload(SelftestReload),
+}
+
+/// How much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
+pub struct SelftestReload {
+    /// Requests per second
+    #[arg(long, value_name = "R", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// Reloads that are to be applied, spread over the time
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub reloads: u32,
+    /// How long the load lasts at least
+    #[arg(long, value_name = "S", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seconds: u32,
+    /// Decides the order of the edits [default: another one each time, which is printed]
+    #[arg(long, value_name = "X")]
+    pub seed: Option<u64>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// Commands that a running front answers.

@@ -43,6 +43,11 @@ impl Daemon {
         }
     }
 
+    /// Whether another edit has begun since the watcher reported one.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.watcher.borrow().as_ref().is_some_and(Watcher::is_overtaken)
+    }
+
     /// Serves the admin API on the listeners that are new, and ends those that are wanted no more.
     pub(super) fn administer(
         &self,

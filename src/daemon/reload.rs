@@ -14,7 +14,7 @@ use super::generation::{Origin, now};
 use super::{Daemon, Phase as Stage, systemd};
 use crate::command::{Class, LastReload, Outcome, ReloadReport, Source, Terms};
 use crate::compile::{self, Plan};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Failed};
 use crate::message::{Diagnostic, Place};
 use crate::metrics::Phase;
 
@@ -29,11 +29,17 @@ impl Daemon {
     ) -> ReloadReport {
         let _turn = self.reloading.lock().await;
         let begun = Instant::now();
+        let loaded = self.load_files();
+        if source == Source::Watch && self.is_overtaken() {
+            // What was read may be half of the next edit, whose own end will be heard of.
+            tracing::debug!(target: "pasteway::reload", "the files have changed again before they were read");
+            return self.verdict(Outcome::Unchanged, Vec::new());
+        }
         let telling = !dry_run && self.state.get() == Stage::Serving;
         if telling {
             systemd::reloading();
         }
-        let report = match self.attempt(source, peer.clone(), dry_run, terms).await {
+        let report = match self.attempt(loaded, source, peer.clone(), dry_run, terms).await {
             Ok(report) => report,
             Err(diagnostics) => self.verdict(Outcome::Rejected, diagnostics),
         };
@@ -57,15 +63,9 @@ impl Daemon {
         report
     }
 
-    pub(super) async fn attempt(
-        self: &Rc<Self>,
-        source: Source,
-        peer: Option<String>,
-        dry_run: bool,
-        terms: Terms,
-    ) -> Result<ReloadReport, Vec<Diagnostic>> {
-        self.refuse_while_stopping()?;
-        let config = config::load(&self.invocation, &|phase, took| {
+    /// Reads the files as they are now.
+    pub(super) fn load_files(&self) -> Result<Config, Failed> {
+        config::load(&self.invocation, &|phase, took| {
             self.metrics.phase(
                 match phase {
                     config::Phase::Read => Phase::Read,
@@ -73,9 +73,20 @@ impl Daemon {
                 },
                 took,
             );
-        });
+        })
+    }
+
+    pub(super) async fn attempt(
+        self: &Rc<Self>,
+        loaded: Result<Config, Failed>,
+        source: Source,
+        peer: Option<String>,
+        dry_run: bool,
+        terms: Terms,
+    ) -> Result<ReloadReport, Vec<Diagnostic>> {
+        self.refuse_while_stopping()?;
         // What was looked at is watched even when it is broken: the next save may mend it.
-        let config = config.map_err(|failed| {
+        let config = loaded.map_err(|failed| {
             self.watch(failed.watched, failed.read_at);
             failed.diagnostics
         })?;

@@ -136,7 +136,7 @@ impl Daemon {
         if self.trial.borrow().is_some() {
             return Err("a generation is on trial: `pasteway confirm` or `pasteway rollback` ends that".to_owned());
         }
-        let looked = self.attempt(source, peer, true, Terms::default()).await;
+        let looked = self.attempt(self.load_files(), source, peer, true, Terms::default()).await;
         match looked {
             Ok(report) if report.outcome == Outcome::Unchanged => Ok(()),
             Ok(report) => Err(format!(

@@ -15,8 +15,8 @@ mod settle;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -48,11 +48,13 @@ pub enum WatchMode {
 pub struct Watcher {
     orders: Sender<Order>,
     wake: Arc<OwnedFd>,
+    reported: Arc<Mutex<Option<Print>>>,
 }
 
 #[derive(Debug)]
 enum Order {
     Watch { paths: Vec<PathBuf>, read: SystemTime },
+    Look,
     Stop,
 }
 
@@ -66,6 +68,7 @@ impl Watcher {
         let (orders, inbox) = channel();
         let (edits, receiver) = mpsc::channel(1);
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let reported = Arc::new(Mutex::new(None));
         let events = match mode {
             WatchMode::Poll => None,
             WatchMode::Events => Events::new().inspect_err(falls_back).ok(),
@@ -74,13 +77,14 @@ impl Watcher {
             inbox,
             edits,
             wake: Arc::clone(&wake),
+            reported: Arc::clone(&reported),
             events,
             tick: settle.clamp(Duration::from_millis(100), Duration::from_secs(1)),
             paths: Vec::new(),
             settle: Settle::new(settle, Print::new()),
         };
         thread::Builder::new().name("watch".into()).spawn(move || eyes.run())?;
-        Ok((Self { orders, wake }, receiver))
+        Ok((Self { orders, wake, reported }, receiver))
     }
 
     /// Replaces the set of watched paths: files, directories, and what does not exist yet.
@@ -89,6 +93,19 @@ impl Watcher {
     /// reported, so that no edit is lost between the reading and the watching.
     pub fn watch(&self, paths: Vec<PathBuf>, read: SystemTime) {
         self.order(Order::Watch { paths, read });
+    }
+
+    /// Whether the files are not any more what they were when an edit was last reported: another has begun, which will be
+    /// reported when it is over. Never after a report that did not wait for the end of an edit.
+    pub fn is_overtaken(&self) -> bool {
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let differs = |print: &Print| print::look(&print.keys().cloned().collect::<Vec<_>>()) != *print;
+        let overtaken = reported.as_ref().is_some_and(differs);
+        if overtaken {
+            // It may have raised no event.
+            self.order(Order::Look);
+        }
+        overtaken
     }
 
     fn order(&self, order: Order) {
@@ -116,6 +133,8 @@ struct Eyes {
     inbox: Receiver<Order>,
     edits: mpsc::Sender<()>,
     wake: Arc<OwnedFd>,
+    /// How the files looked at the last report; `None` when they were not at rest.
+    reported: Arc<Mutex<Option<Print>>>,
     /// `None` = poll.
     events: Option<Events>,
     /// Time between two looks when polling.
@@ -134,17 +153,23 @@ impl Eyes {
             loop {
                 match self.inbox.try_recv() {
                     Ok(Order::Watch { paths, read }) => self.replace(paths, read),
+                    Ok(Order::Look) => self.settle.hear(Instant::now(), Sign::Doubt),
                     Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return,
                     Err(TryRecvError::Empty) => break,
                 }
             }
             self.hear();
             let now = Instant::now();
-            if self.settle.due().is_some_and(|due| due <= now)
-                && self.settle.look(now, print::look(&self.paths))
-                && matches!(self.edits.try_send(()), Err(mpsc::error::TrySendError::Closed(())))
-            {
-                return;
+            if self.settle.due().is_none_or(|due| due > now) {
+                continue;
+            }
+            let calm = self.settle.is_calm(now);
+            if self.settle.look(now, print::look(&self.paths)) {
+                let print = calm.then(|| self.settle.base().clone());
+                *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = print;
+                if matches!(self.edits.try_send(()), Err(mpsc::error::TrySendError::Closed(()))) {
+                    return;
+                }
             }
         }
     }

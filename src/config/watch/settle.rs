@@ -108,6 +108,11 @@ impl<P: PartialEq> Settle<P> {
         Some(calm.min(end))
     }
 
+    /// Whether a report now would be one of files at rest: not one that has waited long enough for a writer.
+    pub(super) fn is_calm(&self, now: Instant) -> bool {
+        self.edit.as_ref().is_some_and(|edit| now < edit.first + self.hold)
+    }
+
     /// Takes a look at all watched paths; true when an edit is complete and shall be reported.
     pub(super) fn look(&mut self, now: Instant, print: P) -> bool {
         if self.due().is_none_or(|due| now < due) {

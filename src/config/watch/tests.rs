@@ -261,3 +261,19 @@ fn however_fast_and_in_whatever_way_it_is_edited_the_last_text_is_seen() {
         }
     }
 }
+
+#[test]
+fn an_edit_that_follows_a_report_overtakes_it_and_is_reported_itself() {
+    for mode in [WatchMode::Events, WatchMode::Poll] {
+        let mut b = Bench::new(mode);
+        fs::write(&b.conf, "one\n").unwrap();
+        assert!(b.edited(SOON));
+        assert!(!b.watcher.is_overtaken());
+        let mut file = File::create(&b.conf).unwrap();
+        assert!(b.watcher.is_overtaken(), "the file is empty, and was not when it was reported");
+        file.write_all(b"two\n").unwrap();
+        drop(file);
+        assert!(b.edited(SOON));
+        assert!(!b.watcher.is_overtaken());
+    }
+}

@@ -1,0 +1,85 @@
+//! One request and its whole answer, over TCP.
+//!
+//! Must not know what a right answer is.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+
+use super::upload::Upload;
+
+/// An open connection, between two requests.
+pub(super) struct Connection(SendRequest<Upload>);
+
+/// An answer to its last byte.
+pub(super) struct Answer {
+    /// 200, mostly.
+    pub(super) status: StatusCode,
+    /// Of its head.
+    pub(super) headers: HeaderMap,
+    /// All of it.
+    pub(super) body: Bytes,
+    /// The connection, if it may be used again.
+    pub(super) connection: Option<Connection>,
+}
+
+impl Connection {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// What `connect` says.
+    pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        spawn_local(connection.with_upgrades());
+        Ok(Self(sender))
+    }
+
+    /// Whether the other side has closed it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Asks, and reads the whole answer.
+    ///
+    /// # Errors
+    /// What went wrong, in a sentence.
+    pub(super) async fn ask(mut self, request: Request<Upload>) -> Result<Answer, String> {
+        self.0.ready().await.map_err(|e| cause("the connection was lost", &e))?;
+        let response = self.0.send_request(request).await.map_err(|e| cause("no answer", &e))?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|e| cause("the answer broke off", &e))?.to_bytes();
+        let closes = parts.headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+        let connection = (!closes && !self.0.is_closed()).then_some(self);
+        Ok(Answer { status: parts.status, headers: parts.headers, body, connection })
+    }
+}
+
+/// A request.
+///
+/// # Errors
+/// The path is none.
+pub(super) fn request(method: Method, path: &str, upload: Upload) -> Result<Request<Upload>, String> {
+    let request = Request::builder().method(method).uri(path).header(HOST, "selftest");
+    request.body(upload).map_err(|e| e.to_string())
+}
+
+/// An error with what is at the bottom of it.
+pub(super) fn cause(what: &str, error: &dyn std::error::Error) -> String {
+    let mut text = format!("{what}: {error}");
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+        text = format!("{text}: {error}");
+    }
+    text
+}
