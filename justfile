@@ -41,7 +41,7 @@ soak n="10":
     for i in $(seq {{n}}); do cargo test --release --locked --test integration -- --nocapture storm || exit 1; done
 
 # A million requests and a thousand reloads of every sort, with the optimised program; `just selftest --seconds 40`: fewer.
-selftest *ARGS="--rate 4000 --reloads 1000 --seconds 260":
+selftest *ARGS="--rate 4200 --reloads 1000 --seconds 240":
     cargo run --release --locked -- selftest reload {{ARGS}}
 
 # authtoken against a real Keystone and beside the real keystonemiddleware (needs pip).
