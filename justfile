@@ -49,7 +49,7 @@ model:
     sh integration/model/run
 
 # A million requests and a thousand reloads of every sort, with the optimised program; `just selftest --seconds 40`: fewer.
-selftest *ARGS="--rate 4000 --reloads 1000 --seconds 260":
+selftest *ARGS="--rate 4200 --reloads 1000 --seconds 240":
     cargo run --release --locked -- selftest reload {{ARGS}}
 
 # authtoken against a real Keystone and beside the real keystonemiddleware (needs pip).

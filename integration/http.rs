@@ -1,9 +1,13 @@
 //! HTTP/1.1 between client and worker: bodies, framing, header fields, limits, bad input.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Answer, Client, Front, Layout, eventually};
+use crate::support::{Answer, Client, Front, Layout, Save, eventually};
 
 const HOST: &str = "Host: 127.0.0.1:8774\r\n";
 
@@ -357,4 +361,59 @@ fn nobody_gets_a_tunnel() {
         .expect("sent");
     let all = said_until_closed(&mut client);
     assert!(all.starts_with("HTTP/1.1 405 ") && !all.contains("smuggled"), "{all}");
+}
+
+#[test]
+fn an_upgraded_connection_lives_on_over_reloads_and_holds_its_worker() {
+    let front = Front::start(&Layout::bare());
+    let mut stream = TcpStream::connect(front.address("osapi_compute")).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    // What comes right behind the request belongs to the other protocol already.
+    stream
+        .write_all(
+            b"GET /v2/x?pasteway.echo=1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nfirst",
+        )
+        .expect("a request");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a head");
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    assert!(head.starts_with("http/1.1 101 ") && head.contains("\r\nupgrade: echo\r\n"), "{head}");
+    assert!(head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+    let mut echoed = |sent: &[u8]| {
+        stream.write_all(sent).expect("written");
+        let mut came = [0; 5];
+        stream.read_exact(&mut came).expect("an echo");
+        came
+    };
+    assert_eq!(&echoed(b""), b"first");
+    let in_flight = || front.metric("pasteway_worker_in_flight", &[("api", "osapi_compute")]);
+    assert_eq!(in_flight(), 1.0);
+    // New workers: the old one stays for the tunnel.
+    front.edit(Save::Rename, |text| text.replace("[app:app]", "[app:app]\nnew = option"));
+    eventually("the next generation", || (front.generation() == 2).then_some(()));
+    assert_eq!(front.client().get("/v2/x", &[]).expect("an answer").json()["generation"], 2);
+    assert_eq!(&echoed(b"again"), b"again");
+    drop(stream);
+    eventually("the old worker is free, and goes", || (front.workers().len() == 1).then_some(()));
+}
+
+#[test]
+fn an_upgrade_that_the_worker_does_not_agree_to_is_an_ordinary_request() {
+    let front = Front::start(&Layout::bare());
+    let mut client = front.client();
+    for protocol in ["websocket", "h2c"] {
+        let headers = [("Connection", "Upgrade"), ("Upgrade", protocol)];
+        let answer = client.request("GET", "/v2/x", &headers, b"").expect("an answer");
+        assert_eq!(answer.status, 200);
+    }
+    // The worker would agree, but is not asked for HTTP/2, nor by a request with a body.
+    let headers = [("Connection", "Upgrade"), ("Upgrade", "h2c")];
+    assert_eq!(client.request("GET", "/v2/x?pasteway.echo=1", &headers, b"").expect("an answer").status, 200);
+    let headers = [("Connection", "Upgrade"), ("Upgrade", "echo")];
+    let answer = client.request("POST", "/v2/x?pasteway.echo=1", &headers, b"body").expect("an answer");
+    assert_eq!((answer.status, &*answer.body), (200, b"body".as_slice()));
 }

@@ -98,6 +98,13 @@ pub fn pin_self(side: Side) -> Result<()> {
     set(None, side)
 }
 
+/// Lets the calling thread (and what it starts) have every processor again.
+pub fn unpin_self() -> Result<()> {
+    let mut set = CpuSet::new();
+    machine()?.iter().for_each(|cpu| set.set(*cpu));
+    Ok(sched_setaffinity(None, &set)?)
+}
+
 fn set(thread: Option<Pid>, side: Side) -> Result<()> {
     let all = machine()?;
     let (Some(first), Some(last)) = (all.first(), all.last()) else { return Ok(()) };

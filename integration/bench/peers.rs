@@ -83,7 +83,7 @@ impl Kind {
     }
 
     /// `PASTEWAY_PROGRAM` names another build to measure.
-    fn program(self) -> OsString {
+    pub fn program(self) -> OsString {
         match self {
             Self::Pasteway => {
                 std::env::var_os("PASTEWAY_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pasteway").into())

@@ -1,23 +1,33 @@
 //! How soon an edit is in effect: from the rename that saves the paste file to the first answer of the new
 //! generation, while requests run.
 //!
+//! What the other requests feel of it is the program's own test to say: `pasteway selftest reload`, in an open loop.
+//!
 //! Each edit mounts one more path (`/g7`), which answers 404 before and 200 after.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::load::{Answer, Load, Target};
-use crate::peers::{Peer, Scenario};
+use crate::measure::Side;
+use crate::peers::{Kind, Peer, Scenario};
 use crate::{Result, backend, measure, table};
 
 /// `watch_settle`'s default: a file is read only after so long a rest, on purpose.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Requests per second beside the edits.
 const RATE: f64 = 5000.0;
+/// A reload waits for `watch_settle` and has a wake; between them there must be time outside.
+const EDITS_PER_SECOND: usize = 3;
+/// What p99 inside may be of p99 outside.
+const BAR: f64 = 1.1;
 /// How often the new path is asked for.
 const POLL: Duration = Duration::from_micros(500);
 
@@ -55,6 +65,42 @@ pub fn measure(place: &Path, edits: usize) -> Result<()> {
     if load.failed > 0 {
         return Err(format!("{} requests failed during reloads", load.failed).into());
     }
+    drop(peer);
+    measure::unpin_self()?;
+    let windows = windows(edits);
+    measure::pin_self(Side::Load)?;
+    windows
+}
+
+/// Latencies inside and outside of the windows in which an edit is under way, of all kinds of requests and edits.
+fn windows(edits: usize) -> Result<()> {
+    let seconds = (edits / EDITS_PER_SECOND).max(5).to_string();
+    let (rate, edits) = (RATE.to_string(), edits.to_string());
+    let mut command = Command::new(Kind::Pasteway.program());
+    let run = command
+        .args(["selftest", "reload", "--format", "json", "--seed", "1"])
+        .args(["--rate", &rate, "--reloads", &edits, "--seconds", &seconds])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    let report: Value = serde_json::from_slice(&run.stdout)?;
+    if !run.status.success() {
+        return Err(format!("selftest: {}", report["problems"]).into());
+    }
+    println!("Open loop, {rate} requests/s of all kinds, p99 from when each was due; the bar is {BAR} × outside.\n");
+    println!("| reloads | requests | failed | p99 inside ms | p99 outside ms | inside / outside | apply p99 ms |");
+    println!("|--:|--:|--:|--:|--:|--:|--:|");
+    let ms = |of: &str| report[of]["p99_ms"].as_f64().unwrap_or_default();
+    println!(
+        "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.1} |\n",
+        report["reloads"],
+        report["requests"],
+        report["failed"],
+        ms("inside"),
+        ms("outside"),
+        report["p99_ratio"].as_f64().unwrap_or_default(),
+        ms("watched"),
+    );
     Ok(())
 }
 

@@ -68,7 +68,7 @@ fn text(report: &Report) -> String {
     for (name, latency) in [("inside reload windows", &report.inside), ("outside", &report.outside)] {
         let _ = writeln!(out, "{name:24}{:>9}{:>8}{}", latency.count, "", figures(latency));
     }
-    let _ = writeln!(out, "p99 inside / outside: {:.2}\n", report.p99_ratio);
+    let _ = writeln!(out, "p99 inside / outside: {:.2} (the bar is {BAR})\n", report.p99_ratio);
     let _ = writeln!(out, "{:24}{:>9}{:>8}{HEAD}", "LAST BYTE TO VERDICT", "EDITS", "");
     for (name, latency) in [("found by the watcher", &report.watched), ("asked for", &report.asked)] {
         let _ = writeln!(out, "{name:24}{:>9}{:>8}{}", latency.count, "", figures(latency));
@@ -92,6 +92,8 @@ fn text(report: &Report) -> String {
     out
 }
 
+/// What p99 inside of reload windows may be of p99 outside: told, and no reason to fail, since the machine has its part in it.
+const BAR: f64 = 1.1;
 const HEAD: &str = "    p50 ms    p99 ms  p99.9 ms    max ms";
 
 fn figures(latency: &Latency) -> String {

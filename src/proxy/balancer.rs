@@ -13,6 +13,8 @@ use super::live::ApiView;
 use super::respond::Failure;
 use super::snapshot::{ChunkedBodies, Protocol};
 use super::thread::Thread;
+use super::upgrade::{Tunnel, Upgrade};
+use super::upstream::decode::Length;
 use super::upstream::encode::{self, Framing};
 use super::upstream::framed::packet::{self, TokenJson};
 use super::upstream::uwsgi;
@@ -126,9 +128,10 @@ async fn exchange(
             }
         },
     };
+    let upgrade = request.extensions().get::<Upgrade>().filter(|_| api.api.wire.protocol == Protocol::Http1);
     let framing = match api.api.wire.protocol {
         Protocol::Http1 => {
-            write_head(&mut wire.output, api, mount, cx, request, framing);
+            write_head(&mut wire.output, api, mount, cx, request, framing, upgrade);
             framing
         }
         Protocol::Uwsgi => {
@@ -155,6 +158,11 @@ async fn exchange(
         answer = exchange.head(api.api.wire.protocol, request.method()) => answer,
         () = late => Err(UpstreamError::Late),
     };
+    let unasked = UpstreamError::Invalid("it switched protocols, unasked");
+    let answer = match answer {
+        Ok((head, _)) if head.length == Length::Tunnel && upgrade.is_none() => Err(unasked),
+        answer => answer,
+    };
     let (head, first) = match answer {
         Ok(answer) => answer,
         Err(error) => {
@@ -171,15 +179,35 @@ async fn exchange(
     let took = begun.elapsed();
     api.metrics.upstream(took);
     lease.answered(begun, took);
+    if head.length == Length::Tunnel
+        && let Some(upgrade) = upgrade
+    {
+        let early = UpstreamError::Invalid("it switched protocols before it had the whole request");
+        upgrade.agree(Tunnel { wire: exchange.finish().ok_or(early)?, first, lease });
+        return Ok(head.response.map(|()| Body::Empty));
+    }
     let hold = Hold { lease, idle: Rc::clone(&thread.idle), keep: head.keep_alive && api.api.wire.keep_alive };
     Ok(head.response.map(|()| upstream::body(exchange, head.length, first, hold)))
 }
 
-fn write_head(out: &mut Vec<u8>, api: &ApiView, mount: u32, cx: &Context, request: &Request, framing: Framing) {
+fn write_head(
+    out: &mut Vec<u8>,
+    api: &ApiView,
+    mount: u32,
+    cx: &Context,
+    request: &Request,
+    framing: Framing,
+    upgrade: Option<&Upgrade>,
+) {
     use std::io::Write;
 
     let rules = &api.api.wire;
     encode::head(out, request.method(), request.uri(), request.headers(), framing, &api.api.host);
+    if let Some(upgrade) = upgrade {
+        out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+        out.extend_from_slice(upgrade.protocol.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     for fields in cx.told() {
         out.extend_from_slice(fields.lines());
     }

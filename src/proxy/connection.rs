@@ -13,7 +13,7 @@ use std::task::{Context as Poller, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,6 +25,7 @@ use super::live::ApiView;
 use super::outgoing::{Outgoing, Trace};
 use super::respond;
 use super::thread::Thread;
+use super::upgrade::{Tunnel, Upgrade};
 use super::{pipeline, snapshot::Limits};
 use crate::filter::{Body, BodyError, Context, RemoteAddr, Scheme};
 use crate::id::Generation;
@@ -66,6 +67,8 @@ pub struct Peer {
     clock: Rc<Cell<Instant>>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
+    /// What is spoken on it once its last response is written.
+    tunnel: RefCell<Option<(Tunnel, Trace)>>,
 }
 
 /// A request that has not ended.
@@ -105,6 +108,7 @@ impl Peer {
             clock,
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
+            tunnel: RefCell::new(None),
         }
     }
 
@@ -178,6 +182,23 @@ impl Peer {
         }
     }
 
+    /// Remembers whom to wake when the thread wants something.
+    fn listen(&self, cx: &Poller<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Completes when the connection is to be closed at once.
+    async fn dropped(&self) {
+        poll_fn(|cx| {
+            self.listen(cx);
+            if self.order.get() == Order::Drop { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     fn tell(&self, order: Order) {
         self.order.set(order);
         if let Some(waker) = self.waker.borrow_mut().take() {
@@ -198,29 +219,32 @@ where
         let (thread, peer) = (Rc::clone(&thread), Rc::clone(&peer));
         move |request| serve_request(Rc::clone(&thread), Rc::clone(&peer), request)
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .keep_alive(keep_alive)
         // The original's server writes its header names so.
         .title_case_headers(true)
         .max_buf_size(MAX_HEAD)
         .serve_connection(io, service);
-    let mut connection = std::pin::pin!(connection);
     let ended = poll_fn(|cx| {
         match peer.order.get() {
             Order::Serve => {}
-            Order::Finish => connection.as_mut().graceful_shutdown(),
+            Order::Finish => Pin::new(&mut connection).graceful_shutdown(),
             Order::Drop => return Poll::Ready(Ok(())),
         }
-        let mut waker = peer.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        drop(waker);
-        connection.as_mut().poll(cx)
+        peer.listen(cx);
+        Pin::new(&mut connection).poll(cx)
     })
     .await;
+    let switched = peer.tunnel.take();
     if let Err(error) = ended {
         tracing::debug!(target: "pasteway::proxy", client = &*peer.ip_text, "connection ended: {error}");
+    } else if let Some((tunnel, _trace)) = switched {
+        let parts = connection.into_parts();
+        tokio::select! {
+            // Either end may go as it likes.
+            _ = tunnel.carry(parts.io.into_inner(), &parts.read_buf) => {}
+            () = peer.dropped() => {}
+        }
     }
 }
 
@@ -236,7 +260,11 @@ async fn serve_request(
         return Ok(respond::gone().map(Outgoing::untraced));
     };
     let header = view.header.clone();
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
+    let upgrade = Upgrade::asked(&parts).filter(|_| incoming.is_end_stream());
+    if let Some(upgrade) = &upgrade {
+        parts.extensions.insert(upgrade.clone());
+    }
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
@@ -265,6 +293,13 @@ async fn serve_request(
     }
     if let Some(header) = header {
         response.headers_mut().insert(GENERATION, header);
+    }
+    let tunnel = upgrade.and_then(|upgrade| upgrade.take());
+    if let Some(tunnel) = tunnel.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        let (response, trace) = trace.switch(response);
+        *peer.tunnel.borrow_mut() = Some((tunnel, trace));
+        return Ok(response);
     }
     Ok(trace.respond(response))
 }

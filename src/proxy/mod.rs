@@ -11,6 +11,7 @@
 //! - [`door`]: what no client may say.
 //! - [`pipeline`]: the loop that walks the tree of the [`snapshot`].
 //! - [`balancer`] and [`upstream`]: a lease on a worker, a wire to it, another try where that is safe.
+//! - [`upgrade`]: what is no HTTP any more, carried as it comes.
 //! - [`respond`]: errors become bytes; [`outgoing`]: the last byte, the access log, the metrics.
 //! - [`live`]: the one `ArcSwap`, and who gets a canary.
 //! - [`usage`]: who still uses a generation; [`tally`]: how its requests went; [`holder`]: who holds it.
@@ -30,5 +31,6 @@ mod respond;
 pub mod snapshot;
 pub mod tally;
 pub mod thread;
+mod upgrade;
 mod upstream;
 pub mod usage;

@@ -92,6 +92,13 @@ impl Trace {
         self.request_id = Some(request_id.to_owned());
     }
 
+    /// The response is the beginning of another protocol: the trace lasts as long as that is spoken.
+    pub fn switch(mut self, response: Response) -> (http::Response<Outgoing>, Self) {
+        self.status = response.status().as_u16();
+        self.head = head_bytes(&response, false, true);
+        (response.map(Outgoing::untraced), self)
+    }
+
     /// The response's head is known: the rest of the trace travels with its body.
     pub fn respond(mut self, response: Response) -> http::Response<Outgoing> {
         self.status = response.status().as_u16();

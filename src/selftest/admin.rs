@@ -79,9 +79,14 @@ impl Events {
         Ok(Self(receiver))
     }
 
-    /// The next one; `None` when none came in time, or none can come any more.
+    /// The next one; `None` when none came in time.
     pub(super) async fn next(&mut self, within: Duration) -> Option<Told> {
         timeout(within, self.0.recv()).await.ok().flatten()
+    }
+
+    /// Whether none can come any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_closed() && self.0.is_empty()
     }
 
     /// One that has come already.

@@ -6,11 +6,12 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
@@ -49,6 +50,23 @@ impl Connection {
         self.0.is_closed()
     }
 
+    /// Asks for another protocol, and gets it.
+    ///
+    /// # Errors
+    /// In a sentence.
+    pub(super) async fn upgrade(mut self, path: &str) -> Result<Upgraded, String> {
+        let mut request = request(Method::GET, path, Upload::none())?;
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        request.headers_mut().insert(UPGRADE, HeaderValue::from_static("echo"));
+        let response = self.0.send_request(request).await.map_err(|e| cause("no answer", &e))?;
+        match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => {}
+            status => return Err(format!("{status}")),
+        }
+        let stream = hyper::upgrade::on(response).await.map_err(|e| cause("not upgraded", &e))?;
+        Ok(Upgraded(TokioIo::new(stream)))
+    }
+
     /// Asks, and reads the whole answer.
     ///
     /// # Errors
@@ -61,6 +79,22 @@ impl Connection {
         let closes = parts.headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
         let connection = (!closes && !self.0.is_closed()).then_some(self);
         Ok(Answer { status: parts.status, headers: parts.headers, body, connection })
+    }
+}
+
+/// A connection that speaks something else now: whatever is sent comes back.
+pub(super) struct Upgraded(TokioIo<hyper::upgrade::Upgraded>);
+
+impl Upgraded {
+    /// Sends it, and waits for it to come back.
+    ///
+    /// # Errors
+    /// In a sentence.
+    pub(super) async fn echo(&mut self, sent: &[u8]) -> Result<(), String> {
+        self.0.write_all(sent).await.map_err(|e| cause("cannot send", &e))?;
+        let mut came = vec![0; sent.len()];
+        self.0.read_exact(&mut came).await.map_err(|e| cause("no answer", &e))?;
+        if came == sent { Ok(()) } else { Err("something else came back".to_owned()) }
     }
 }
 

@@ -315,6 +315,9 @@ impl<'a> Driver<'a> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.scratch.lives()?;
+            if self.events.is_over() {
+                return Err(self.scratch.failure("the instance does not tell any more what happens"));
+            }
             if Instant::now() > deadline {
                 self.wrong(format!("an edit was not {want} within {PATIENCE:?}"));
                 return Ok(None);

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::client::{Answer, Connection, cause, request};
+use super::client::{Answer, Connection, Upgraded, cause, request};
 use super::pace::Pace;
 use super::stage::Stage;
 use super::tally::{Kind, Tally};
@@ -29,6 +29,9 @@ const SLOW_PIECES: usize = 8;
 const SLOW_PAUSE: u64 = 250;
 /// Pieces of a chunked body.
 const CHUNKS: usize = 4;
+/// Upgraded connections, and the round trips that each lives for: several reloads long.
+const TUNNELS: usize = 16;
+const TRIPS: u32 = 40;
 /// How often the end of the load is looked for.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -72,6 +75,7 @@ async fn run(stage: Arc<Stage>, rate: u32) -> io::Result<Tally> {
         stage: Arc::clone(&stage),
         kept: RefCell::default(),
         moving: RefCell::default(),
+        tunnels: RefCell::default(),
         tally: RefCell::new(Tally::new()),
         under_way: Cell::new(0),
     });
@@ -99,6 +103,7 @@ fn kind(number: u64) -> Kind {
         1..10 => Kind::Moving,
         10..20 => Kind::Chunked,
         20..35 => Kind::Fresh,
+        35..40 => Kind::Upgraded,
         _ => Kind::Kept,
     }
 }
@@ -107,6 +112,8 @@ struct Clients {
     stage: Arc<Stage>,
     kept: RefCell<Vec<Connection>>,
     moving: RefCell<Vec<Connection>>,
+    /// The one that was used longest ago is the first, with the round trips that are left to it.
+    tunnels: RefCell<VecDeque<(Upgraded, u32)>>,
     tally: RefCell<Tally>,
     under_way: Cell<u64>,
 }
@@ -140,6 +147,7 @@ impl Clients {
                 let pause = Duration::from_millis(50 + number % SLOW_PAUSE);
                 self.echo(&word, Upload::slow(pieces.clone(), pause), pieces).await
             }
+            Kind::Upgraded => self.trip(&word).await.map(|()| due),
             Kind::Moving => self.follow(number.is_multiple_of(2), &word).await.map(|()| due),
         }
     }
@@ -176,26 +184,28 @@ impl Clients {
         Ok(last.get())
     }
 
+    /// There and back on an upgraded connection.
+    async fn trip(&self, word: &str) -> Result<(), String> {
+        let oldest = {
+            let mut tunnels = self.tunnels.borrow_mut();
+            if tunnels.len() < TUNNELS { None } else { tunnels.pop_front() }
+        };
+        let (mut tunnel, left) = match oldest {
+            Some(oldest) => oldest,
+            None => (self.open().await?.upgrade("/v2/tunnel?pasteway.echo=1").await?, TRIPS),
+        };
+        tunnel.echo(word.as_bytes()).await?;
+        if left > 1 {
+            self.tunnels.borrow_mut().push_back((tunnel, left - 1));
+        }
+        Ok(())
+    }
+
     /// GET on the API whose port moves. A client that finds the old port closed goes to the new one, of which it was told.
     async fn follow(&self, keep: bool, word: &str) -> Result<(), String> {
-        let kept = keep.then(|| self.take(&self.moving)).flatten();
-        let connection = match kept {
+        let connection = match keep.then(|| self.take(&self.moving)).flatten() {
             Some(connection) => connection,
-            None => loop {
-                let moving = self.stage.moving();
-                match (Connection::open(moving.now).await, moving.next) {
-                    (Ok(connection), _) => break connection,
-                    (Err(error), Some(next)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                        match Connection::open(next).await {
-                            Ok(connection) => break connection,
-                            Err(error) => return Err(cause("cannot connect to either port", &error)),
-                        }
-                    }
-                    // It has moved since it was looked up.
-                    (Err(_), None) if self.stage.moving().now != moving.now => {}
-                    (Err(error), _) => return Err(cause("cannot connect", &error)),
-                }
-            },
+            None => self.open_moving().await?,
         };
         let answer = connection.ask(get(word)?).await?;
         self.pictured(&answer, word)?;
@@ -203,6 +213,23 @@ impl Clients {
             self.put_back(&self.moving, answer.connection);
         }
         Ok(())
+    }
+
+    /// At the old port, else at the new one; once more if it has moved since it was looked up.
+    async fn open_moving(&self) -> Result<Connection, String> {
+        loop {
+            let moving = self.stage.moving();
+            let mut failed = String::new();
+            for address in [Some(moving.now), moving.next].into_iter().flatten() {
+                match Connection::open(address).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(error) => failed = cause("cannot connect", &error),
+                }
+            }
+            if self.stage.moving() == moving {
+                return Err(failed);
+            }
+        }
     }
 
     async fn open(&self) -> Result<Connection, String> {

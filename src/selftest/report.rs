@@ -182,3 +182,56 @@ impl Report {
         self.problems.push(what);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::drive::Row;
+    use super::super::tally::{Kind, histogram};
+    use super::*;
+
+    const TASK: Task = Task { rate: 2, reloads: 1, seconds: 1, seed: 0 };
+
+    fn report(requests: u32, change: impl FnOnce(&mut Tally, &mut Edits)) -> Report {
+        let mut tally = Tally::new();
+        for _ in 0..requests {
+            tally.record(Kind::Kept, true, Ok(Duration::from_millis(1)));
+        }
+        let row = Row { edits: 1, latency: histogram() };
+        let mut edits = Edits {
+            changes: [("x", row)].into(),
+            ways: BTreeMap::new(),
+            watched: histogram(),
+            asked: histogram(),
+            outcomes: [("applied", 1)].into(),
+            wrong: Vec::new(),
+            tails: [(1, 1), (2, 7)].into(),
+        };
+        change(&mut tally, &mut edits);
+        Report::new(TASK, Duration::from_secs(1), tally, edits)
+    }
+
+    #[test]
+    fn what_was_asked_for_and_nothing_lost_is_fine() {
+        let report = report(2, |tally, _| tally.pair(2, 7).expect("a pair"));
+        assert!(report.ok && report.problems.is_empty(), "{:?}", report.problems);
+    }
+
+    #[test]
+    fn whatever_is_missing_lost_or_wrong_is_a_problem() {
+        let problems = [
+            report(1, |_, _| ()),
+            report(2, |_, edits| edits.outcomes.clear()),
+            report(2, |tally, _| tally.record(Kind::Slow, false, Err("502".to_owned()))),
+            report(2, |tally, _| tally.closed += 1),
+            report(2, |tally, _| tally.pair(2, 6).expect("a pair")),
+            report(2, |_, edits| edits.wrong.push("two generations".to_owned())),
+        ];
+        for report in problems {
+            assert!(!report.ok);
+            assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
+        }
+        let mut fine = report(2, |_, _| ());
+        fine.note_end(Err("it did not stop".to_owned()));
+        assert!(!fine.ok);
+    }
+}

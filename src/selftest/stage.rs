@@ -28,7 +28,7 @@ pub(super) struct Stage {
 }
 
 /// Where the API listens whose port moves.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moving {
     /// As far as anybody was told.
     pub(super) now: SocketAddr,

@@ -18,13 +18,16 @@ pub(super) enum Kind {
     Chunked,
     /// POST whose body takes longer than a reload, and comes back.
     Slow,
+    /// A round trip on a connection that has been upgraded.
+    Upgraded,
     /// GET on the API whose port moves; on a kept connection and on one of its own in turn.
     Moving,
 }
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 5] = [Self::Kept, Self::Fresh, Self::Chunked, Self::Slow, Self::Moving];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Kept, Self::Fresh, Self::Chunked, Self::Slow, Self::Upgraded, Self::Moving];
 
     /// In the report.
     pub(super) fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Kind {
             Self::Fresh => "fresh connection",
             Self::Chunked => "chunked",
             Self::Slow => "slow body",
+            Self::Upgraded => "upgraded",
             Self::Moving => "moving port",
         }
     }
@@ -124,4 +128,42 @@ impl Tally {
 #[expect(clippy::expect_used, reason = "it refuses only other digits than 0 to 5 and a range that is none")]
 pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(60_000_000_000, 3).expect("three digits of a minute")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_front_with_the_tail_of_another_generation_is_told() {
+        let mut tally = Tally::new();
+        assert!(tally.pair(1, 1).is_ok() && tally.pair(2, 1).is_ok() && tally.pair(1, 1).is_ok());
+        assert!(tally.pair(2, 2).is_err());
+    }
+
+    #[test]
+    fn what_failed_has_no_latency_and_a_reason() {
+        let mut tally = Tally::new();
+        tally.record(Kind::Kept, true, Ok(Duration::from_millis(3)));
+        tally.record(Kind::Kept, false, Ok(Duration::from_millis(5)));
+        for _ in 0..2 {
+            tally.record(Kind::Kept, true, Err("502".to_owned()));
+        }
+        let (inside, outside) = tally.latencies();
+        assert_eq!((inside.len(), outside.len()), (1, 1));
+        assert!(outside.max() >= 5_000_000 && inside.max() < 4_000_000);
+        assert_eq!(tally.reasons, [("keep-alive: 502".to_owned(), 2)].into());
+        let kept = tally.kinds().find(|(kind, _)| *kind == Kind::Kept).expect("all kinds").1;
+        assert_eq!((kept.requests, kept.failed), (4, 2));
+    }
+
+    #[test]
+    fn reasons_without_end_are_counted_together() {
+        let mut tally = Tally::new();
+        for n in 0..200 {
+            tally.record(Kind::Fresh, true, Err(n.to_string()));
+        }
+        assert_eq!(tally.reasons.len(), REASONS + 1);
+        assert_eq!(tally.reasons.values().sum::<u64>(), 200);
+    }
 }

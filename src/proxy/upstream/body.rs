@@ -78,7 +78,8 @@ pub fn body(mut exchange: Exchange, length: Length, first: Bytes, hold: Hold) ->
                 first: Bytes::new(),
             }));
         }
-        Length::UntilClose => Remaining::UntilClose,
+        // What had been agreed to is no body: the balancer has taken it before.
+        Length::UntilClose | Length::Tunnel => Remaining::UntilClose,
         Length::Framed(announced) => {
             if let Some(data) = frames::whole(&first)
                 && announced.is_none_or(|n| n == data.len() as u64)

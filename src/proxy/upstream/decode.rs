@@ -27,6 +27,8 @@ pub enum Length {
     Chunked,
     /// With the connection.
     UntilClose,
+    /// There is none: the connection speaks another protocol from here on.
+    Tunnel,
     /// With the end frame of the Python host, after so many bytes if the head says so.
     Framed(Option<u64>),
 }
@@ -69,11 +71,9 @@ pub fn head(input: &Bytes, method: &Method) -> Result<Decoded, UpstreamError> {
         .code
         .and_then(|code| StatusCode::from_u16(code).ok())
         .ok_or(UpstreamError::Invalid("no valid status code"))?;
-    if status.is_informational() {
-        return match status {
-            StatusCode::SWITCHING_PROTOCOLS => Err(UpstreamError::Invalid("it switched protocols, unasked")),
-            _ => Ok(Decoded::Informational(size)),
-        };
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    if status.is_informational() && !switches {
+        return Ok(Decoded::Informational(size));
     }
 
     let mut keep_alive = parsed.version == Some(1);
@@ -114,6 +114,7 @@ pub fn head(input: &Bytes, method: &Method) -> Result<Decoded, UpstreamError> {
                 }
                 continue;
             }
+            header::UPGRADE if switches => {}
             header::UPGRADE | header::TRAILER | header::TE => continue,
             _ if name.as_str() == "keep-alive" || name.as_str() == "proxy-connection" => continue,
             _ => {}
@@ -125,12 +126,14 @@ pub fn head(input: &Bytes, method: &Method) -> Result<Decoded, UpstreamError> {
     if chunked && length.is_some() {
         return Err(UpstreamError::Invalid("both Content-Length and Transfer-Encoding"));
     }
-    for name in nominated.iter().filter(|name| **name != header::CONTENT_LENGTH) {
+    let own = |name: &HeaderName| *name == header::CONTENT_LENGTH || (switches && *name == header::UPGRADE);
+    for name in nominated.iter().filter(|name| !own(name)) {
         headers.remove(name);
     }
 
     let bodiless = *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let length = match (bodiless, chunked, length) {
+        _ if switches => Length::Tunnel,
         (true, ..) => Length::Known(0),
         (_, true, _) => Length::Chunked,
         (_, _, Some(n)) => Length::Known(n),
@@ -194,7 +197,6 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "garbage\r\n\r\n",
         ] {
             assert!(decoded(text, Method::GET).is_err(), "{text:?}");
@@ -211,6 +213,14 @@ mod tests {
             assert_eq!(head.length, Length::Known(0));
             assert_eq!(head.response.headers()[header::CONTENT_LENGTH], "300");
         }
+    }
+
+    #[test]
+    fn another_protocol_begins_behind_its_head() {
+        let head = whole("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        assert_eq!((head.length, head.keep_alive), (Length::Tunnel, true));
+        assert_eq!(head.response.headers().len(), 1);
+        assert_eq!(head.response.headers()[header::UPGRADE], "echo");
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 mod body;
 mod chunk;
-mod decode;
+pub mod decode;
 pub mod encode;
 mod exchange;
 pub mod framed;

@@ -14,7 +14,7 @@
 //! | `pasteway.status=CODE` | answers with this status (200 to 999) |
 //! | `pasteway.size=N` | answers N bytes `application/octet-stream`, made as they are sent |
 //! | `pasteway.chunked=1` | sends the body without `Content-Length` |
-//! | `pasteway.echo=1` | sends the request's body back while it arrives |
+//! | `pasteway.echo=1` | sends the request's body back while it arrives; with `Upgrade`, agrees and sends back what comes |
 //! | `pasteway.memory=MIB` | takes so much memory and keeps it |
 //! | `pasteway.exit=1` | kills the worker before the head |
 //! | `pasteway.exit=body` | kills the worker after half of the body |

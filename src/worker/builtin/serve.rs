@@ -3,7 +3,7 @@
 //! Must not know where connections come from or when the process ends, but for the drills that end it.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -30,25 +31,38 @@ const OCTETS: &str = "application/octet-stream";
 /// Serves a connection until the front closes it, or until `stop` changes and the request in flight is answered.
 pub async fn connection<I>(io: I, life: Arc<Life>, mut stop: watch::Receiver<()>)
 where
-    I: AsyncRead + AsyncWrite + Unpin,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request| answer(&life, request));
+    let switched = Mutex::new(None);
+    let service = service_fn(|request| answer(&life, request, &switched));
     let mut server = http1::Builder::new();
     // The front may pass on as many as its own server takes (100), and adds its own.
     server.max_headers(128);
-    let mut connection = pin!(server.serve_connection(TokioIo::new(io), service));
+    let mut connection = pin!(server.serve_connection(TokioIo::new(io), service).with_upgrades());
     // Its errors are the front's to log: it knows which request they cost.
     tokio::select! {
         biased;
-        _ = connection.as_mut() => return,
-        _ = stop.changed() => connection.as_mut().graceful_shutdown(),
+        _ = connection.as_mut() => {}
+        _ = stop.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
     }
-    let _ = connection.await;
+    let switched = switched.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(switched) = switched
+        && let Ok(stream) = switched.await
+    {
+        let (mut from, mut to) = tokio::io::split(TokioIo::new(stream));
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+    }
 }
 
-async fn answer(life: &Life, request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
-    let (parts, body) = request.into_parts();
-    let drill = match Drill::parse(parts.uri.query().unwrap_or_default()) {
+async fn answer(
+    life: &Life,
+    request: Request<Incoming>,
+    switched: &Mutex<Option<OnUpgrade>>,
+) -> Result<Response<Body>, hyper::Error> {
+    let drill = match Drill::parse(request.uri().query().unwrap_or_default()) {
         Ok(drill) => drill,
         Err(error) => return Ok(refusal(StatusCode::BAD_REQUEST, &error)),
     };
@@ -56,6 +70,13 @@ async fn answer(life: &Life, request: Request<Incoming>) -> Result<Response<Body
         // Written to: memory that nobody has touched is none.
         std::mem::forget(vec![1_u8; usize::from(mib) << 20]);
     }
+    if drill.echo
+        && let Some(protocol) = request.headers().get(header::UPGRADE).cloned()
+    {
+        *switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(hyper::upgrade::on(request));
+        return Ok(switching(protocol));
+    }
+    let (parts, body) = request.into_parts();
     if let Some(delay) = drill.delay {
         tokio::time::sleep(delay).await;
     }
@@ -147,6 +168,16 @@ fn respond(document: Document<'_>) -> Response<Body> {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
     headers.extend(named);
+    response
+}
+
+/// Agrees to whatever protocol it is: what comes is sent back.
+fn switching(protocol: HeaderValue) -> Response<Body> {
+    let mut response = stand_in(Body::text(""), OCTETS);
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol);
     response
 }
 
