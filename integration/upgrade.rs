@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::front::executable;
+use crate::support::python;
 use crate::support::traffic::{Style, Traffic};
 use crate::support::{Answer, App, Client, Front, Layout, Save, eventually, process};
 
@@ -150,6 +151,37 @@ fn an_upgraded_front_reloads_is_upgraded_again_and_stops() {
     let left: Vec<_> = fs::read_dir(front.directory().join("run")).expect("a directory").collect();
     assert_eq!(left.len(), 1, "only the lock: {left:?}");
     assert!(!front.directory().join("admin.sock").exists());
+}
+
+#[test]
+fn python_workers_are_replaced_by_those_of_the_new_front() {
+    let mut front = Front::start_by_link(&python::layout(python::PASTE));
+    let workers = front.workers();
+    let traffic = Traffic::start(front.address("osapi_compute"), &STYLES);
+    let output = upgrade(&front);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let served = traffic.served();
+    eventually("the new ones serve", || (traffic.served() > served + 100).then_some(()));
+    assert_eq!(traffic.stop().failed, Vec::<String>::new());
+    let new = successor(&mut front);
+    assert!(workers.iter().all(|pid| !process::lives(*pid)));
+    assert_eq!(process::children(new).len(), 2);
+}
+
+#[test]
+fn a_number_that_a_canary_had_is_not_given_again() {
+    let mut front = Front::start_by_link(&layout().pasteway("watch = false"));
+    let good = fs::read_to_string(front.paste()).expect("read");
+    front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/v3: app\n"));
+    assert_eq!(front.reload("?canary=100").0, 200);
+    let (code, report) = front.order("/upgrade");
+    assert_eq!(code, 409, "{report}");
+    assert!(report["reason"].as_str().expect("a reason").contains("on trial"), "{report}");
+    fs::write(front.paste(), good).expect("written");
+    assert_eq!(front.reload("").1["outcome"], "unchanged");
+    assert_eq!(front.order("/upgrade").0, 200);
+    successor(&mut front);
+    assert_eq!(front.get("/v2/x").header("x-pasteway-generation"), Some("3"));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub struct Handover {
     pub version: String,
     /// Of the old front.
     pub pid: u32,
-    /// The generation that it serves.
+    /// The newest of its generations.
     pub generation: u64,
     /// The directory that both have.
     pub runtime_dir: PathBuf,

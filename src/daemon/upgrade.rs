@@ -183,7 +183,7 @@ impl Daemon {
         let handover = Handover {
             version: VERSION.to_owned(),
             pid: std::process::id(),
-            generation: current.record.number.0,
+            generation: self.history().front().map_or(0, |newest| newest.number.0),
             runtime_dir: self.runtime_dir.path().to_owned(),
             sockets: asked,
         };
