@@ -18,6 +18,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use indexmap::IndexSet;
 use tokio::sync::Semaphore;
 
+use super::headers::joined;
 use super::prelude::*;
 use super::python::json_string;
 use super::reply::reply;
@@ -153,8 +154,7 @@ impl Filter for BasicAuth {
 
 /// The header, taken apart.
 fn claim(request: &Request) -> Result<Claim, String> {
-    let header = request.headers().get(AUTHORIZATION).ok_or_else(|| explanation(StatusCode::UNAUTHORIZED))?;
-    let text = String::from_utf8_lossy(header.as_bytes());
+    let text = joined(request.headers(), &AUTHORIZATION).ok_or_else(|| explanation(StatusCode::UNAUTHORIZED))?;
     let parts = text.trim().split_once(|c: char| c.is_whitespace());
     let (kind, token) = parts.ok_or("Could not parse Authorization header")?;
     if !kind.eq_ignore_ascii_case("basic") {
@@ -345,6 +345,9 @@ mod tests {
         ] {
             assert_eq!(bench.ask(&*filter, authorization.as_deref()).as_deref(), Some(said), "{authorization:?}");
         }
+        let mut twice = Case::new("GET", "/").header("authorization", &basic(b"bob:pw"));
+        twice = twice.header("authorization", &basic(b"bob:pw"));
+        assert!(text(twice.enter(&*filter).expect("a refusal")).contains(undecoded));
         fs::remove_file(bench.path()).unwrap();
         assert_eq!(bench.ask(&*filter, Some(&basic(b"bob:pw"))).as_deref(), Some("Problem reading auth file"));
     }

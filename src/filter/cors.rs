@@ -14,7 +14,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::headers::joined;
+use super::headers::{joined, single};
 use super::prelude::*;
 use crate::config::Setting;
 
@@ -184,8 +184,11 @@ impl Filter for Cors {
             *response = Response::new(Body::Empty);
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let Some(origin) = request.headers().get(ORIGIN) else { return };
-        let Some((origin, rules)) = self.rules(origin) else { return };
+        let headers = request.headers();
+        if !headers.contains_key(ORIGIN) {
+            return;
+        }
+        let Some((origin, rules)) = self.rules(single(headers, &ORIGIN)) else { return };
         if asks {
             preflight(request.headers(), response.headers_mut(), origin, rules);
         } else {
@@ -195,10 +198,11 @@ impl Filter for Cors {
 }
 
 impl Cors {
-    /// What an origin may do, and under which name: its own, or the star of all.
-    fn rules(&self, origin: &HeaderValue) -> Option<(HeaderValue, &Rules)> {
-        if let Some(rules) = origin.to_str().ok().and_then(|text| self.origins.get(text)) {
-            return Some((origin.clone(), rules));
+    /// What an origin may do, and under which name: its own, or the star of all. Several have no own name.
+    fn rules(&self, origin: Option<&HeaderValue>) -> Option<(HeaderValue, &Rules)> {
+        let own = |origin: &HeaderValue| Some((origin.clone(), &**self.origins.get(origin.to_str().ok()?)?));
+        if let Some(found) = origin.and_then(own) {
+            return Some(found);
         }
         self.origins.get("*").map(|rules| (HeaderValue::from_static("*"), &**rules))
     }
@@ -206,7 +210,7 @@ impl Cors {
 
 /// Answers whether a request may be sent: nothing is added when it may not.
 fn preflight(asked: &HeaderMap, headers: &mut HeaderMap, origin: HeaderValue, rules: &Rules) {
-    let Some(method) = asked.get(ACCESS_CONTROL_REQUEST_METHOD) else { return };
+    let Some(method) = single(asked, &ACCESS_CONTROL_REQUEST_METHOD) else { return };
     if !rules.methods.iter().any(|allowed| allowed.as_bytes() == method.as_bytes()) {
         return;
     }
@@ -347,6 +351,9 @@ mod tests {
     fn strangers_and_decorated_answers_are_left_alone() {
         assert!(head(&get("http://evil").through(&*filter(), answer(200, &[]))).is_empty());
         assert!(head(&Case::new("GET", "/").through(&*filter(), answer(200, &[]))).is_empty());
+        assert!(head(&get(HORIZON).header("origin", HORIZON).through(&*filter(), answer(200, &[]))).is_empty());
+        let mut twice = ask(HORIZON, Some("GET"), None).header("access-control-request-method", "GET");
+        assert!(head(&twice.through(&*filter(), answer(200, &[]))).is_empty());
         let below = answer(404, &[("access-control-allow-origin", "*")]);
         let response = ask(HORIZON, Some("GET"), None).through(&*filter(), below);
         assert_eq!(response.status(), 404);

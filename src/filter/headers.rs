@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A header's text; repeated ones are joined with commas, as eventlet does. Bytes that are no UTF-8 are replaced.
 pub fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
@@ -16,6 +16,12 @@ pub fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, s
         text.push_str(&String::from_utf8_lossy(next.as_bytes()));
         all
     }))
+}
+
+/// A header that came once. For what no list of words can be: repeated, it is none in the environ.
+pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 #[cfg(test)]
@@ -31,7 +37,9 @@ mod tests {
         assert_eq!(joined(case.request.headers(), &ACCEPT), None);
         case = case.header("accept", "a/b");
         assert!(matches!(joined(case.request.headers(), &ACCEPT), Some(Cow::Borrowed("a/b"))));
+        assert!(single(case.request.headers(), &ACCEPT).is_some());
         case = case.header("accept", "c/d");
         assert_eq!(joined(case.request.headers(), &ACCEPT).as_deref(), Some("a/b,c/d"));
+        assert!(single(case.request.headers(), &ACCEPT).is_none());
     }
 }

@@ -75,8 +75,8 @@ impl Filter for HttpProxyToWsgi {
                 (own(&PROTO), own(&FORWARDED_HOST), own(&FOR))
             }
         };
-        if let Some(prefix) = headers.get(PREFIX) {
-            cx.script_name.splice(..0, prefix.as_bytes().iter().copied());
+        if let Some(prefix) = joined(headers, &PREFIX) {
+            cx.script_name.splice(..0, prefix.bytes());
         }
         if let Some(proto) = proto {
             cx.scheme = match proto.as_str() {
@@ -142,6 +142,12 @@ mod tests {
             .header("x-forwarded-proto", "https")
             .header("x-forwarded-host", "ex.com")
             .header("x-forwarded-prefix", "/pfx")
+    }
+
+    #[test]
+    fn a_header_that_came_twice_is_one_with_a_comma() {
+        let twice = x_forwarded().header("x-forwarded-prefix", "/more").header("x-forwarded-host", "b");
+        assert_eq!(seen(twice, "true"), want("https", "ex.com,b", "1.2.3.4, 5.6.7.8", "/pfx,/more/v2.1"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use http::{HeaderName, HeaderValue};
 
+use super::headers::single;
 use super::prelude::*;
 
 /// No options of its own.
@@ -52,7 +53,7 @@ impl Filter for RequestId {
     fn request(&self, cx: &mut Context, request: &mut Request) -> Flow {
         cx.set("openstack.request_id", generate());
         if self.takes_global {
-            let theirs = request.headers().get(OPENSTACK).and_then(|id| id.to_str().ok());
+            let theirs = single(request.headers(), &OPENSTACK).and_then(|id| id.to_str().ok());
             if let Some(id) = theirs.filter(|id| is_request_id(id)) {
                 cx.set("openstack.global_request_id", id);
             }
@@ -159,6 +160,10 @@ mod tests {
         {
             assert_eq!(global(Release::PIKE, bad), None, "{bad}");
         }
+        let twice = Case::new("GET", "/").header("x-openstack-request-id", THEIRS);
+        let mut twice = twice.header("x-openstack-request-id", THEIRS);
+        assert!(twice.enter(&*built(&FACTORY, Release::PIKE, &[], &[])).is_none());
+        assert!(!twice.cx.has("openstack.global_request_id"));
         assert_eq!(global(Release::PIKE, &format!("{THEIRS}0")), None);
         assert_eq!(global(Release::PIKE, &THEIRS.replace("111-", "11A-")), None);
     }

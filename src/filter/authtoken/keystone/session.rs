@@ -75,7 +75,8 @@ impl Session {
         let mut result = self.attempt(metrics, token, ask).await;
         if result == Err(Fault::Status(401)) {
             tracing::info!("Keystone refuses the token or the account of the front; once more");
-            result = self.attempt(metrics, token, ask).await;
+            // The original forgets on the way that the token may have expired.
+            result = self.attempt(metrics, token, Ask { allow_expired: false, ..ask }).await;
         }
         match result {
             Ok(body) => Ok(Validated { body }),

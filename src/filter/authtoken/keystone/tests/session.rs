@@ -156,6 +156,16 @@ async fn the_question_says_what_is_wanted() {
 }
 
 #[tokio::test]
+async fn who_asks_once_more_asks_for_tokens_that_have_not_expired() {
+    let fake = Fake::start(keystone).await;
+    let nova = nova(&fake, Era::KSM_13_0, &[]);
+    let ask = Ask { allow_expired: true, catalog: true };
+    assert!(nova.validate(&Metrics::new(), &Secret::from("denied1"), ask).await.is_err());
+    let paths: Vec<_> = fake.seen().into_iter().map(|seen| seen.path).filter(|path| path.contains("?")).collect();
+    assert_eq!(paths, ["/v3/auth/tokens?allow_expired=1"; 2]);
+}
+
+#[tokio::test]
 async fn the_catalog_chooses_by_interface_and_region() {
     for (more, line) in [
         (&[("interface", "admin")][..], Some("GET /admin/v3/auth/tokens")),
