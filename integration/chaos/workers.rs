@@ -68,7 +68,7 @@ fn strike(front: &Front, chance: &mut Rng) -> usize {
 #[track_caller]
 fn storm(layout: impl FnOnce(&Orders) -> Layout) {
     let (mut chance, mut orders) = (chance(), Orders::new());
-    let layout = layout(&orders).pasteway("worker_request_timeout = 2").pasteway("worker_stop_timeout = 3");
+    let layout = layout(&orders).pasteway("worker_request_timeout = 3").pasteway("worker_stop_timeout = 3");
     let front = Front::start(&layout);
     orders.at(front.address("osapi_compute"));
     let mut struck = 0;
