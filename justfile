@@ -42,6 +42,7 @@ soak n="10":
 
 # The chaos tests with another seed, `n` times as long: killed, frozen, starved; PASTEWAY_SEED repeats a run (needs root).
 chaos n="3":
+    PROPTEST_CASES=10000 cargo test --locked --lib storm
     PASTEWAY_CI=1 PASTEWAY_CHAOS={{n}} cargo test --locked --test integration -- --nocapture chaos
 
 # Swap, lease and drain in random orders of their threads (shuttle), by the program's own files.

@@ -88,6 +88,9 @@ fn fifty_broken_saves_in_a_row_are_each_told_with_their_place_and_change_nothing
     assert_eq!((front.workers(), front.generation()), (workers, 1));
 }
 
+/// What a client sees of a connection that nobody accepted.
+const RESET: [io::ErrorKind; 2] = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+
 /// Clients who ask where the front is said to listen, as new ones and on one connection each.
 struct Visitors {
     stop: AtomicBool,
@@ -113,7 +116,7 @@ impl Visitors {
                 Ok(answer) if answer.status == 200 => drop(self.served.fetch_add(1, Ordering::Relaxed)),
                 // The kernel resets what came to a socket's queue in the instant of its end: nobody accepted it.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && moved() => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && moved() => println!("{error}"),
+                Err(error) if RESET.contains(&error.kind()) && moved() => println!("{error}"),
                 other => wrong.push(format!("at {address}: {other:?}")),
             }
         }

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use super::orders::{CLIENTS, Orders};
 use super::truth;
 use crate::support::chance::{chance, one, pause, times};
+use crate::support::traffic::{Style, Traffic};
 use crate::support::{Front, Layout, process};
 
 const WORKERS: usize = 3;
@@ -67,7 +68,7 @@ fn strike(front: &Front, chance: &mut Rng) -> usize {
 #[track_caller]
 fn storm(layout: impl FnOnce(&Orders) -> Layout) {
     let (mut chance, mut orders) = (chance(), Orders::new());
-    let layout = layout(&orders).pasteway("worker_request_timeout = 2").pasteway("worker_stop_timeout = 3");
+    let layout = layout(&orders).pasteway("worker_request_timeout = 3").pasteway("worker_stop_timeout = 3");
     let front = Front::start(&layout);
     orders.at(front.address("osapi_compute"));
     let mut struck = 0;
@@ -114,4 +115,36 @@ fn a_front_that_is_frozen_itself_takes_nobody_for_hung() {
     let fates = orders.settle();
     assert!(fates.refused.is_empty() && fates.unanswered.is_empty(), "{fates:?}");
     assert_eq!(front.workers(), workers, "nobody was replaced");
+}
+
+#[test]
+fn workers_are_recycled_one_at_a_time_and_there_are_never_fewer_for_it() {
+    let mut chance = chance();
+    let layout = Layout::bare().default(&format!("osapi_compute_workers = {WORKERS}"));
+    let front = Front::start(&layout.pasteway("worker_max_requests = 100").pasteway("access_log = false"));
+    let get = Style { method: "GET", fresh: false };
+    let traffic = Traffic::start(front.address("osapi_compute"), &[get, get]);
+    let exits = |reason: &str| front.metric("pasteway_worker_exits_total", &[("reason", reason)]) as usize;
+    // Those that were killed until now, and whether none has come in the last one's place yet.
+    let (mut deaths, mut killed) = (0, false);
+    while exits("max_requests") < times(5) {
+        let noticed = exits("signal") == deaths;
+        let workers = front.admin("/workers").json();
+        let slots = workers.as_array().expect("a list");
+        let of = |state: &str| slots.iter().filter(|slot| slot["state"] == state).collect::<Vec<_>>();
+        let (serving, starting) = (of("serving"), of("starting"));
+        killed &= !noticed || serving.len() < WORKERS;
+        assert!(serving.len() >= WORKERS - usize::from(killed), "{workers}");
+        assert!(starting.len() <= 1 + usize::from(killed), "{workers}");
+        if !killed && chance.u8(0..100) == 0 {
+            let victim = one(&mut chance, &serving)["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+            println!("kill {victim:?}");
+            (deaths, killed) = (deaths + 1, true);
+            victim.and_then(process::Process::of).into_iter().for_each(|it| it.signal(Signal::KILL));
+        }
+        pause(&mut chance, 10);
+    }
+    let report = traffic.stop();
+    assert_eq!((report.failed, report.closed), (Vec::new(), 0));
+    truth::is_told_and_all_serve(&front, WORKERS);
 }

@@ -404,4 +404,6 @@ fn wait_after(deaths: u32, jitter: f64) -> Duration {
 }
 
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod tests;

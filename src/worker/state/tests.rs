@@ -1,4 +1,4 @@
-//! What a slot may and may not do, by example and in a storm of random events.
+//! What a slot may and may not do, by example.
 //!
 //! Must not know more of the state than its answers.
 
@@ -155,109 +155,6 @@ fn a_worker_that_leaves_by_itself_is_spared_requests_and_replaced() {
 fn an_order_to_an_empty_slot_ends_it() {
     for order in [Order::Kill, Order::Stop { grace: None }, Order::Retire { drain: at(1), why: Reason::Asked }] {
         assert_eq!(walk(&[(0, Event::Asked(order))]).1, [Action::Close]);
-    }
-}
-
-/// What the world around a slot would have seen.
-#[derive(Default)]
-struct World {
-    alive: bool,
-    admitted: bool,
-    doomed: bool,
-    closed: bool,
-    spawns: u32,
-    burials: u32,
-}
-
-impl World {
-    fn perform(&mut self, actions: &[Action]) {
-        for action in actions {
-            assert!(!self.closed, "an action after the end");
-            match action {
-                Action::Spawn => {
-                    assert!(!self.alive, "two children in one slot");
-                    (self.alive, self.doomed, self.admitted) = (true, false, false);
-                    self.spawns += 1;
-                }
-                Action::Admit => {
-                    assert!(self.alive && !self.admitted, "admitted twice, or dead");
-                    self.admitted = true;
-                }
-                Action::Dismiss => assert!(std::mem::take(&mut self.admitted), "dismissed without being admitted"),
-                Action::Terminate => assert!(self.alive && !self.admitted, "stopped while it gets requests"),
-                Action::Abort => assert!(self.alive && !self.admitted, "aborted while it gets requests"),
-                Action::Kill => {
-                    assert!(self.alive && !self.doomed, "killed twice, or dead");
-                    self.doomed = true;
-                }
-                Action::Bury(_) => {
-                    assert!(!self.alive, "buried alive");
-                    self.burials += 1;
-                }
-                Action::GiveUp(_) => {}
-                Action::Close => {
-                    assert!(!self.alive, "closed over a living child");
-                    self.closed = true;
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn no_storm_of_events_breaks_a_slot() {
-    for seed in 0..3000 {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let limits = Limits { stop: LIMITS.stop.filter(|_| rng.bool()), ..LIMITS };
-        let (mut state, mut world, mut now) = (State::new(), World::default(), Duration::ZERO);
-        let mut apply = |state: &mut State, event: Event, now: Duration| {
-            if matches!(event, Event::Exited { .. } | Event::Unborn { .. }) {
-                if !world.alive {
-                    return world.closed;
-                }
-                world.alive = false;
-                if matches!(event, Event::Unborn { .. }) {
-                    world.spawns -= 1;
-                }
-            }
-            let (next, actions) = state.step(event, now, &limits);
-            *state = next;
-            world.perform(&actions);
-            assert_eq!(world.burials + u32::from(world.alive), world.spawns, "every child is buried once, seed {seed}");
-            assert_eq!(world.closed, state.is_over());
-            // A killed child does not live on.
-            world.alive && world.doomed
-        };
-        let orders = rng.u8(0..3);
-        for _ in 0..rng.usize(1..200) {
-            now += Duration::from_millis(rng.u64(0..8000));
-            let starting = state.as_str() == "starting";
-            let event = match rng.u8(0..13) {
-                0..=2 => Event::Tick,
-                3 | 4 => Event::Ready,
-                5 => Event::Beat,
-                6 => Event::Leaving,
-                7 => Event::Idle,
-                8 => Event::Exited { signal: rng.bool(), jitter: rng.f64() },
-                9 if starting => Event::Unborn { jitter: rng.f64() },
-                10 if orders > 0 => Event::Asked(Order::Retire { drain: at(rng.u64(0..40)), why: Reason::Rss }),
-                12 => Event::Hung,
-                11 if orders > 1 && rng.u8(0..10) == 0 => Event::Asked(Order::Kill),
-                _ => Event::Tick,
-            };
-            if apply(&mut state, event, now) && rng.bool() {
-                apply(&mut state, CRASH, now);
-            }
-        }
-        // Whatever happened, an order to stop ends the slot in two deadlines, with a worker that only SIGKILL ends.
-        apply(&mut state, Event::Asked(Order::Stop { grace: Some(at(5)) }), now);
-        for _ in 0..4 {
-            now = state.wakes_at(&limits).unwrap_or(now).max(now);
-            if apply(&mut state, Event::Tick, now) {
-                apply(&mut state, CRASH, now);
-            }
-        }
-        assert!(state.is_over(), "seed {seed}: {state:?}");
     }
 }
 
