@@ -46,7 +46,7 @@ def policies(global_conf, **local_conf):
     from oslo_policy import policy
 
     def app(environ, start_response):
-        enforcer = policy.Enforcer(file='policy.yaml', dirs='policy.d')
+        enforcer = policy.Enforcer(file='policy.yaml', dirs='policy.d', **local_conf)
         enforcer.load_rules()
         enforcer.load_rules()
         enforcer.load_rules(True)
