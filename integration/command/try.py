@@ -19,10 +19,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 PATIENCE = 60
 
 
-def sample(server):
+def sample(server, directory):
     """The sample's [pasteway] part, with this app in the place of Nova."""
-    text = (HERE.parent.parent / "etc/command" / f"{server}.conf").read_text()
-    return text.replace("nova.wsgi.{api}:application", "app:application")
+    samples = HERE.parent.parent / "etc/command"
+    settings = (samples / "gunicorn.py").read_text()
+    (directory / "gunicorn.py").write_text(settings.replace("nova.wsgi.%s:application' %", "app:%.0sapplication' %"))
+    text = (samples / f"{server}.conf").read_text()
+    return text.replace("nova.wsgi.{api}:application", "app:application").replace("/etc/nova", str(directory))
 
 
 def until(what, condition):
@@ -40,7 +43,7 @@ class Front:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pw-"))
         (self.dir / "paste.ini").write_text("[app:main]\npaste.app_factory = app:factory\nnote = 1\n")
         self.admin = f"unix:{self.dir}/admin"
-        conf = "[DEFAULT]\n" + sample(server) + f"runtime_dir = {self.dir}/r\nadmin_listen = {self.admin}\nwatch = false\n"
+        conf = "[DEFAULT]\n" + sample(server, self.dir) + f"runtime_dir = {self.dir}/r\nadmin_listen = {self.admin}\nwatch = false\n"
         (self.dir / "pasteway.conf").write_text(conf)
         env = dict(os.environ, PATH=f"{bin_dir}:{os.environ['PATH']}", PYTHONPATH=str(HERE))
         self.arguments = [binary, "--config-file", str(self.dir / "pasteway.conf")]

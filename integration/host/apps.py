@@ -41,6 +41,26 @@ def valid(global_conf, **local_conf):
     return validator(app)
 
 
+def policies(global_conf, **local_conf):
+    """Answers with what an enforcer of policies was made to load."""
+    from oslo_policy import policy
+
+    def app(environ, start_response):
+        enforcer = policy.Enforcer(file='policy.yaml', dirs='policy.d', **local_conf)
+        enforcer.load_rules()
+        enforcer.load_rules()
+        enforcer.load_rules(True)
+        enforcer.rules = {}
+        enforcer.load_rules()
+        enforcer.registered_rules['late'] = 1
+        enforcer.load_rules()
+        enforcer._need_check_rule = True
+        enforcer.load_rules()
+        start_response('200 OK', [('Content-Type', 'application/json')])
+        return [json.dumps(enforcer.loads).encode()]
+    return app
+
+
 def lines(global_conf, **local_conf):
     def app(environ, start_response):
         start_response('200 OK', [('Content-Type', 'text/plain')])

@@ -298,6 +298,26 @@ class Loading(unittest.TestCase):
                         file.write('newer')
                 self.assertEqual(json.loads(host.link().ask().body), old)
 
+    ENFORCER = '''
+        class Enforcer:
+            def __init__(self, **names):
+                self.conf = type('Conf', (), {'project': names['project']})()
+                self.conf.oslo_policy = type('Group', (), {'policy_dirs': [names['dirs']]})()
+                self.policy_file, self.rules, self.registered_rules, self.loads = names['file'], {}, {}, []
+                self._need_check_rule = True
+            def load_rules(self, force_reload=False):
+                self.loads.append(force_reload)
+                self._need_check_rule = False
+    '''
+
+    def test_policies_are_loaded_once_where_all_of_their_files_are_frozen(self):
+        files = {'oslo_policy/__init__.py': '', 'oslo_policy/policy.py': self.ENFORCER}
+        every, whole = [False, False, True, False, False, False], {'/etc/x/policy.yaml': None, '/etc/x/policy.d': None}
+        for project, frozen, loads in [('nova', whole, [False, True, False, False, False]), ('glance', whole, every),
+                                       ('nova', {'/etc/x/policy.yaml': None}, every)]:
+            with Host([app('apps:policies', project=project)], files=files, frozen=frozen) as host:
+                self.assertEqual(self.seen(host), loads)
+
     SERVICE = '''
         import sys
         from paste import deploy

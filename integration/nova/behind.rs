@@ -2,6 +2,7 @@
 //!
 //! Must not know what is asked of it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -24,6 +25,10 @@ pub struct Behind {
     pub python: PathBuf,
     /// Where compiled modules are.
     pub pycache: PathBuf,
+    /// The lines of `[pasteway]` about its workers.
+    pub kind: String,
+    /// More for its environment.
+    pub environment: Vec<(&'static str, OsString)>,
     /// More lines for `[pasteway]`.
     pub more: String,
 }
@@ -33,7 +38,9 @@ impl Behind {
     pub fn of(stack: &Stack, nova: &str) -> Self {
         let text = |what: &str| PathBuf::from(stack.text(&format!("/{nova}/{what}")));
         let pycache = Path::new(stack.text("/directory")).join("pycache");
-        Self { conf: text("conf"), python: text("venv").join("bin/python"), pycache, more: String::new() }
+        let python = text("venv").join("bin/python");
+        let kind = format!("worker_kind = python\nworker_python = {}\n", python.display());
+        Self { conf: text("conf"), python, pycache, kind, environment: Vec::new(), more: String::new() }
     }
 
     /// Starts it and waits until it is ready. Listeners are on free ports.
@@ -59,6 +66,7 @@ impl Behind {
         // Compiled modules stay out of the sources, and are there at the next start.
         command.env("PYTHONPYCACHEPREFIX", &self.pycache).env_remove("PYTHONDONTWRITEBYTECODE");
         command.env("PYTHONPATH", directory.path());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let front = Front::spawn(directory, command);
         let deadline = Instant::now() + START;
         // Nova takes its time to be imported, and only then the admin socket answers.
@@ -72,11 +80,11 @@ impl Behind {
     }
 
     fn pasteway_conf(&self, directory: &Path) -> String {
-        let (here, python, more) = (directory.display(), self.python.display(), &self.more);
+        let (here, kind, more) = (directory.display(), &self.kind, &self.more);
         format!(
             "[DEFAULT]\nosapi_compute_listen = 127.0.0.1\nosapi_compute_listen_port = 0\nosapi_compute_workers = 1\n\
              metadata_listen = 127.0.0.1\nmetadata_listen_port = 0\nmetadata_workers = 1\nuse_stderr = true\n\
-             [pasteway]\nworker_kind = python\nworker_python = {python}\nadmin_listen = unix:{here}/admin.sock\n\
+             [pasteway]\n{kind}admin_listen = unix:{here}/admin.sock\n\
              runtime_dir = {here}/run\nwatch_settle = 0.02\n\
              worker_start_timeout = 180\n{more}"
         )

@@ -140,6 +140,22 @@ pub fn all() -> Vec<Step> {
         .concat()
 }
 
+/// A few of each kind, which leave nothing behind.
+pub fn few() -> Vec<Step> {
+    let made = json!({"keypair": {"name": ""}});
+    let some = vec![
+        get("/v2.1/flavors"),
+        get("/v2.1/flavors/n%C3%B6%20pe"),
+        get("/v2.1/servers/detail?limit=1"),
+        post("/v2.1/os-keypairs", &made),
+        post("/v2.1/os-keypairs", &made).chunked(),
+        post("/v2.1/servers", &json!({"server": {"name": "x".repeat(200_000)}})),
+        metadata("/openstack/latest/meta_data.json").masked(&["random_seed"]),
+        metadata("/latest/meta-data/").header("X-Instance-ID-Signature", "nonsense"),
+    ];
+    [versions(), identity(), some].concat()
+}
+
 fn versions() -> Vec<Step> {
     let nobody = |path| get(path).by(Who::Nobody);
     vec![

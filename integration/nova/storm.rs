@@ -158,6 +158,14 @@ pub fn rage(front: &Front, stack: &Stack) {
         (answer.json()["flavors"].as_array()?.len() == 2 && answer.header("X-Tag") == Some("one")).then_some(())
     });
 
+    let limits = |status| get("/v2.1/limits", &[("X-Auth-Token", &token)]).filter(|it| it.status == status).map(drop);
+    assert!(limits(200).is_some(), "nothing forbids it yet");
+    let policy = front.directory().join("policy.yaml");
+    Save::Rename.save(&policy, "\"os_compute_api:limits\": \"!\"\n");
+    comes("a policy", || limits(403));
+    std::fs::remove_file(policy).expect("it was there");
+    comes("no policy", || limits(200));
+
     let (generation, rejected) = (front.generation(), rejections(front));
     front.edit(Save::Rename, |paste| paste.replace("storm_tag:factory", "storm_broken:factory"));
     comes("the refusal", || (rejections(front) > rejected).then_some(()));

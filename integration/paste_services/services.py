@@ -25,17 +25,6 @@ def mark(global_conf, name):
     return filtered
 
 
-def pyramid_app(global_conf, **settings):
-    """What Pyramid's starter is at its core: a configurator with a route and a view."""
-    from pyramid.config import Configurator
-    from pyramid.response import Response
-
-    with Configurator(settings=settings) as config:
-        config.add_route("home", "/")
-        config.add_view(lambda request: Response(f"hello from {request.registry.settings['title']}"), route_name="home")
-        return config.make_wsgi_app()
-
-
 def swift_proxy(global_conf, **local_conf):
     """Swift's proxy as Swift's own loader makes it: with its directory set, and its section's name in the options."""
     from swift.common.utils import set_swift_dir

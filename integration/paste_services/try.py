@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ def main():
         f"[pasteway]\nruntime_dir = {work}/r\nadmin_listen = unix:{work}/admin\nworker_python = {python}\nwatch = false\n")
     log = open(work / "log", "w")
     arguments = [binary, "--config-file", str(work / "pasteway.conf"), *more.pop("files", [])]
+    logged, edit = more.pop("logged", []), more.pop("edit", None)
     served = ["--paste", str(paste), "--name", name, *more.pop("listen", [])]
     env = dict(os.environ, PYTHONPATH=str(HERE), **more)
     for command in ["check", "tree"]:
@@ -44,8 +46,16 @@ def main():
             text = f"{response.getheaders()}\n{response.read().decode()}"
             assert response.status == status, (path, response.status, text, (work / "log").read_text()[-3000:])
             assert all(word in text for word in words), (path, text)
+        if edit:
+            # Only the workers read this.
+            paste.write_text(paste.read_text().replace(*edit))
+            verdict = admin(work, "POST", "/reload")
+            assert verdict["outcome"] == "applied", verdict
+            assert [change["class"] for change in verdict["changes"]] == ["rolling"], verdict
         front.terminate()
         assert front.wait(PATIENCE) == 0, (work / "log").read_text()[-3000:]
+        for line in logged:
+            assert re.search(line, (work / "log").read_text()), (line, (work / "log").read_text())
     finally:
         if front.poll() is None:
             front.kill()
@@ -53,16 +63,21 @@ def main():
     print(f"{service}: ok")
 
 
+def admin(work, method, path):
+    """What the admin listener answers."""
+    connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(work / "admin"))
+    connection.request(method, path)
+    return json.loads(connection.getresponse().read())
+
+
 def wait(front, work):
     """The port, once the service is ready."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and front.poll() is None:
         try:
-            connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
-            connection.sock = socket.socket(socket.AF_UNIX)
-            connection.sock.connect(str(work / "admin"))
-            connection.request("GET", "/status")
-            status = json.loads(connection.getresponse().read())
+            status = admin(work, "GET", "/status")
             if not status["not_ready"]:
                 return int(status["apis"][0]["listen"].rsplit(":", 1)[1])
         except OSError:
@@ -81,8 +96,18 @@ def basic(work, prefix):
 
 
 def pyramid(work, prefix):
-    return HERE / "development.ini", "main", {}, [
-        ("GET", "/", 200, ["hello from Pasteway"]),
+    """The starter as Pyramid makes it, with its development.ini but for the port, and one thing more in its log."""
+    text = (prefix / "Starter/development.ini").read_text()
+    for word, other in [("localhost:6543", "localhost:0"), ("debug_notfound = false", "debug_notfound = true")]:
+        assert word in text, text
+        text = text.replace(word, other)
+    (work / "development.ini").write_text(text)
+    # What the starter's logger lets through, in its handler's format.
+    more = {"edit": ("level = DEBUG", "level = ERROR"), "logged": [r"DEBUG \[starter:\d+\]\[[\w-]+\] debug_notfound of url http://127.0.0.1:\d+/nowhere"]}
+    return work / "development.ini", "main", more, [
+        ("GET", "/", 200, ["Starter Scaffold for The Pyramid Web Framework", "Pyramid Web Framework 1.10"]),
+        ("GET", "/static/theme.css", 200, ["text/css", "font-family"]),
+        ("HEAD", "/static/pyramid.png", 200, ["image/png"]),
         ("GET", "/nowhere", 404, []),
     ]
 

@@ -173,11 +173,13 @@ fn read_by_python(settings: &ApiSettings, config: &Config, owned: &Owned) -> [u8
         part(format!("[{group}] {name}").as_bytes());
         config.conf.all_of(group, name).iter().for_each(|text| part(text.as_bytes()));
     }
-    if matches!(settings.kind, WorkerKind::Command(_)) {
-        for text in config.paste_texts() {
-            part(format!("[{}] {}", text.section, text.name).as_bytes());
-            part(text.setting.value.as_bytes());
-        }
+    let texts = match settings.kind {
+        WorkerKind::Command(_) => config.paste_texts(),
+        _ => config.paste_logging(),
+    };
+    for text in texts {
+        part(format!("[{}] {}", text.section, text.name).as_bytes());
+        part(text.setting.value.as_bytes());
     }
     let mut files: Vec<_> = config.service.files.iter().collect();
     files.sort();

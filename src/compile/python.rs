@@ -43,6 +43,7 @@ pub fn host(
         config_files: files.map(|file| text(&file)).collect(),
         config_dirs: dirs.iter().map(|dir| text(dir)).collect(),
         frozen: frozen(config, copy),
+        file_logging: !config.paste_logging().is_empty(),
         manager: manager.filter(|manager| !manager.is_empty()),
         token_auth: filter_names.contains(&AUTHTOKEN),
         ..HostSpec::default()

@@ -55,6 +55,8 @@ pub struct Config {
     pub apis: Vec<ApiConfig>,
     /// The paste file.
     pub paste_file: PathBuf,
+    /// Whether it is served without a nova.conf (`serve --paste`).
+    pub paste_alone: bool,
     /// That of Python workers, where there are any.
     pub interpreter: Option<Interpreter>,
     /// What Python workers read by themselves; nothing where there are none.
@@ -110,6 +112,16 @@ impl Config {
     /// Every text of the Paste files.
     pub fn paste_texts(&self) -> Vec<Text> {
         self.documents.iter().flat_map(|document| document.texts()).collect()
+    }
+
+    /// What a Paste file that is served alone tells Python's `logging`, as `pserve` does; empty: nothing.
+    pub fn paste_logging(&self) -> Vec<Text> {
+        let tells = |section: &str| {
+            ["loggers", "handlers", "formatters"].contains(&section)
+                || ["logger_", "handler_", "formatter_"].iter().any(|kind| section.starts_with(kind))
+        };
+        let texts = if self.paste_alone { self.paste_texts() } else { Vec::new() };
+        texts.into_iter().filter(|text| tells(&text.section)).collect()
     }
 
     /// Every text of the files, for comparing two configurations.
@@ -169,6 +181,7 @@ fn run(
                 settings,
                 apis,
                 paste_file,
+                paste_alone: invocation.paste.is_some(),
                 interpreter,
                 service,
                 chosen,

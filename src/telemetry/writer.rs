@@ -12,9 +12,13 @@ use std::time::{Duration, Instant};
 use super::destination::Sink;
 
 /// Buffers that may wait for the log thread.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 4096;
 /// Bytes in them.
 const QUEUE_BYTES: usize = 4 << 20;
+/// Bytes of one write, if no single buffer is larger.
+const BATCH: usize = 64 << 10;
+/// A line waits so long for others: under load nobody has to wake the thread then, which costs more than the line.
+const GATHERED: Duration = Duration::from_millis(2);
 
 enum Message {
     Lines {
@@ -98,24 +102,62 @@ impl Writer {
     }
 }
 
-fn run(receiver: &Receiver<Message>, shared: &Shared, mut sinks: Vec<Sink>) {
-    while let Ok(message) = receiver.recv() {
-        if let Some(next) = shared.next().take() {
-            sinks = next;
+fn run(receiver: &Receiver<Message>, shared: &Shared, sinks: Vec<Sink>) {
+    let mut batch = Batch { shared, sinks, bytes: Vec::new(), lines: 0, severity: 0 };
+    while let Ok(first) = receiver.recv() {
+        if matches!(first, Message::Lines { .. }) {
+            std::thread::sleep(GATHERED);
         }
-        match message {
-            Message::Wake => {}
-            // Whoever asked may have given up.
-            Message::Flush(done) => drop(done.try_send(())),
-            Message::Lines { bytes, lines, severity } => {
-                shared.waiting_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-                for sink in &mut sinks {
-                    if sink.write(&bytes, severity).is_err() {
-                        shared.dropped.fetch_add(lines, Ordering::Relaxed);
-                    }
+        for message in std::iter::once(first).chain(receiver.try_iter()) {
+            match message {
+                Message::Wake => {}
+                Message::Flush(done) => {
+                    batch.write();
+                    // Whoever asked may have given up.
+                    let _ = done.try_send(());
                 }
+                Message::Lines { bytes, lines, severity } => batch.add(&bytes, lines, severity),
             }
         }
+        batch.write();
+    }
+}
+
+/// Lines that go out in one write.
+struct Batch<'a> {
+    shared: &'a Shared,
+    sinks: Vec<Sink>,
+    bytes: Vec<u8>,
+    lines: u64,
+    severity: u8,
+}
+
+impl Batch<'_> {
+    fn add(&mut self, bytes: &[u8], lines: u64, severity: u8) {
+        if severity != self.severity || self.bytes.len() + bytes.len() > BATCH {
+            self.write();
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.lines += lines;
+        self.severity = severity;
+    }
+
+    /// To the destinations as they are now: those who wrote after a change of them meant the new ones.
+    fn write(&mut self) {
+        if let Some(next) = self.shared.next().take() {
+            self.sinks = next;
+        }
+        if self.bytes.is_empty() {
+            return;
+        }
+        for sink in &mut self.sinks {
+            if sink.write(&self.bytes, self.severity).is_err() {
+                self.shared.dropped.fetch_add(self.lines, Ordering::Relaxed);
+            }
+        }
+        self.shared.waiting_bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        self.bytes.clear();
+        self.lines = 0;
     }
 }
 
