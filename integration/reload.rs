@@ -1,7 +1,10 @@
 //! Reloads: every way to save a file, every class of change, broken files, and the storm.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -123,6 +126,30 @@ fn an_emptied_nova_conf_is_no_configuration_even_where_another_file_says_enough(
     assert_eq!(verdict["diagnostics"][0]["message"], "the file is empty, and was not before");
     Save::Rename.save(&nova, "# nothing\n");
     assert_eq!(front.reload("").1["outcome"], "applied", "what is meant can be said");
+}
+
+#[test]
+fn a_file_that_is_half_written_when_a_waiting_reload_gets_its_turn_is_not_taken() {
+    let front = Front::start(&Layout::bare().pasteway("worker_start_timeout = 2"));
+    let good = std::fs::read_to_string(front.conf()).expect("nova.conf");
+    let compiled = || front.metric("pasteway_config_reload_duration_seconds_count", &[("phase", "compile")]);
+    let before = compiled();
+    // A reload that takes its time, since its workers never come; another edit is reported meanwhile.
+    let nobody = "worker_kind_osapi_compute = external\nworker_sockets_osapi_compute = /nonexistent/worker.sock\n";
+    front.edit_conf(|text| text + nobody);
+    eventually("the reload has begun", || (compiled() > before).then_some(()));
+    front.edit_conf(|_| good.clone() + "queue_size = 1001\n");
+    std::thread::sleep(Duration::from_millis(300));
+    let mut file = File::create(front.conf()).expect("the file is emptied");
+    let (half, rest) = good.split_at(good.len() / 2);
+    file.write_all(half.as_bytes()).expect("a half");
+    eventually("the first verdict", || (rejections(&front) >= 1.0).then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!((rejections(&front), front.generation()), (1.0, 1), "the half was taken for a whole");
+    file.write_all((rest.to_owned() + "queue_size = 1002\n").as_bytes()).expect("the rest");
+    drop(file);
+    eventually("the whole file is in force", || (front.generation() == 2).then_some(()));
+    assert_eq!(rejections(&front), 1.0);
 }
 
 #[test]
