@@ -168,7 +168,7 @@ fn each_api_has_its_own_deadline_at_a_stop() {
                 [composite:metadata]\nuse = egg:Paste#urlmap\n/v2: app\n\n\
                 [app:app]\npaste.app_factory = somewhere.else:app_factory\n";
     let layout = Layout::havana().with_paste(both).apis(&["osapi_compute", "metadata"]);
-    let mut front = Front::start(&layout.pasteway("drain_timeout = 1").pasteway("drain_timeout_metadata = 30"));
+    let mut front = Front::start(&layout.pasteway("drain_timeout = 0").pasteway("drain_timeout_osapi_compute = 1"));
     let short = asked(&front, "osapi_compute", "GET", Duration::from_secs(60));
     let long = asked(&front, "metadata", "GET", Duration::from_secs(4));
     front.signal(Signal::TERM);

@@ -37,7 +37,7 @@ impl Daemon {
             }
         }
         self.refresh_threads().await;
-        self.drain(&old, begun, None, old.record.usage.drained()).await;
+        self.drain(&old, begun, deadlines(&old.running.plan), old.record.usage.drained()).await;
         self.metrics.phase(Phase::Drain, begun.elapsed());
         loop {
             let over = self.trial_over.notified();
@@ -58,17 +58,16 @@ impl Daemon {
         self.forget_unused(&read);
     }
 
-    /// Waits until it is `drained`, and ends the requests of it whose time has come; `limit` is the most that those get
-    /// which change nothing. Whether it is drained then.
+    /// Waits until it is `drained`, and ends the requests of it whose time has come. Whether it is drained then.
     pub(super) async fn drain(
         &self,
         old: &Current,
         begun: Instant,
-        limit: Option<Duration>,
+        deadlines: Deadlines,
         drained: impl Future<Output = ()>,
     ) -> bool {
         let mut drained = pin!(drained);
-        for (time, apis) in deadlines(&old.running.plan, limit) {
+        for (time, apis) in deadlines {
             let left = time.saturating_sub(begun.elapsed());
             if tokio::time::timeout(left, drained.as_mut()).await.is_ok() {
                 return true;
@@ -109,11 +108,22 @@ pub fn worker_patience(api: &ApiPlan, settings: &PastewaySettings) -> Duration {
 }
 
 /// When which requests are ended: those of some APIs that change nothing, and at last all.
-fn deadlines(plan: &Plan, limit: Option<Duration>) -> Vec<(Duration, Option<Vec<ApiName>>)> {
-    let mut deadlines: Vec<(Duration, Option<Vec<ApiName>>)> = Vec::new();
+pub type Deadlines = Vec<(Duration, Option<Vec<ApiName>>)>;
+
+/// Those of a generation that another has replaced, here or in another process.
+pub fn deadlines(plan: &Plan) -> Deadlines {
+    with(plan, |api| Some(api.settings.drain_timeout))
+}
+
+/// Those of a stop, which takes `limit` (`graceful_shutdown_timeout`) at most, or less where an API has its own.
+pub fn deadlines_of_stop(plan: &Plan, limit: Option<Duration>) -> Deadlines {
+    with(plan, |api| api.settings.own_drain_timeout.into_iter().chain(limit).min())
+}
+
+fn with(plan: &Plan, time: impl Fn(&ApiPlan) -> Option<Duration>) -> Deadlines {
+    let mut deadlines = Deadlines::new();
     for api in &plan.apis {
-        let (time, name) = (api.settings.drain_timeout, api.settings.name.clone());
-        let time = limit.map_or(time, |limit| time.min(limit));
+        let (Some(time), name) = (time(api), api.settings.name.clone()) else { continue };
         match deadlines.iter_mut().find(|(other, _)| *other == time) {
             Some((_, apis)) => apis.get_or_insert_default().push(name),
             None => deadlines.push((time, Some(vec![name]))),

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::handover::Word;
+use super::retire::{deadlines, deadlines_of_stop};
 use super::{Daemon, systemd};
 use crate::command::{Command, Source, Terms};
 use crate::proxy::thread::{Message, TICK};
@@ -166,7 +167,9 @@ impl Daemon {
                 let _ = left.await;
             }
         };
-        if !self.told(replaced, self.drain(&current, begun, limit, drained)).await {
+        let plan = &current.running.plan;
+        let deadlines = if replaced { deadlines(plan) } else { deadlines_of_stop(plan, limit) };
+        if !self.told(replaced, self.drain(&current, begun, deadlines, drained)).await {
             announce::out_of_grace(settings.release);
             self.supervisor.stop_now().await;
             return;

@@ -129,7 +129,7 @@ options! {
         .defaults(&[(FIRST, "")]);
     /// A port or range for a Python console in each worker.
     BACKDOOR_PORT = default("backdoor_port", Kind::Text, Rolling);
-    /// Seconds that requests may take to end after SIGTERM; 0 is for ever.
+    /// Seconds that requests may take to end after SIGTERM, those that change something drain_kill_timeout; 0: all that.
     GRACEFUL_SHUTDOWN_TIMEOUT =
         default("graceful_shutdown_timeout", Kind::at_least(0), Live).defaults(&[(FIRST, "60")]);
     /// Whether all option values are logged at DEBUG.

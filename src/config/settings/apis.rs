@@ -40,6 +40,8 @@ pub struct ApiSettings {
     pub chunked: Chunked,
     /// How long requests of an old generation may take to end.
     pub drain_timeout: Duration,
+    /// `drain_timeout_<api>` alone: at a stop the original's `graceful_shutdown_timeout` holds where it is not set.
+    pub own_drain_timeout: Option<Duration>,
     /// The line with `enabled_apis`; `None` when it is the default.
     pub place: Option<Place>,
     /// The line that sets the port, else the address; `None` when both are defaults.
@@ -170,6 +172,7 @@ fn api(read: &mut Reader<'_>, name: &str, cpus: usize, tls: bool) -> ApiSettings
         },
         kind,
         drain_timeout: drain.unwrap_or_else(|| read.get(&options::DRAIN_TIMEOUT)),
+        own_drain_timeout: drain,
         place: read.conf.place(options::ENABLED_APIS.group, options::ENABLED_APIS.name),
         listen_place,
     }
