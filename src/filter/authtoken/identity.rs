@@ -115,7 +115,12 @@ fn v3(token: &Value, era: Era) -> Result<Identity, NotAToken> {
     ];
     let catalog = token.get("catalog").map(|catalog| {
         // keystoneclient before 0.9 passed it on in the shape of v3.
-        if era < Era::CLIENT_0_9 { catalog::dumps(catalog) } else { catalog::dumps(&catalog::as_v2(catalog)) }
+        let python3 = era.is_python3();
+        if era < Era::CLIENT_0_9 {
+            catalog::dumps(catalog, python3)
+        } else {
+            catalog::dumps(&catalog::as_v2(catalog, python3), python3)
+        }
     });
     let admin = token.get("is_admin_project").is_none_or(truthy);
     let system = token.get("system").and_then(|system| system.get("all")).filter(|all| truthy(all)).cloned();
@@ -151,7 +156,7 @@ fn v2(access: &Value, token: &Value, era: Era) -> Result<Identity, NotAToken> {
         of_domain(true, "default"),
         of_domain(true, "Default"),
     ];
-    let catalog = access.get("serviceCatalog").map(catalog::dumps);
+    let catalog = access.get("serviceCatalog").map(|catalog| catalog::dumps(catalog, era.is_python3()));
     let identity = made(ids, roles(user)?, bind(token), true, None, catalog, era);
     Ok(Identity { flaw: (!has_project).then_some(Flaw::NoProject), ..identity })
 }
@@ -342,7 +347,7 @@ mod tests {
         assert!(catalog(&v3(), Era::CLIENT_0_4).is_some_and(|text| text.contains("\"interface\": \"public\"")));
         assert_eq!(
             catalog(&v2(), Era::CLIENT_0_4).as_deref(),
-            Some(r#"[{"type": "volume", "name": "cinder", "endpoints": []}]"#)
+            Some(r#"[{"endpoints": [], "type": "volume", "name": "cinder"}]"#)
         );
         let mut without = v2();
         without["access"].as_object_mut().unwrap().remove("serviceCatalog");

@@ -35,7 +35,8 @@ pub fn expiry(token: &Value) -> Option<DateTime<Utc>> {
     })
 }
 
-/// A token as a piece of a path: quoted as Python 2's `urllib.quote` does it, if it is not quoted already.
+/// A token as a piece of a path: quoted as Python 2's `urllib.quote` does it, if it is not quoted already, and as
+/// `requests` leaves it.
 ///
 /// `None` for what would leave the path: no token has a segment of dots.
 pub fn path_of_token(token: &[u8]) -> Option<String> {
@@ -48,7 +49,7 @@ pub fn path_of_token(token: &[u8]) -> Option<String> {
     }
     let mut path = String::with_capacity(token.len());
     for &byte in token {
-        if byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"_.-/~".contains(&byte) {
             path.push(char::from(byte));
         } else {
             // Writing to a String cannot fail.
@@ -69,6 +70,7 @@ mod tests {
             ("a b/c?d", Some("a%20b/c%3Fd")),
             ("a%20b", Some("a%20b")),
             ("100%", Some("100%25")),
+            ("~a,b", Some("~a%2Cb")),
             ("../users", None),
             ("x/%2e%2e/y", None),
             ("a/./b", None),
