@@ -42,7 +42,7 @@ fn a_clock_that_jumps_ends_no_request_and_hides_no_edit() {
         .default("osapi_compute_workers = 2")
         .group(&format!(
             "[keystone_authtoken]\nauth_host = {}\nauth_port = {}\nauth_protocol = http\nauth_version = v2.0\n\
-             admin_user = nova\nadmin_password = s3cret\nadmin_tenant_name = service",
+             admin_user = nova\nadmin_password = s3cret\nadmin_tenant_name = service\ntoken_cache_time = 1",
             address.ip(),
             address.port()
         ))
@@ -63,7 +63,8 @@ fn a_clock_that_jumps_ends_no_request_and_hides_no_edit() {
         eventually("the front's clock jumps", || ((ahead(&front) - jump as f64).abs() < 60.0).then_some(()));
         let mount = format!("/g{number}: openstack_compute_api_v2\n/v2: ");
         front.edit(one(&mut chance, &Save::ALL), |text| text.replacen("/v2: ", &mount, 1));
-        // A token of an hour is over in two days, and good again when they have not been.
+        // A token of an hour is over in two days, and good again when they have not been. That it was over is remembered
+        // for token_cache_time.
         let wanted = if jump > HOUR { 401 } else { 200 };
         eventually("the edit is in force, and the token as good as the time is", || {
             (answer(&format!("/g{number}/t1/servers")) == wanted).then_some(())
