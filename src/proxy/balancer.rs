@@ -236,7 +236,7 @@ fn write_head(
 fn environ(out: &mut Vec<u8>, cx: &Context) {
     use crate::filter::Scheme;
 
-    let mut separator = "{";
+    let (mut separator, begun) = ("{", out.len());
     let mut put = |out: &mut Vec<u8>, key: &str, value: &dyn Fn(&mut Vec<u8>)| {
         if separator == "{" {
             encode::name(out, names::ENVIRON.as_str());
@@ -259,6 +259,7 @@ fn environ(out: &mut Vec<u8>, cx: &Context) {
         put(out, key, &|out| value.write(out));
     }
     if separator == "," {
+        encode::escape_json(out, begun);
         out.extend_from_slice(b"}\r\n");
     }
 }

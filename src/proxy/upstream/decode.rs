@@ -16,7 +16,7 @@ use super::UpstreamError;
 const MAX_HEADERS: usize = 128;
 
 /// Room for what filters add: a map that grows is hashed anew.
-pub const FILTERS: usize = 4;
+const FILTERS: usize = 4;
 
 /// How the body of a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

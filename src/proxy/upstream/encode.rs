@@ -98,6 +98,23 @@ pub fn name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b": ");
 }
 
+/// Escapes what is not ASCII in the JSON text that stands from `begun` on: WSGI servers read header bytes as Latin-1.
+pub fn escape_json(out: &mut Vec<u8>, begun: usize) {
+    if out.get(begun..).is_none_or(<[u8]>::is_ascii) {
+        return;
+    }
+    let text = out.split_off(begun);
+    for c in String::from_utf8_lossy(&text).chars() {
+        if c.is_ascii() {
+            out.push(c as u8);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+        }
+    }
+}
+
 /// The value must hold no line break; [`http::HeaderValue`]s never do.
 fn line(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     name(out, key);
@@ -141,5 +158,18 @@ mod tests {
         assert_eq!(encoded(Method::GET, &[], framing), "GET /v2/a?b=c HTTP/1.1\r\nhost: h:1\r\n");
         assert_eq!(Framing::of(&Method::POST, Some(0)), Framing::Length(0));
         assert_eq!(Framing::of(&Method::GET, None), Framing::Chunked);
+    }
+
+    #[test]
+    fn json_in_a_header_is_ascii_and_says_the_same() {
+        let mut out = b"x: {\"a\":1}\r\n".to_vec();
+        let (before, begun) = (out.clone(), out.len());
+        escape_json(&mut out, 0);
+        assert_eq!(out, before);
+        let told = serde_json::json!({"HTTP_X_USER_NAME": "Zo\u{eb} \u{1f600}"});
+        out.extend_from_slice(told.to_string().as_bytes());
+        escape_json(&mut out, begun);
+        assert_eq!(&out[begun..], br#"{"HTTP_X_USER_NAME":"Zo\u00eb \ud83d\ude00"}"#);
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&out[begun..]).expect("JSON"), told);
     }
 }
