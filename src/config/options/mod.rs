@@ -14,6 +14,9 @@ pub use launcher::*;
 pub use log::*;
 pub use pasteway::*;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::command::Class;
 use crate::release::Release;
 
@@ -139,16 +142,35 @@ pub fn all() -> impl Iterator<Item = &'static Opt> {
     [launcher::TABLE, log::TABLE, filters::TABLE, pasteway::TABLE].into_iter().flatten().copied()
 }
 
+/// All options by their names: a load asks for some hundreds.
+struct Index {
+    named: HashMap<(&'static str, &'static str), &'static Opt>,
+    /// Those of every API.
+    patterns: Vec<&'static Opt>,
+    older: HashMap<(&'static str, &'static str), &'static Opt>,
+}
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let (patterns, named): (Vec<_>, Vec<_>) = all().partition(|opt| opt.name.contains("<api>"));
+    let named = named.into_iter().map(|opt| ((opt.group, opt.name), opt)).collect();
+    let mut older = HashMap::new();
+    for opt in all() {
+        for name in opt.deprecated {
+            older.entry(*name).or_insert(opt);
+        }
+    }
+    Index { named, patterns, older }
+});
+
 /// The option of a group (`DEFAULT` or lower case) and current name. An option of one name beats a pattern.
 pub fn find(group: &str, name: &str) -> Option<&'static Opt> {
-    let mut found = all().filter(|opt| opt.fits(group, name));
-    let first = found.next()?;
-    Some(found.fold(first, |best, next| if best.name.contains('<') { next } else { best }))
+    let named = INDEX.named.get(&(group, name));
+    named.or_else(|| INDEX.patterns.iter().rev().find(|opt| opt.fits(group, name))).copied()
 }
 
 /// The option of a group and a name of any time.
 pub fn find_any(group: &str, name: &str) -> Option<&'static Opt> {
-    find(group, name).or_else(|| all().find(|opt| opt.deprecated.contains(&(group, name))))
+    find(group, name).or_else(|| INDEX.older.get(&(group, name)).copied())
 }
 
 /// Whether it is an option by which the programs of Nova launch, listen and log requests.
