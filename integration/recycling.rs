@@ -3,14 +3,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::front::executable;
 use crate::support::traffic::{Style, Traffic};
-use crate::support::{Client, Front, Layout, eventually, process};
+use crate::support::{Front, Layout, eventually, process};
 
 const COMPUTE: (&str, &str) = ("api", "osapi_compute");
 
@@ -103,24 +101,11 @@ fn a_worker_that_the_kernel_ends_for_want_of_memory_is_told_from_one_that_was_ki
         );
         return;
     };
-    let (directory, layout) = (tempfile::tempdir().expect("a directory"), Layout::bare());
-    let conf = directory.path().join("nova.conf");
-    fs::write(&conf, layout.conf(directory.path())).expect("nova.conf");
-    fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
-    let mut command = Command::new("sh");
-    command.args(["-c", "echo $$ >\"$0\"/cgroup.procs && exec \"$@\""]).arg(&group.0).arg(executable());
-    let front = Front::spawn(directory, {
-        command.arg("serve").arg("--config-file").arg(&conf);
-        command
-    });
-    let address = front.listening("osapi_compute");
-    let ask = |path: &str| Client::connect(address).and_then(|mut client| client.request("POST", path, &[], b""));
-    let serves = || ask("/v2/t1/servers").ok().filter(|answer| answer.status == 200);
-    eventually("a worker", serves);
+    let front = Front::start_after(&format!("echo $$ >{}/cgroup.procs", group.0.display()), &Layout::bare());
     process::signal(front.workers()[0], Signal::KILL);
     eventually("the killed one to be told", || (exits(&front, "signal") >= 1.0).then_some(()));
-    eventually("another in its place", serves);
-    assert_eq!(ask("/v2/t1/servers?pasteway.memory=1000").expect("an answer").status, 502);
+    assert_eq!(front.post("/v2/t1/servers", b"").status, 200);
+    assert_eq!(front.post("/v2/t1/servers?pasteway.memory=1000", b"").status, 502);
     eventually("the other one to be told", || (exits(&front, "oom") >= 1.0).then_some(()));
     assert_eq!((exits(&front, "signal"), exits(&front, "oom")), (1.0, 1.0));
     let told = eventually("a third", || {

@@ -1,7 +1,9 @@
-//! What Pasteway tells people about their files: one finding, with its place and its help.
+//! What Pasteway tells people about their files: one finding, with its place and its help. And why something failed: an
+//! error with what is below it.
 //!
 //! Must not know which module found it.
 
+use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -133,6 +135,16 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
         .filter(|(d, _)| *d <= limit)
         .min_by_key(|(d, _)| *d)
         .map(|(_, name)| name)
+}
+
+/// An error and its causes, the outermost first.
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+/// The cause at the bottom of an error: `Connection refused (os error 111)`. Those above it often only say what was tried.
+pub fn root_cause(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().map_or_else(String::new, ToString::to_string)
 }
 
 #[cfg(test)]

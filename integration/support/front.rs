@@ -3,8 +3,10 @@
 //! Must not know what a test wants of it.
 
 use std::collections::HashMap;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -41,6 +43,17 @@ impl Front {
         let directory = tempfile::tempdir().expect("a directory");
         let program = directory.path().join("pasteway");
         std::os::unix::fs::symlink(executable(), &program).expect("a link");
+        Self::launch_in(directory, &program, layout).serving(layout)
+    }
+
+    /// The same, by a shell that does `first` before it becomes the front.
+    #[track_caller]
+    pub fn start_after(first: &str, layout: &Layout) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("first");
+        let script = format!("#!/bin/sh\n{first} && exec {} \"$@\"\n", executable().display());
+        std::fs::write(&program, script).expect("a script");
+        std::fs::set_permissions(&program, Permissions::from_mode(0o700)).expect("executable");
         Self::launch_in(directory, &program, layout).serving(layout)
     }
 

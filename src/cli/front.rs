@@ -12,6 +12,7 @@ use reqwest::redirect::Policy;
 use serde_json::Value;
 
 use crate::admin::{AdminListen, Instance};
+use crate::message::root_cause;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -70,9 +71,9 @@ impl Front {
                 Ok(response) => return answer(response, fine).await,
                 Err(error) if error.is_connect() => {
                     let (file, pid) = (self.file.clone(), self.instance.pid);
-                    failure = NoAnswer::Gone { file, pid, cause: innermost(&error) };
+                    failure = NoAnswer::Gone { file, pid, cause: root_cause(&error) };
                 }
-                Err(error) => return Err(NoAnswer::Broken(innermost(&error))),
+                Err(error) => return Err(NoAnswer::Broken(root_cause(&error))),
             }
         }
         Err(failure)
@@ -119,20 +120,11 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 async fn answer(response: reqwest::Response, fine: &[StatusCode]) -> Result<Value, NoAnswer> {
     let status = response.status();
-    let body = response.bytes().await.map_err(|e| NoAnswer::Broken(innermost(&e)))?;
+    let body = response.bytes().await.map_err(|e| NoAnswer::Broken(root_cause(&e)))?;
     if fine.contains(&status) {
         return serde_json::from_slice(&body).map_err(|e| NoAnswer::Broken(e.to_string()));
     }
     let value: Option<Value> = serde_json::from_slice(&body).ok();
     let text = value.as_ref().and_then(|value| value.get("error")).and_then(Value::as_str);
     Err(NoAnswer::Refused { status, text: text.unwrap_or("no reason given").to_owned() })
-}
-
-/// The cause at the bottom of an error: `Connection refused (os error 111)`.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

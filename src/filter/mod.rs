@@ -17,7 +17,7 @@ pub mod kept;
 pub mod outside;
 pub mod prelude;
 mod prepared;
-mod python;
+pub mod python;
 pub mod registry;
 pub mod reply;
 pub mod urlmap;

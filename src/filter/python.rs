@@ -25,16 +25,19 @@ pub fn json_string(text: &str) -> String {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             ' '..='~' => out.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    // Writing to a String cannot fail.
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
+            _ => push_escaped(&mut out, c),
         }
     }
     out.push('"');
     out
+}
+
+/// A character as JSON escapes it: `\uXXXX`, beyond the first 65 536 as two of them.
+pub fn push_escaped(out: &mut String, c: char) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "\\u{unit:04x}");
+    }
 }
 
 /// The order in which a dictionary of CPython 2.7 on 64 bits gives its keys back, as places in the order in which they

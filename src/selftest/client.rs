@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 use super::upload::Upload;
+use crate::message::causes;
 
 /// An open connection, between two requests.
 pub(super) struct Connection(SendRequest<Upload>);
@@ -107,13 +108,7 @@ pub(super) fn request(method: Method, path: &str, upload: Upload) -> Result<Requ
     request.body(upload).map_err(|e| e.to_string())
 }
 
-/// An error with what is at the bottom of it.
-pub(super) fn cause(what: &str, error: &dyn std::error::Error) -> String {
-    let mut text = format!("{what}: {error}");
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-        text = format!("{text}: {error}");
-    }
-    text
+/// An error with all that is below it.
+pub(super) fn cause(what: &str, error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).fold(what.to_owned(), |text, error| format!("{text}: {error}"))
 }

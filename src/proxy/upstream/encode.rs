@@ -7,6 +7,8 @@ use smallvec::SmallVec;
 
 use http::{HeaderMap, HeaderName, Method, Uri, header};
 
+use crate::filter::python::push_escaped;
+
 /// How the body is framed for the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -104,15 +106,11 @@ pub fn escape_json(out: &mut Vec<u8>, begun: usize) {
         return;
     }
     let text = out.split_off(begun);
+    let mut escaped = String::with_capacity(2 * text.len());
     for c in String::from_utf8_lossy(&text).chars() {
-        if c.is_ascii() {
-            out.push(c as u8);
-            continue;
-        }
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
-        }
+        if c.is_ascii() { escaped.push(c) } else { push_escaped(&mut escaped, c) }
     }
+    out.extend_from_slice(escaped.as_bytes());
 }
 
 /// The value must hold no line break; [`http::HeaderValue`]s never do.

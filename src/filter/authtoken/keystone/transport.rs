@@ -13,6 +13,7 @@ use reqwest::{Client, Url};
 
 use super::tls::Tls;
 use crate::filter::authtoken::secret::Secret;
+use crate::message::{causes, root_cause};
 use crate::metrics::{KeystoneOutcome, Metrics};
 
 /// An answer with a catalog has some 100 KiB. What is longer is no token.
@@ -157,7 +158,7 @@ impl Transport {
             if let Some(timeout) = self.timeout {
                 client = client.connect_timeout(timeout).read_timeout(timeout);
             }
-            self.tls.apply(client).and_then(reqwest::ClientBuilder::build).map_err(|error| root(&error))
+            self.tls.apply(client).and_then(reqwest::ClientBuilder::build).map_err(|error| root_cause(&error))
         });
         client.as_ref().map_err(String::as_str)
     }
@@ -167,7 +168,7 @@ impl Transport {
         if error.is_timeout() {
             return Failure::timeout(url.as_str(), true);
         }
-        let text = format!("{}: {}", origin(url), root(error));
+        let text = format!("{}: {}", origin(url), root_cause(error));
         // keystoneauth does not repeat what TLS refused.
         let passing = !tls_refused(error);
         Failure { text, outcome: KeystoneOutcome::Unreachable, passing }
@@ -236,26 +237,9 @@ fn outcome(status: StatusCode) -> KeystoneOutcome {
     }
 }
 
-/// The innermost cause: the others name the URL or say "error sending request".
-fn root(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
-}
-
 fn tls_refused(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<rustls::Error>().is_some() {
-            return true;
-        }
+    causes(error).any(|error| {
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some()) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+        error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    })
 }
