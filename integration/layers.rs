@@ -8,8 +8,19 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// Words that everyone shares.
-const FLOOR: &[&str] =
-    &["balance", "id", "message", "command", "network", "release", "sync", "telemetry", "metrics", "versions"];
+const FLOOR: &[&str] = &[
+    "balance",
+    "id",
+    "message",
+    "command",
+    "network",
+    "release",
+    "scheduler",
+    "sync",
+    "telemetry",
+    "metrics",
+    "versions",
+];
 
 /// What each module may know besides the floor; one that is not here has no place yet.
 const LAYERS: &[(&str, &[&str])] = &[

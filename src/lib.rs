@@ -16,7 +16,7 @@
 //! that.
 //!
 //! ```text
-//! balance  command  id  message  network  release  sync  telemetry  metrics  versions      the floor: words that everyone shares
+//! balance  command  id  message  network  release  scheduler  sync  telemetry  metrics  versions   the floor: words that everyone shares
 //! config   worker   admin   selftest                              strangers to each other
 //! filter                                                          knows config's options and worker's pools
 //! proxy                                                           never sees config
@@ -45,6 +45,7 @@ pub mod message;
 pub mod metrics;
 pub mod network;
 pub mod release;
+pub mod scheduler;
 pub mod sync;
 pub mod telemetry;
 pub mod versions;

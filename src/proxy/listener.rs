@@ -16,6 +16,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::thread::{DataThread, Message};
 use crate::id::ApiName;
+use crate::scheduler;
 
 /// As Nova's (`nova/wsgi.py`: `backlog=128`) where more would not hurt: the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -167,9 +168,10 @@ impl Acceptor {
     pub fn start(threads: Arc<Vec<DataThread>>) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
-            .name("acceptor".into())
-            .spawn(move || LocalSet::new().block_on(&runtime, run(threads, inbox)))?;
+        std::thread::Builder::new().name("acceptor".into()).spawn(move || {
+            scheduler::wake_promptly();
+            LocalSet::new().block_on(&runtime, run(threads, inbox));
+        })?;
         Ok(Self(orders))
     }
 

@@ -23,6 +23,7 @@ use super::upstream::wire::Idle;
 use crate::filter::Outside;
 use crate::id::{ApiName, Generation};
 use crate::metrics::ThreadMetrics;
+use crate::scheduler;
 use crate::telemetry::AccessLog;
 
 /// How often a thread looks after its connections, its idle wires and its access log.
@@ -78,6 +79,8 @@ pub fn start(index: usize, live: Live, outside: Outside, log: AccessLog) -> std:
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let counted = Arc::clone(&load);
     std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
+        // Workers and reloads compute for long; requests that need neither shall not wait for them.
+        scheduler::wake_promptly();
         let thread = Rc::new(Thread::new(live, outside, log, counted));
         LocalSet::new().block_on(&runtime, run(thread, inbox));
     })?;

@@ -22,6 +22,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::app::App;
 use super::serve;
 use crate::release::{Release, UnknownRelease};
+use crate::scheduler;
 use crate::versions::Edition;
 use crate::worker::manifest::Manifest;
 use crate::worker::wire::{ENV_FRONT_PID, ENV_LIFE, ENV_MANIFEST, ENV_SLOT};
@@ -90,6 +91,7 @@ fn start() -> Result<(), StartError> {
         return Ok(());
     }
     rustix::thread::set_name(c"pasteway-worker").map_err(failed("set the process's name"))?;
+    scheduler::wake_promptly();
     let life = Arc::new(Life::begin()?);
     let listener = listener()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
