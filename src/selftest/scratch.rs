@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
+use rustix::fs::{FsWord, statfs};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -27,6 +28,9 @@ const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(30);
 /// Lines of its log that are shown when it fails.
 const LAST_LINES: usize = 20;
+/// Where Linux systems keep files in memory, and how such a file system calls itself (`linux/magic.h`).
+const MEMORY: [&str; 2] = ["/run", "/dev/shm"];
+const TMPFS_MAGIC: FsWord = 0x0102_1994;
 /// Ports that clients do not get by themselves, when the system does not say.
 const EPHEMERAL: u16 = 32768;
 
@@ -40,12 +44,12 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes the directory.
+    /// Makes the directory: in `TMPDIR`, else in memory if there is such a place.
     ///
     /// # Errors
     /// What the system says.
     pub(super) fn new(seed: u64) -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("pasteway-selftest-").tempdir()?;
+        let directory = directory()?;
         let mut ports = fastrand::Rng::with_seed(seed);
         let files = Files::new(free_port(&mut ports));
         Ok(Self { directory, child: None, ports, files })
@@ -185,6 +189,21 @@ impl Scratch {
     fn log(&self) -> PathBuf {
         self.path().join("log")
     }
+}
+
+/// In memory, as `runtime_dir` mostly is: a disk's own pauses are not what is measured.
+fn directory() -> io::Result<TempDir> {
+    let mut new = tempfile::Builder::new();
+    new.prefix("pasteway-selftest-");
+    if std::env::var_os("TMPDIR").is_none() {
+        for place in MEMORY {
+            let in_memory = statfs(place).is_ok_and(|system| system.f_type == TMPFS_MAGIC);
+            if in_memory && let Ok(directory) = new.tempdir_in(place) {
+                return Ok(directory);
+            }
+        }
+    }
+    new.tempdir()
 }
 
 /// Below those that the system gives to clients: one of our own connections could have it just then.

@@ -91,10 +91,11 @@ fn start() -> Result<(), StartError> {
         return Ok(());
     }
     rustix::thread::set_name(c"pasteway-worker").map_err(failed("set the process's name"))?;
-    scheduler::wake_promptly();
     let life = Arc::new(Life::begin()?);
     let listener = listener()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // Not before: workers that serve already go before one that starts.
+    scheduler::wake_promptly();
     let served = runtime.map_err(failed("start"))?.block_on(serve(listener, life));
     served.map_err(failed("serve"))
 }
