@@ -47,6 +47,12 @@ fn set(attributes: &libc::sched_attr) {
 #[cfg(not(target_os = "linux"))]
 pub fn wake_promptly() {}
 
+/// Lets those go first that wait for this processor. To be called between the steps of what takes long: since Linux 6.18
+/// who yields has also had the rest of its slice, so that what wakes in the next moments need not wait for it either.
+pub fn give_way() {
+    rustix::thread::sched_yield();
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

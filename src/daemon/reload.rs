@@ -1,7 +1,7 @@
 //! The one path of every reload: read → resolve → compile → prepare → swap → retire.
 //!
 //! Nothing that runs is touched before the swap, and the swap cannot fail: a reload that fails leaves no trace but
-//! its verdict.
+//! its verdict. Each step gives way to requests that wait for the processor.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -17,6 +17,7 @@ use crate::compile::{self, Plan};
 use crate::config::{self, Config, Failed};
 use crate::message::{Diagnostic, Place};
 use crate::metrics::Phase;
+use crate::scheduler;
 
 impl Daemon {
     /// Loads the files again and puts them into force if they can be; returns the verdict.
@@ -29,6 +30,7 @@ impl Daemon {
     ) -> ReloadReport {
         let _turn = self.reloading.lock().await;
         let begun = Instant::now();
+        scheduler::give_way();
         let loaded = self.load_files();
         if source == Source::Watch && self.is_overtaken() {
             // What was read may be half of the next edit, whose own end will be heard of.
@@ -73,6 +75,7 @@ impl Daemon {
                 },
                 took,
             );
+            scheduler::give_way();
         })
     }
 
@@ -95,7 +98,9 @@ impl Daemon {
         let emptied = self.refuse_what_was_emptied(&config);
         // Filters name files too.
         let plan = self.timed(Phase::Compile, || compile::compile(config, Some(&running.plan)));
+        scheduler::give_way();
         self.watch(reading.watched(), read_at);
+        scheduler::give_way();
         emptied?;
         let plan = plan?;
         let digest = plan.config.digest();
@@ -123,6 +128,7 @@ impl Daemon {
         if tried.is_canary() {
             self.refuse_canary(&changes)?;
         }
+        scheduler::give_way();
         let begun = Instant::now();
         let prepared = self.prepare(plan).await?;
         // A stop that began meanwhile would not close the new listeners; it ends the new workers with all others.
@@ -145,6 +151,7 @@ impl Daemon {
 
     /// Remembers, counts and logs a verdict.
     pub(super) fn conclude(&self, source: Source, peer: Option<&str>, report: &ReloadReport) {
+        scheduler::give_way();
         self.metrics.reloaded(report.outcome, source);
         let peer = peer.unwrap_or("-");
         match report.outcome {
@@ -267,6 +274,7 @@ impl Daemon {
     }
 
     fn timed<T>(&self, phase: Phase, work: impl FnOnce() -> T) -> T {
+        scheduler::give_way();
         let begun = Instant::now();
         let done = work();
         self.metrics.phase(phase, begun.elapsed());
