@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const WAKE: Duration = Duration::from_millis(50);
 /// After that much silence no further verdict is to be expected.
 const SILENCE: Duration = Duration::from_millis(300);
+/// The first edit waits until the load has opened its connections.
+const WARM_UP: Duration = Duration::from_millis(500);
 /// How often progress is shown while nothing is edited.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -136,7 +138,7 @@ impl<'a> Driver<'a> {
         let each = Duration::from_secs(self.task.seconds.into()) / self.task.reloads.max(1);
         // An edit that has no verdict takes its patience: a front that is stuck must not hold a run for ever.
         while self.seen.applied() < self.task.reloads && self.seen.wrong.len() < 20 {
-            let due = begun + each * self.seen.applied();
+            let due = begun + WARM_UP + each * self.seen.applied();
             loop {
                 self.scratch.lives()?;
                 progress(self.stage.progress(begun, self.seen.applied()));

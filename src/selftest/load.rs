@@ -133,7 +133,7 @@ impl Clients {
         if outcome.is_err() {
             self.stage.failed.fetch_add(1, Ordering::Relaxed);
         }
-        self.tally.borrow_mut().record(kind, self.stage.is_inside(due), outcome);
+        self.tally.borrow_mut().record(kind, self.stage.place(due), outcome);
         self.under_way.set(self.under_way.get() - 1);
     }
 

@@ -41,7 +41,7 @@ pub struct Report {
     pub kinds: Vec<RequestRow>,
     /// Requests that were due while an edit was under way.
     pub inside: Latency,
-    /// The others.
+    /// Those between two edits.
     pub outside: Latency,
     /// p99 inside of the windows by p99 outside.
     pub p99_ratio: f64,
@@ -186,6 +186,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::super::drive::Row;
+    use super::super::stage::Place;
     use super::super::tally::{Kind, histogram};
     use super::*;
 
@@ -194,7 +195,7 @@ mod tests {
     fn report(requests: u32, change: impl FnOnce(&mut Tally, &mut Edits)) -> Report {
         let mut tally = Tally::new();
         for _ in 0..requests {
-            tally.record(Kind::Kept, true, Ok(Duration::from_millis(1)));
+            tally.record(Kind::Kept, Place::Inside, Ok(Duration::from_millis(1)));
         }
         let row = Row { edits: 1, latency: histogram() };
         let mut edits = Edits {
@@ -221,7 +222,7 @@ mod tests {
         let problems = [
             report(1, |_, _| ()),
             report(2, |_, edits| edits.outcomes.clear()),
-            report(2, |tally, _| tally.record(Kind::Slow, false, Err("502".to_owned()))),
+            report(2, |tally, _| tally.record(Kind::Slow, Place::Outside, Err("502".to_owned()))),
             report(2, |tally, _| tally.closed += 1),
             report(2, |tally, _| tally.pair(2, 6).expect("a pair")),
             report(2, |_, edits| edits.wrong.push("two generations".to_owned())),

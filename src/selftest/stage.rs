@@ -36,9 +36,21 @@ pub(super) struct Moving {
     pub(super) next: Option<SocketAddr>,
 }
 
+/// Where a moment stands among the edits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Before the first of them, when the load opens all its connections at once.
+    Before,
+    /// While one was under way.
+    Inside,
+    /// Between two.
+    Outside,
+}
+
 /// When edits were under way.
 #[derive(Default)]
 struct Windows {
+    first: Option<Instant>,
     open: Option<Instant>,
     past: VecDeque<(Instant, Instant)>,
 }
@@ -104,7 +116,9 @@ impl Stage {
 
     /// An edit begins.
     pub(super) fn open_window(&self) {
-        lock(&self.windows).open = Some(Instant::now());
+        let (mut windows, now) = (lock(&self.windows), Instant::now());
+        windows.first.get_or_insert(now);
+        windows.open = Some(now);
     }
 
     /// Nothing of it is left.
@@ -118,11 +132,21 @@ impl Stage {
         }
     }
 
-    /// Whether an edit was under way at that time.
-    pub(super) fn is_inside(&self, at: Instant) -> bool {
+    /// Where that moment stands.
+    pub(super) fn place(&self, at: Instant) -> Place {
         let windows = lock(&self.windows);
-        windows.open.is_some_and(|begun| at >= begun)
-            || windows.past.iter().rev().take_while(|(_, end)| at <= *end).any(|(begun, _)| at >= *begun)
+        let inside = windows.open.is_some_and(|begun| at >= begun)
+            || windows.past.iter().rev().take_while(|(_, end)| at <= *end).any(|(begun, _)| at >= *begun);
+        match windows.first {
+            Some(first) if at >= first => {
+                if inside {
+                    Place::Inside
+                } else {
+                    Place::Outside
+                }
+            }
+            _ => Place::Before,
+        }
     }
 }
 
@@ -151,14 +175,15 @@ mod tests {
         stage.open_window();
         step();
         let within = Instant::now();
-        assert!(stage.is_inside(within));
+        assert_eq!(stage.place(within), Place::Inside);
         step();
         stage.close_window();
         step();
         let after = Instant::now();
         stage.open_window();
         stage.close_window();
-        assert_eq!([before, within, after].map(|at| stage.is_inside(at)), [false, true, false]);
+        let places = [before, within, after].map(|at| stage.place(at));
+        assert_eq!(places, [Place::Before, Place::Inside, Place::Outside]);
     }
 
     #[test]

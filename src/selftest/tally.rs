@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::stage::Place;
+
 /// How a request travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
@@ -84,14 +86,18 @@ impl Tally {
     }
 
     /// A request has ended, rightly after so long or for a reason.
-    pub(super) fn record(&mut self, kind: Kind, inside: bool, outcome: Result<Duration, String>) {
+    pub(super) fn record(&mut self, kind: Kind, place: Place, outcome: Result<Duration, String>) {
         let Some(count) = self.kinds.get_mut(&kind) else { return };
         count.requests += 1;
         match outcome {
             Ok(took) => {
                 let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
                 count.latency.saturating_record(nanos);
-                if inside { &mut self.inside } else { &mut self.outside }.saturating_record(nanos);
+                match place {
+                    Place::Before => {}
+                    Place::Inside => self.inside.saturating_record(nanos),
+                    Place::Outside => self.outside.saturating_record(nanos),
+                }
             }
             Err(reason) => {
                 count.failed += 1;
@@ -144,10 +150,10 @@ mod tests {
     #[test]
     fn what_failed_has_no_latency_and_a_reason() {
         let mut tally = Tally::new();
-        tally.record(Kind::Kept, true, Ok(Duration::from_millis(3)));
-        tally.record(Kind::Kept, false, Ok(Duration::from_millis(5)));
+        tally.record(Kind::Kept, Place::Inside, Ok(Duration::from_millis(3)));
+        tally.record(Kind::Kept, Place::Outside, Ok(Duration::from_millis(5)));
         for _ in 0..2 {
-            tally.record(Kind::Kept, true, Err("502".to_owned()));
+            tally.record(Kind::Kept, Place::Inside, Err("502".to_owned()));
         }
         let (inside, outside) = tally.latencies();
         assert_eq!((inside.len(), outside.len()), (1, 1));
@@ -161,7 +167,7 @@ mod tests {
     fn reasons_without_end_are_counted_together() {
         let mut tally = Tally::new();
         for n in 0..200 {
-            tally.record(Kind::Fresh, true, Err(n.to_string()));
+            tally.record(Kind::Fresh, Place::Inside, Err(n.to_string()));
         }
         assert_eq!(tally.reasons.len(), REASONS + 1);
         assert_eq!(tally.reasons.values().sum::<u64>(), 200);
