@@ -62,7 +62,7 @@ fn a_full_disk_rejects_edits_with_its_reason_and_takes_them_when_there_is_room_a
         let before = lost();
         fill(&disk, files);
         let generation = front.generation();
-        Save::Rename.save(&front.paste(), &with_mount(number));
+        Save::Rename.save(&front.paste(), &with_mount(number)).expect("saved");
         let (status, verdict) = front.reload("");
         assert_eq!((status, verdict["outcome"].as_str()), (422, Some("rejected")), "{verdict}");
         let message = verdict["diagnostics"][0]["message"].as_str().expect("a message");
@@ -107,14 +107,14 @@ fn with_few_descriptors_clients_wait_and_all_else_goes_on_and_without_any_what_w
         eventually("nobody is let in", || (said("accept on") > full || number > 1).then_some(()));
         kill_one(&mut chance, &front);
         truth::is_told_and_all_serve(&front, 2);
-        Save::Rename.save(&front.paste(), &with_mount(2 * number));
+        Save::Rename.save(&front.paste(), &with_mount(2 * number)).expect("saved");
         assert_eq!(front.reload("").1["outcome"], "applied");
         assert_eq!((ask(&format!("/g{}/x", 2 * number)), ask("/v2/x")), (200, 200));
 
         println!("no descriptors");
         limit(front.pid(), Resource::Nofile, Some(4));
         let rejected = said("reload rejected");
-        Save::Rename.save(&front.paste(), &with_mount(2 * number + 1));
+        Save::Rename.save(&front.paste(), &with_mount(2 * number + 1)).expect("saved");
         front.signal(Signal::HUP);
         eventually("the verdict", || (said("reload rejected") > rejected).then_some(()));
         kill_one(&mut chance, &front);

@@ -14,7 +14,6 @@ pub mod layout;
 pub mod process;
 pub mod python;
 pub mod recording;
-pub mod save;
 pub mod traffic;
 
 use std::time::{Duration, Instant};
@@ -23,7 +22,7 @@ pub use app::{App, Asked};
 pub use client::{Answer, Client};
 pub use front::Front;
 pub use layout::Layout;
-pub use save::Save;
+pub use pasteway::selftest::Save;
 
 /// The longest that a test waits for something that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(20);
