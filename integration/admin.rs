@@ -69,10 +69,12 @@ fn the_configuration_is_told_without_its_secrets() {
 #[test]
 fn generations_are_remembered_with_their_source() {
     let front = Front::start(&Layout::bare());
-    Save::Rename.save(
-        &front.paste(),
-        "[composite:osapi_compute]\nuse = egg:Paste#urlmap\n/v3: app\n[app:app]\npaste.app_factory = a.b:c\n",
-    );
+    Save::Rename
+        .save(
+            &front.paste(),
+            "[composite:osapi_compute]\nuse = egg:Paste#urlmap\n/v3: app\n[app:app]\npaste.app_factory = a.b:c\n",
+        )
+        .expect("saved");
     eventually("generation 2", || (front.generation() == 2).then_some(()));
     let generations = front.admin("/generations").json();
     let list = generations.as_array().or_else(|| generations["generations"].as_array()).expect("a list").clone();

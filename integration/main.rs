@@ -7,6 +7,7 @@ mod cli;
 mod complaints;
 mod config;
 mod dashboards;
+mod descriptors;
 mod external;
 mod faults;
 mod health;

@@ -168,12 +168,12 @@ fn policies_come_and_go_with_generations_and_not_by_themselves() {
     let front = Front::start(&layout(PASTE));
     let policy = front.directory().join("policy.yaml");
     assert_eq!(shown(&front, "/v2/x")["policy"], Value::Null);
-    Save::Rename.save(&policy, "one: role:admin\n");
+    Save::Rename.save(&policy, "one: role:admin\n").expect("saved");
     assert_eq!(changes(&front, 2), ["rolling a file of the service"]);
     assert_eq!(shown(&front, "/v2/x")["policy"], "one: role:admin\n");
     let more = front.directory().join("policy.d");
     std::fs::create_dir(&more).expect("made");
-    Save::Rename.save(&more.join("a.yaml"), "two: role:member\n");
+    Save::Rename.save(&more.join("a.yaml"), "two: role:member\n").expect("saved");
     eventually("a directory of policies", || {
         (shown(&front, "/v2/x")["more"] == Value::from(vec!["a.yaml"])).then_some(())
     });

@@ -2,13 +2,14 @@
 //! left alone.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::process::Signal;
 
 use crate::support::traffic::{Style, Traffic};
-use crate::support::{Front, Layout, eventually, process};
+use crate::support::{Front, Layout, eventually, missing, process, skipped};
 
 const COMPUTE: (&str, &str) = ("api", "osapi_compute");
 
@@ -68,39 +69,71 @@ fn a_request_that_never_ends_is_given_up_and_its_worker_ended_as_hung() {
 struct MemoryGroup(PathBuf);
 
 impl MemoryGroup {
-    /// In the group of this process; `None` where none may be made.
+    /// Where the kernel and the user let one be made; `None` with a word about it elsewhere.
+    #[track_caller]
     fn make(mib: u64) -> Option<Self> {
-        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let of = |controllers: &str| {
-            let line = groups.lines().find_map(|line| line.split_once(':')?.1.strip_prefix(controllers))?;
-            Some(line.strip_prefix(':')?.trim_start_matches('/').to_owned())
+        if !rustix::process::geteuid().is_root() {
+            skipped("root");
+            return None;
+        }
+        let Some((parent, limit)) = Self::places().into_iter().find(|(parent, limit)| Self::may_be(parent, limit))
+        else {
+            skipped("a cgroup file system that can be written to and has the memory controller");
+            return None;
         };
-        let name = format!("pasteway-test-{}", std::process::id());
-        [("memory", "memory/", "memory.limit_in_bytes"), ("", "", "memory.max")].into_iter().find_map(|place| {
-            let (controllers, mount, limit) = place;
-            let path = PathBuf::from(format!("/sys/fs/cgroup/{mount}{}", of(controllers)?)).join(&name);
-            fs::create_dir(&path).ok()?;
-            let group = Self(path);
-            fs::write(group.0.join(limit), (mib << 20).to_string()).is_ok().then_some(group)
-        })
+        let group = Self(parent.join(format!("pasteway-test-{}", std::process::id())));
+        let made = fs::create_dir(&group.0).and_then(|()| fs::write(group.0.join(limit), (mib << 20).to_string()));
+        match made {
+            Ok(()) => Some(group),
+            Err(error) => {
+                missing(&format!("to make {}: {error}", group.0.display()));
+                None
+            }
+        }
+    }
+
+    /// The group of this process and the uppermost one, which is all that a container may see, with the file of the limit.
+    fn places() -> Vec<(PathBuf, &'static str)> {
+        let groups = fs::read_to_string("/proc/self/cgroup").expect("the kernel has control groups");
+        let below = |mount: &str, limit, group: &str| {
+            let root = Path::new("/sys/fs/cgroup").join(mount);
+            [(root.join(group.trim_start_matches('/')), limit), (root, limit)]
+        };
+        let place = |line: &str| {
+            let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
+            match controllers {
+                "" => Some(below("", "memory.max", group)),
+                "memory" => Some(below("memory", "memory.limit_in_bytes", group)),
+                _ => None,
+            }
+        };
+        groups.lines().filter_map(place).flatten().collect()
+    }
+
+    /// The mount may be read-only, and a group of version 2 must have passed the controller on to those below it.
+    fn may_be(parent: &Path, limit: &str) -> bool {
+        let writable = statvfs(parent).is_ok_and(|fs| !fs.f_flag.contains(StatVfsMountFlags::RDONLY));
+        let passed_on = || fs::read_to_string(parent.join("cgroup.subtree_control"));
+        let controlled = if limit == "memory.max" {
+            passed_on().is_ok_and(|controllers| controllers.split_whitespace().any(|name| name == "memory"))
+        } else {
+            parent.join(limit).exists()
+        };
+        writable && controlled
     }
 }
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        eventually("the control group to be empty", || fs::remove_dir(&self.0).ok());
+        eventually("the control group to be empty", || {
+            (!self.0.exists() || fs::remove_dir(&self.0).is_ok()).then_some(())
+        });
     }
 }
 
 #[test]
 fn a_worker_that_the_kernel_ends_for_want_of_memory_is_told_from_one_that_was_killed() {
-    let Some(group) = MemoryGroup::make(512) else {
-        eprintln!(
-            "SKIPPED a_worker_that_the_kernel_ends_for_want_of_memory_is_told_from_one_that_was_killed: no control group \
-             for memory can be made here"
-        );
-        return;
-    };
+    let Some(group) = MemoryGroup::make(512) else { return };
     let front = Front::start_after(&format!("echo $$ >{}/cgroup.procs", group.0.display()), &Layout::bare());
     process::signal(front.workers()[0], Signal::KILL);
     eventually("the killed one to be told", || (exits(&front, "signal") >= 1.0).then_some(()));

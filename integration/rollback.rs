@@ -74,7 +74,7 @@ fn a_rollback_is_made_from_the_kept_bytes_and_the_bad_text_is_not_taken_again() 
     let front = front(&[]);
     let text = std::fs::read_to_string(front.paste()).expect("text");
     let bad = with(1)(text.clone());
-    Save::Rename.save(&front.paste(), &bad);
+    Save::Rename.save(&front.paste(), &bad).expect("saved");
     eventually("generation 2", || (front.generation() == 2).then_some(()));
     applied(&post(&front, "/rollback", ""), 3);
     assert_eq!(front.get("/g1/x").status, 404);
@@ -84,10 +84,10 @@ fn a_rollback_is_made_from_the_kept_bytes_and_the_bad_text_is_not_taken_again() 
     assert_eq!(status["config_file_differs"], true);
     assert!(status["config_file_differs_because"].as_str().expect("why").contains("generation 2"), "{status}");
     // Saved again, it is the same text.
-    Save::Rename.save(&front.paste(), &(bad.clone() + "\n"));
+    Save::Rename.save(&front.paste(), &(bad.clone() + "\n")).expect("saved");
     eventually("another text is taken", || (front.generation() == 4).then_some(()));
     applied(&post(&front, "/rollback", r#"{"generation": 3}"#), 5);
-    Save::Rename.save(&front.paste(), &bad);
+    Save::Rename.save(&front.paste(), &bad).expect("saved");
     let (status, verdict) = front.reload("");
     assert_eq!((status, verdict["outcome"].as_str()), (422, Some("rejected")), "{verdict}");
     let found = &verdict["diagnostics"][0];

@@ -165,7 +165,7 @@ fn a_broken_certificate_changes_nothing_and_is_reported_with_its_file() {
     let broken = [(&cert, "nonsense"), (&key, "nonsense"), (&cert, &good.pem)];
     let (old_cert, old_key) = (read(&cert), read(&key));
     for (n, (path, text)) in (1..).zip(broken) {
-        Save::Rename.save(path, text);
+        Save::Rename.save(path, text).expect("saved");
         eventually("the verdict", || {
             (front.metric("pasteway_config_reloads_total", REJECTED) >= f64::from(n)).then_some(())
         });
@@ -175,8 +175,8 @@ fn a_broken_certificate_changes_nothing_and_is_reported_with_its_file() {
         let status = front.admin("/status").json();
         let file = status["last_reload"]["diagnostics"][0]["file"].as_str().expect("a file");
         assert_eq!(Path::new(file), path, "{status}");
-        Save::Rename.save(&cert, &old_cert);
-        Save::Rename.save(&key, &old_key);
+        Save::Rename.save(&cert, &old_cert).expect("saved");
+        Save::Rename.save(&key, &old_key).expect("saved");
         eventually("whole again", || (front.metric("pasteway_config_file_differs", &[]) == 0.0).then_some(()));
     }
     assert_eq!(front.generation(), 1);

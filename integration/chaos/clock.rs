@@ -62,7 +62,7 @@ fn a_clock_that_jumps_ends_no_request_and_hides_no_edit() {
         std::fs::write(&clock, format!("{jump:+}")).expect("written");
         eventually("the front's clock jumps", || ((ahead(&front) - jump as f64).abs() < 60.0).then_some(()));
         let mount = format!("/g{number}: openstack_compute_api_v2\n/v2: ");
-        front.edit(one(&mut chance, &Save::ALL), |text| text.replacen("/v2: ", &mount, 1));
+        front.edit(one(&mut chance, &Save::OF_FILES), |text| text.replacen("/v2: ", &mount, 1));
         // A token of an hour is over in two days, and good again when they have not been. That it was over is remembered
         // for token_cache_time.
         let wanted = if jump > HOUR { 401 } else { 200 };

@@ -67,9 +67,9 @@ fn fifty_broken_saves_in_a_row_are_each_told_with_their_place_and_change_nothing
         for _ in 0..times(25) {
             let before = rejected();
             let broken = breaking(&good, &mut chance);
-            let save = one(&mut chance, &[Save::Rename, Save::InSteps]);
+            let save = one(&mut chance, &[Save::Rename, Save::InPieces]);
             println!("{save:?}, {} bytes", broken.text.len());
-            save.save(&path, &broken.text);
+            save.save(&path, &broken.text).expect("saved");
             eventually("a verdict on the broken file", || (rejected() > before).then_some(()));
             let status = front.admin("/status").json();
             let findings = status["last_reload"]["diagnostics"].as_array().expect("findings");
@@ -78,7 +78,7 @@ fn fifty_broken_saves_in_a_row_are_each_told_with_their_place_and_change_nothing
             assert_eq!((&status["generation"], &status["config_file_differs"]), (&1.into(), &true.into()));
             assert_eq!(status["last_reload"]["outcome"], "rejected");
         }
-        Save::Rename.save(&path, &good);
+        Save::Rename.save(&path, &good).expect("saved");
         eventually("the file is whole", || (front.metric("pasteway_config_file_differs", &[]) == 0.0).then_some(()));
         truth::is_told(&front);
     }

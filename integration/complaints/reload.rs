@@ -61,7 +61,7 @@ fn a_bad_reload_does_not_kill_the_service() {
     fs::remove_file(front.paste()).expect("removed");
     refused(4.0);
     // And the next good one is taken.
-    Save::Rename.save(&front.paste(), &paste.replace("= hello", "= good day"));
+    Save::Rename.save(&front.paste(), &paste.replace("= hello", "= good day")).expect("saved");
     fs::write(&module, code).expect("written");
     front.signal(Signal::HUP);
     eventually("the good one", || (front.get("/v2/x").json()["greeting"] == "good day").then_some(()));
@@ -196,7 +196,7 @@ fn no_field_is_silently_left_out_or_half_applied() {
         ("queue_size", format!("{good}queue_size = many\n")),
     ];
     for (option, text) in cannot {
-        Save::Rename.save(&front.conf(), &text);
+        Save::Rename.save(&front.conf(), &text).expect("saved");
         let (status, verdict) = front.reload("");
         assert_eq!(status, 422, "{verdict}");
         let found = &verdict["diagnostics"][0];
@@ -207,7 +207,7 @@ fn no_field_is_silently_left_out_or_half_applied() {
         assert!(keepidle(address) > 300);
     }
     // Without them all of it is, also what the listener was made with, which stays.
-    Save::Rename.save(&front.conf(), &good);
+    Save::Rename.save(&front.conf(), &good).expect("saved");
     let (status, verdict) = front.reload("");
     assert_eq!((status, verdict["changes"].as_array().map(Vec::len)), (200, Some(2)), "{verdict}");
     assert_eq!(front.get("/g1/x").status, 200);

@@ -148,7 +148,7 @@ pub fn rage(front: &Front, stack: &Stack) {
     });
 
     assert_eq!(front.workers(), workers, "what filters of the front read costs no worker its life");
-    front.edit(Save::InSteps, |paste| with_filter(&paste, "storm_tag", "one"));
+    front.edit(Save::InPieces, |paste| with_filter(&paste, "storm_tag", "one"));
     comes("a Python filter", || tagged(Some("one")));
 
     // The app's own option, and nothing of the front's.
@@ -161,7 +161,7 @@ pub fn rage(front: &Front, stack: &Stack) {
     let limits = |status| get("/v2.1/limits", &[("X-Auth-Token", &token)]).filter(|it| it.status == status).map(drop);
     assert!(limits(200).is_some(), "nothing forbids it yet");
     let policy = front.directory().join("policy.yaml");
-    Save::Rename.save(&policy, "\"os_compute_api:limits\": \"!\"\n");
+    Save::Rename.save(&policy, "\"os_compute_api:limits\": \"!\"\n").expect("saved");
     comes("a policy", || limits(403));
     std::fs::remove_file(policy).expect("it was there");
     comes("no policy", || limits(200));
@@ -173,7 +173,7 @@ pub fn rage(front: &Front, stack: &Stack) {
     assert!(tagged(Some("one")).is_some(), "the old generation serves on");
 
     let whole = std::fs::read_to_string(stack.text("/nova/paste")).expect("api-paste.ini");
-    front.edit(Save::SymlinkSwap, |_| whole);
+    front.edit(Save::Symlink, |_| whole);
     comes("no Python filter", || tagged(None));
 
     let (served, failed) = load.stop();

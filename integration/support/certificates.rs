@@ -63,7 +63,7 @@ impl Identity {
 
     /// Renames new files over `cert.pem` and `key.pem` of a directory, the certificate first.
     pub fn save(&self, directory: &Path) {
-        Save::Rename.save(&directory.join("cert.pem"), &self.pem);
-        Save::Rename.save(&directory.join("key.pem"), &self.key);
+        Save::Rename.save(&directory.join("cert.pem"), &self.pem).expect("saved");
+        Save::Rename.save(&directory.join("key.pem"), &self.key).expect("saved");
     }
 }

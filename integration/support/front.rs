@@ -257,14 +257,14 @@ impl Front {
     #[track_caller]
     pub fn edit(&self, save: Save, change: impl FnOnce(String) -> String) {
         let old = std::fs::read_to_string(self.paste()).expect("api-paste.ini");
-        save.save(&self.paste(), &change(old));
+        save.save(&self.paste(), &change(old)).expect("saved");
     }
 
     /// Changes nova.conf by a rename.
     #[track_caller]
     pub fn edit_conf(&self, change: impl FnOnce(String) -> String) {
         let old = std::fs::read_to_string(self.conf()).expect("nova.conf");
-        Save::Rename.save(&self.conf(), &change(old));
+        Save::Rename.save(&self.conf(), &change(old)).expect("saved");
     }
 
     /// The worker processes.

@@ -14,7 +14,6 @@ pub mod layout;
 pub mod process;
 pub mod python;
 pub mod recording;
-pub mod save;
 pub mod traffic;
 
 use std::time::{Duration, Instant};
@@ -23,7 +22,7 @@ pub use app::{App, Asked};
 pub use client::{Answer, Client};
 pub use front::Front;
 pub use layout::Layout;
-pub use save::Save;
+pub use pasteway::selftest::Save;
 
 /// The longest that a test waits for something that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -45,7 +44,15 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 /// fails.
 #[track_caller]
 pub fn missing(what: &str) {
-    let test = std::thread::current().name().unwrap_or_default().to_owned();
-    assert!(std::env::var_os("PASTEWAY_CI").is_none(), "{test} needs {what}");
-    eprintln!("SKIPPED {test}: it needs {what}");
+    assert!(std::env::var_os("PASTEWAY_CI").is_none(), "{} needs {what}", test());
+    skipped(what);
+}
+
+/// The same for what no installation brings and CI need not have either: it is skipped there too.
+pub fn skipped(what: &str) {
+    eprintln!("SKIPPED {}: it needs {what}", test());
+}
+
+fn test() -> String {
+    std::thread::current().name().unwrap_or_default().to_owned()
 }

@@ -30,6 +30,7 @@ use crate::filter::Outside;
 use crate::id::Generation;
 use crate::message::Diagnostic;
 use crate::metrics::Metrics;
+use crate::proxy::descriptors::Descriptors;
 use crate::proxy::listener::Acceptor;
 use crate::proxy::{live, thread};
 use crate::telemetry::Log;
@@ -191,12 +192,13 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     let record = prepared.record(Arc::clone(&snapshot.usage), origin, Vec::new(), None);
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let outside = Outside::new(tokio::runtime::Handle::current(), metrics.clone());
+    let descriptors = Arc::new(Descriptors::at_start());
     let threads = (0..front_threads)
-        .map(|index| thread::start(index, Arc::clone(&live), outside.clone(), log.access()))
+        .map(|index| thread::start(index, Arc::clone(&live), outside.clone(), Arc::clone(&descriptors), log.access()))
         .collect::<std::io::Result<Vec<_>>>()
         .map(Arc::new)
         .map_err(|error| StartFailure::Machine(format!("cannot start the data threads: {error}")))?;
-    let acceptor = Acceptor::start(Arc::clone(&threads))
+    let acceptor = Acceptor::start(Arc::clone(&threads), descriptors)
         .map_err(|error| StartFailure::Machine(format!("cannot start the acceptor: {error}")))?;
 
     sockets.close_unwanted();

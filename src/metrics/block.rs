@@ -12,7 +12,7 @@ use http::Method;
 
 use super::Metrics;
 use super::cell::{COMPUTING, Codes, Count, Durations, WAITING};
-use super::words::{QueueRejection, UpstreamError};
+use super::words::{QueueRejection, TunnelEnd, UpstreamError};
 use crate::id::ApiName;
 
 /// The metrics of one data thread; made by [`Metrics::thread`].
@@ -76,6 +76,7 @@ pub(super) struct ApiCells {
     pub(super) retries: Count,
     pub(super) queued: Durations,
     pub(super) rejected: [Count; QueueRejection::ALL.len()],
+    pub(super) tunnels_ended: [Count; TunnelEnd::ALL.len()],
     filters: Mutex<Vec<(String, Arc<FilterCells>)>>,
 }
 
@@ -95,6 +96,7 @@ impl Default for ApiCells {
             retries: Count::default(),
             queued: Durations::new(WAITING),
             rejected: Default::default(),
+            tunnels_ended: Default::default(),
             filters: Mutex::default(),
         }
     }
@@ -171,6 +173,13 @@ impl ApiBlock {
     /// A request was turned away.
     pub fn queue_rejected(&self, reason: QueueRejection) {
         if let Some(count) = self.cells.rejected.get(reason as usize) {
+            count.add(1);
+        }
+    }
+
+    /// An upgraded connection has ended.
+    pub fn tunnel_ended(&self, reason: TunnelEnd) {
+        if let Some(count) = self.cells.tunnels_ended.get(reason as usize) {
             count.add(1);
         }
     }

@@ -9,10 +9,10 @@ use super::cell::DurationsSum;
 use super::families::{
     CONNECTIONS, CONNECTIONS_TOTAL, FILTER_DURATION, FILTER_REPLIES, Family, QUEUE_DURATION, QUEUE_REJECTED,
     RATELIMIT_REJECTED, REQUEST_BODY_BYTES, REQUEST_DURATION, REQUESTS, REQUESTS_IN_FLIGHT, RESPONSE_BODY_BYTES,
-    UPSTREAM_DURATION, UPSTREAM_ERRORS, UPSTREAM_RETRIES,
+    TUNNELS_ENDED, UPSTREAM_DURATION, UPSTREAM_ERRORS, UPSTREAM_RETRIES,
 };
 use super::page::Page;
-use super::words::{QueueRejection, UpstreamError};
+use super::words::{QueueRejection, TunnelEnd, UpstreamError};
 
 /// What all threads counted for one API.
 #[derive(Default)]
@@ -30,6 +30,7 @@ pub(super) struct ApiSum {
     retries: u64,
     queued: DurationsSum,
     rejected: [u64; QueueRejection::ALL.len()],
+    tunnels_ended: [u64; TunnelEnd::ALL.len()],
     filters: BTreeMap<String, FilterSum>,
 }
 
@@ -63,6 +64,9 @@ impl ApiSum {
         self.retries += cells.retries.get();
         cells.queued.add_to(&mut self.queued);
         for (sum, count) in self.rejected.iter_mut().zip(&cells.rejected) {
+            *sum += count.get();
+        }
+        for (sum, count) in self.tunnels_ended.iter_mut().zip(&cells.tunnels_ended) {
             *sum += count.get();
         }
         for (name, filter) in cells.filters().iter() {
@@ -146,6 +150,13 @@ pub(super) fn show(page: &mut Page, apis: &BTreeMap<&str, ApiSum>) {
     page.family(&QUEUE_REJECTED, |s| {
         for (api, sum) in apis {
             for (reason, n) in QueueRejection::ALL.iter().zip(&sum.rejected) {
+                s.counter(&[api, reason.as_str()], *n);
+            }
+        }
+    });
+    page.family(&TUNNELS_ENDED, |s| {
+        for (api, sum) in apis {
+            for (reason, n) in TunnelEnd::ALL.iter().zip(&sum.tunnels_ended) {
                 s.counter(&[api, reason.as_str()], *n);
             }
         }

@@ -68,6 +68,8 @@ families! {
         "Time that requests waited for a worker, of those that had to.";
     QUEUE_REJECTED = COUNTER "pasteway_queue_rejected_total" ["api", "reason"]
         "Requests that were turned away because no worker could be had.";
+    TUNNELS_ENDED = COUNTER "pasteway_tunnels_ended_total" ["api", "reason"]
+        "Upgraded connections that ended.";
     WORKERS = GAUGE "pasteway_workers" ["api", "state"]
         "Workers by state.";
     WORKER_REQUESTS = COUNTER "pasteway_worker_requests_total" ["api", "slot"]

@@ -32,7 +32,7 @@ pub use block::{ApiBlock, FilterBlock, ThreadMetrics};
 pub use families::{FAMILIES, Family};
 pub use gauges::Gauges;
 pub use tally::Tally;
-pub use words::{CacheOutcome, ExitReason, KeystoneOutcome, Phase, QueueRejection, UpstreamError};
+pub use words::{CacheOutcome, ExitReason, KeystoneOutcome, Phase, QueueRejection, TunnelEnd, UpstreamError};
 
 use block::ApiCells;
 use collector::ApiSum;

@@ -52,6 +52,7 @@ fn busy() -> Metrics {
     block.upstream(Duration::from_millis(2));
     block.upstream_error(UpstreamError::Connect);
     block.retry();
+    block.tunnel_ended(TunnelEnd::Timeout);
     block.finished(&Method::GET, 200, Duration::from_millis(7), 10, 20);
     block.connection_closed();
     metrics.worker_started(&api());

@@ -55,6 +55,20 @@ words! {
 }
 
 words! {
+    /// Why an upgraded connection ended: `tunnels_ended_total{reason}`.
+    TunnelEnd {
+        /// Both ends have closed.
+        Closed = "closed",
+        /// One of them broke off.
+        Io = "io",
+        /// Nothing came from either for `client_socket_timeout`.
+        Timeout = "timeout",
+        /// The front was to end it: a drain, or the stop.
+        Asked = "asked",
+    }
+}
+
+words! {
     /// Why a worker ended: `worker_exits_total{reason}`.
     ExitReason {
         /// The front told it to.

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::Method;
+use tokio::net::UnixSocket;
 
+use super::descriptors;
 use super::live::ApiView;
 use super::respond::Failure;
 use super::snapshot::{ChunkedBodies, Protocol};
@@ -54,11 +56,22 @@ pub async fn forward(
 
     let mut failed_life = None;
     let mut attempt = 1;
+    let mut socket = None;
     loop {
         let lease = lease(api, failed_life).await?;
         let life = lease.member().life;
         let begun = Instant::now();
-        match exchange(thread, api, mount, cx, request, framing, &mut body, lease, safe && attempt == 1, begun).await {
+        let answer = match reach(thread, &lease, !(safe && attempt == 1), &mut socket).await {
+            Ok(Some(wire)) => exchange(thread, api, mount, cx, request, framing, &mut body, lease, wire, begun).await,
+            Ok(None) => {
+                // Others may have a wire to this worker.
+                drop(lease);
+                socket = Some(descriptor(thread, api).await?);
+                continue;
+            }
+            Err(error) => Err(UpstreamError::Connect(error)),
+        };
+        match answer {
             Ok(response) => return Ok(response),
             Err(error) => {
                 api.metrics.upstream_error(reason(&error));
@@ -102,6 +115,45 @@ async fn lease(api: &ApiView, avoid: Option<u64>) -> Result<Lease, QueueError> {
     result
 }
 
+/// A wire to a worker: a kept one, else a new one, on `socket` if that is there; `None`: no descriptor is left for it.
+/// `sure`: only one that is certainly open.
+async fn reach(
+    thread: &Thread,
+    lease: &Lease,
+    sure: bool,
+    socket: &mut Option<UnixSocket>,
+) -> std::io::Result<Option<Wire>> {
+    let member = lease.member();
+    let kept = thread.idle.borrow_mut().take(member.life, sure);
+    if kept.is_some() {
+        // What was waited for is for the next in the line.
+        *socket = None;
+        return Ok(kept);
+    }
+    let socket = match socket.take().map_or_else(|| thread.descriptors.socket_now(), Ok) {
+        // That says nothing against the worker.
+        Err(error) if descriptors::were_wanting(&error) => return Ok(None),
+        socket => socket?,
+    };
+    let wire = Wire::connect(socket, &member.socket, member.life).await.inspect_err(|_| lease.failed())?;
+    Ok(Some(wire))
+}
+
+/// A descriptor for a wire, waited for as others wait for a worker: as long, with the same end, counted with them.
+async fn descriptor(thread: &Thread, api: &ApiView) -> Result<UnixSocket, Failure> {
+    let begun = Instant::now();
+    match tokio::time::timeout(api.api.pool.queue_timeout(), thread.descriptors.socket()).await {
+        Ok(socket) => {
+            api.metrics.queued(begun.elapsed());
+            Ok(socket.map_err(UpstreamError::Connect)?)
+        }
+        Err(_) => {
+            api.metrics.queue_rejected(QueueRejection::Timeout);
+            Err(QueueError::Timeout.into())
+        }
+    }
+}
+
 /// One attempt. `body` is left as it is if nothing was sent.
 #[allow(clippy::too_many_arguments)]
 async fn exchange(
@@ -113,21 +165,9 @@ async fn exchange(
     framing: Framing,
     body: &mut Body,
     lease: Lease,
-    may_be_stale: bool,
+    mut wire: Wire,
     begun: Instant,
 ) -> Result<Response, UpstreamError> {
-    let member = lease.member();
-    let kept = thread.idle.borrow_mut().take(member.life, !may_be_stale);
-    let mut wire = match kept {
-        Some(wire) => wire,
-        None => match Wire::connect(&member.socket, member.life).await {
-            Ok(wire) => wire,
-            Err(error) => {
-                lease.failed();
-                return Err(UpstreamError::Connect(error));
-            }
-        },
-    };
     let upgrade = request.extensions().get::<Upgrade>().filter(|_| api.api.wire.protocol == Protocol::Http1);
     let framing = match api.api.wire.protocol {
         Protocol::Http1 => {
@@ -146,7 +186,7 @@ async fn exchange(
         }
     };
     let mut exchange = upstream::start(wire, std::mem::take(body), framing);
-    let watch = api.api.wire.answer_time.map(|time| thread.overdue.watch(begun + time, member));
+    let watch = api.api.wire.answer_time.map(|time| thread.overdue.watch(begun + time, lease.member()));
     let late = async {
         match &watch {
             Some(watch) => watch.over().await,

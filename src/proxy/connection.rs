@@ -29,6 +29,7 @@ use super::upgrade::{Tunnel, Upgrade};
 use super::{pipeline, snapshot::Limits};
 use crate::filter::{Body, BodyError, Context, RemoteAddr, Scheme};
 use crate::id::Generation;
+use crate::metrics::TunnelEnd;
 
 /// Names the generation that answered (`generation_header`).
 const GENERATION: HeaderName = HeaderName::from_static("x-pasteway-generation");
@@ -69,6 +70,8 @@ pub struct Peer {
     waker: RefCell<Option<Waker>>,
     /// What is spoken on it once its last response is written.
     tunnel: RefCell<Option<(Tunnel, Trace)>>,
+    /// That is spoken now: silence of both ends counts.
+    tunnelling: Cell<bool>,
 }
 
 /// A request that has not ended.
@@ -89,6 +92,8 @@ enum Order {
     Finish,
     /// Close now.
     Drop,
+    /// Close now: a tunnel in which nothing has come for too long.
+    Expire,
 }
 
 impl Peer {
@@ -109,6 +114,7 @@ impl Peer {
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
             tunnel: RefCell::new(None),
+            tunnelling: Cell::new(false),
         }
     }
 
@@ -159,9 +165,16 @@ impl Peer {
         self.tell(Order::Drop);
     }
 
-    /// Closes a connection whose client has been silent, or has not taken its response, for too long.
+    /// Closes a connection whose client has been silent, or has not taken its response, for too long; one that carries
+    /// something else than HTTP when neither end has said anything that the other took.
     pub fn overdue(&self, now: Instant, limits: &Limits) {
         let silent = now.saturating_duration_since(self.active.get());
+        if self.tunnelling.get() {
+            if limits.idle.is_some_and(|limit| silent > limit) {
+                self.tell(Order::Expire);
+            }
+            return;
+        }
         let late_head = self.head_began.get().is_some_and(|began| now.saturating_duration_since(began) > HEAD_TIME);
         if self.is_idle() {
             let silent_in_head = self.head_began.get().is_some() && limits.idle.is_some_and(|limit| silent > limit);
@@ -190,13 +203,17 @@ impl Peer {
         }
     }
 
-    /// Completes when the connection is to be closed at once.
-    async fn dropped(&self) {
+    /// Completes when its tunnel is to be closed at once, with the reason.
+    async fn tunnel_dropped(&self) -> TunnelEnd {
         poll_fn(|cx| {
             self.listen(cx);
-            if self.order.get() == Order::Drop { Poll::Ready(()) } else { Poll::Pending }
+            match self.order.get() {
+                Order::Serve | Order::Finish => Poll::Pending,
+                Order::Drop => Poll::Ready(TunnelEnd::Asked),
+                Order::Expire => Poll::Ready(TunnelEnd::Timeout),
+            }
         })
-        .await;
+        .await
     }
 
     fn tell(&self, order: Order) {
@@ -229,7 +246,7 @@ where
         match peer.order.get() {
             Order::Serve => {}
             Order::Finish => Pin::new(&mut connection).graceful_shutdown(),
-            Order::Drop => return Poll::Ready(Ok(())),
+            Order::Drop | Order::Expire => return Poll::Ready(Ok(())),
         }
         peer.listen(cx);
         Pin::new(&mut connection).poll(cx)
@@ -238,13 +255,16 @@ where
     let switched = peer.tunnel.take();
     if let Err(error) = ended {
         tracing::debug!(target: "pasteway::proxy", client = &*peer.ip_text, "connection ended: {error}");
-    } else if let Some((tunnel, _trace)) = switched {
+    } else if let Some((tunnel, trace)) = switched {
         let parts = connection.into_parts();
-        tokio::select! {
-            // Either end may go as it likes.
-            _ = tunnel.carry(parts.io.into_inner(), &parts.read_buf) => {}
-            () = peer.dropped() => {}
-        }
+        peer.tunnelling.set(true);
+        let end = tokio::select! {
+            carried = tunnel.carry(parts.io.into_inner(), &parts.read_buf) => {
+                if carried.is_ok() { TunnelEnd::Closed } else { TunnelEnd::Io }
+            }
+            end = peer.tunnel_dropped() => end,
+        };
+        trace.tunnel_ended(end);
     }
 }
 

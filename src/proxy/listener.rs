@@ -3,7 +3,7 @@
 //! Listeners are keyed by the address that was asked for; which API a listener serves is looked up in the snapshot.
 //! Must not know what is served.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +14,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
+use super::descriptors::{Descriptors, Side, Told};
 use super::thread::{DataThread, Message};
 use crate::id::ApiName;
 use crate::scheduler;
 
 /// As Nova's (`nova/wsgi.py`: `backlog=128`) where more would not hurt: the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
-/// Pause after an `accept` that failed for want of descriptors or memory.
+/// Pause after an `accept` that failed, or that left too few descriptors; then one look whether there is room again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was asked for. Listeners on port 0 are told apart by their API.
@@ -58,7 +59,7 @@ impl Listener {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         match socket.bind(&address.into()) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 let shared: Vec<_> = leaving.iter().filter(|other| other.address.port() == address.port()).collect();
                 if shared.is_empty() || shared.iter().any(|other| other.address == address) {
                     return Err(error);
@@ -100,7 +101,7 @@ impl Listener {
     /// # Errors
     /// It is closed, or no descriptor is left.
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
-        Ok(self.socket().as_ref().ok_or(io::ErrorKind::NotConnected)?.try_clone()?.into())
+        Ok(self.socket().as_ref().ok_or(ErrorKind::NotConnected)?.try_clone()?.into())
     }
 
     /// Whether this is what was asked for, by name or by address.
@@ -142,7 +143,7 @@ fn resolve(key: &ListenKey) -> io::Result<SocketAddr> {
     (host, key.port)
         .to_socket_addrs()?
         .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, format!("`{host}` has no address")))
+        .ok_or_else(|| io::Error::new(ErrorKind::AddrNotAvailable, format!("`{host}` has no address")))
 }
 
 enum Order {
@@ -165,12 +166,12 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the system gives no thread or no runtime.
-    pub fn start(threads: Arc<Vec<DataThread>>) -> io::Result<Self> {
+    pub fn start(threads: Arc<Vec<DataThread>>, descriptors: Arc<Descriptors>) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("acceptor".into()).spawn(move || {
             scheduler::wake_promptly();
-            LocalSet::new().block_on(&runtime, run(threads, inbox));
+            LocalSet::new().block_on(&runtime, run(threads, descriptors, inbox));
         })?;
         Ok(Self(orders))
     }
@@ -198,14 +199,14 @@ impl Acceptor {
     }
 }
 
-async fn run(threads: Arc<Vec<DataThread>>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+async fn run(threads: Arc<Vec<DataThread>>, descriptors: Arc<Descriptors>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let mut closers: Vec<(u64, oneshot::Sender<Ending>)> = Vec::new();
     while let Some(order) = inbox.recv().await {
         match order {
             Order::Accept(listener) => {
                 let (closer, closing) = oneshot::channel();
                 closers.push((listener.id, closer));
-                spawn_local(accept(Arc::clone(&threads), listener, closing));
+                spawn_local(accept(Arc::clone(&threads), Arc::clone(&descriptors), listener, closing));
             }
             Order::End(id, ending) => {
                 if let Some(at) = closers.iter().position(|(other, _)| *other == id) {
@@ -217,7 +218,12 @@ async fn run(threads: Arc<Vec<DataThread>>, mut inbox: mpsc::UnboundedReceiver<O
 }
 
 /// Accepts until told to end; then takes what waits already, unless it is left to another process.
-async fn accept(threads: Arc<Vec<DataThread>>, listener: Arc<Listener>, mut closing: oneshot::Receiver<Ending>) {
+async fn accept(
+    threads: Arc<Vec<DataThread>>,
+    descriptors: Arc<Descriptors>,
+    listener: Arc<Listener>,
+    mut closing: oneshot::Receiver<Ending>,
+) {
     let socket = match listener.share() {
         Ok(socket) => socket,
         Err(error) => {
@@ -225,14 +231,34 @@ async fn accept(threads: Arc<Vec<DataThread>>, listener: Arc<Listener>, mut clos
             return;
         }
     };
+    let (mut crowded, mut told) = (false, Told::default());
     let ending = loop {
         tokio::select! {
             biased;
             ending = &mut closing => break ending,
-            accepted = socket.accept() => match accepted {
-                Ok((stream, peer)) => deal(&threads, stream, peer, listener.id),
-                Err(error) => refused(&listener, &error).await,
+            accepted = socket.accept(), if !crowded => match accepted {
+                Ok((stream, peer)) => {
+                    // Who is in stays, and is the last for now: the others wait in the kernel's queue.
+                    crowded = !descriptors.suffice(Side::Client, &stream);
+                    if crowded && told.is_due() {
+                        tracing::warn!(
+                            target: "pasteway::proxy",
+                            "accept on {}: few descriptors are left, the next connection waits (LimitNOFILE, ulimit -n)",
+                            listener.address,
+                        );
+                    }
+                    deal(&threads, stream, peer, listener.id);
+                }
+                // A connection that ended before it was accepted is nobody's problem.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(error) => {
+                    crowded = true;
+                    if told.is_due() {
+                        tracing::warn!(target: "pasteway::proxy", "accept on {}: {error}", listener.address);
+                    }
+                }
             },
+            () = tokio::time::sleep(ACCEPT_PAUSE), if crowded => crowded = !descriptors.suffice_for_a_client(&socket),
         }
     };
     drop(socket);
@@ -262,15 +288,6 @@ fn give(threads: &[DataThread], stream: TcpStream, peer: SocketAddr, listener: u
     if thread.messages.send(Message::Connection(stream, peer, listener)).is_err() {
         thread.load.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// A connection that ended before it was accepted is nobody's problem; a want of descriptors passes.
-async fn refused(listener: &Listener, error: &io::Error) {
-    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
-        return;
-    }
-    tracing::warn!(target: "pasteway::proxy", "accept on {}: {error}", listener.address);
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 #[cfg(test)]

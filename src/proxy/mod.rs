@@ -11,6 +11,7 @@
 //! - [`door`]: what no client may say.
 //! - [`pipeline`]: the loop that walks the tree of the [`snapshot`].
 //! - [`balancer`] and [`upstream`]: a lease on a worker, a wire to it, another try where that is safe.
+//! - [`descriptors`]: who stands back when few are left.
 //! - [`upgrade`]: what is no HTTP any more, carried as it comes.
 //! - [`respond`]: errors become bytes; [`outgoing`]: the last byte, the access log, the metrics.
 //! - [`live`]: the one `ArcSwap`, and who gets a canary.
@@ -20,6 +21,7 @@
 
 mod balancer;
 mod connection;
+pub mod descriptors;
 pub mod door;
 pub mod holder;
 pub mod listener;

@@ -16,6 +16,7 @@ use super::connection::Peer;
 use super::live::{ApiView, View};
 use super::thread::Thread;
 use crate::filter::{Body, BodyError, Response};
+use crate::metrics::TunnelEnd;
 use crate::telemetry::AccessRecord;
 
 /// Status in the log and the metrics of a request whose client went away before the response began (as nginx has it).
@@ -97,6 +98,11 @@ impl Trace {
         self.status = response.status().as_u16();
         self.head = head_bytes(&response, false, true);
         (response.map(Outgoing::untraced), self)
+    }
+
+    /// What was spoken after the switch has ended.
+    pub fn tunnel_ended(&self, reason: TunnelEnd) {
+        self.api.metrics.tunnel_ended(reason);
     }
 
     /// The response's head is known: the rest of the trace travels with its body.

@@ -16,6 +16,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{self, Peer};
+use super::descriptors::Descriptors;
 use super::holder::{Holder, Oldest};
 use super::live::{CurrentView, Live, View};
 use super::overdue::Overdue;
@@ -73,7 +74,13 @@ pub struct DataThread {
 ///
 /// # Errors
 /// When the system gives no thread or no runtime.
-pub fn start(index: usize, live: Live, outside: Outside, log: AccessLog) -> std::io::Result<DataThread> {
+pub fn start(
+    index: usize,
+    live: Live,
+    outside: Outside,
+    descriptors: Arc<Descriptors>,
+    log: AccessLog,
+) -> std::io::Result<DataThread> {
     let (messages, inbox) = mpsc::unbounded_channel();
     let load = Arc::new(AtomicUsize::new(0));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -81,7 +88,7 @@ pub fn start(index: usize, live: Live, outside: Outside, log: AccessLog) -> std:
     std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
         // Workers and reloads compute for long; requests that need neither shall not wait for them.
         scheduler::wake_promptly();
-        let thread = Rc::new(Thread::new(live, outside, log, counted));
+        let thread = Rc::new(Thread::new(live, outside, descriptors, log, counted));
         LocalSet::new().block_on(&runtime, run(thread, inbox));
     })?;
     Ok(DataThread { messages, load })
@@ -91,6 +98,8 @@ pub fn start(index: usize, live: Live, outside: Outside, log: AccessLog) -> std:
 pub struct Thread {
     current: CurrentView,
     metrics: ThreadMetrics,
+    /// Those of the process.
+    pub descriptors: Arc<Descriptors>,
     /// Kept connections to workers.
     pub idle: Rc<RefCell<Idle>>,
     /// Requests that a worker must answer in time.
@@ -112,13 +121,20 @@ pub struct Thread {
 }
 
 impl Thread {
-    fn new(live: Live, outside: Outside, log: AccessLog, load: Arc<AtomicUsize>) -> Self {
+    fn new(
+        live: Live,
+        outside: Outside,
+        descriptors: Arc<Descriptors>,
+        log: AccessLog,
+        load: Arc<AtomicUsize>,
+    ) -> Self {
         let metrics = outside.metrics.thread();
         let lame = Rc::new(Cell::new(false));
         Self {
             current: CurrentView::new(live, &metrics, Rc::clone(&lame), Rc::new(outside)),
             metrics,
-            idle: Rc::default(),
+            idle: Rc::new(RefCell::new(Idle::new(Arc::clone(&descriptors)))),
+            descriptors,
             overdue: Rc::default(),
             log: RefCell::new(log),
             peers: RefCell::default(),

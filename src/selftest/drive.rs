@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,7 +17,7 @@ use serde_json::Value;
 
 use super::admin::{Events, Told, ask};
 use super::files::{Change, Texts, broken};
-use super::save::Way;
+use super::save::Save;
 use super::scratch::Scratch;
 use super::stage::Stage;
 use super::tally::histogram;
@@ -41,7 +43,7 @@ const LOOK: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug)]
 enum Edit {
     /// The watcher finds it.
-    Watched(Change, Way),
+    Watched(Change, Save),
     /// `POST /reload` right behind it.
     Asked(Change),
     /// SIGHUP right behind it.
@@ -49,18 +51,23 @@ enum Edit {
     /// Nothing but the stamps of the file.
     Touch,
     /// A save that cannot be loaded, then a good one.
-    Broken(Way),
+    Broken(Save),
+}
+
+/// Some ways sleep, and the disk may be slow: answers and ticks must not wait for it.
+async fn write(way: Save, path: PathBuf, text: String) -> io::Result<()> {
+    tokio::task::spawn_blocking(move || way.save(&path, &text)).await.map_err(io::Error::other)?
 }
 
 /// Each change in each way, and what else happens to files.
 fn round(rng: &mut Rng) -> Vec<Edit> {
     let mut edits = Vec::new();
     for change in Change::OF_FILES {
-        edits.extend(Way::OF_FILES.map(|way| Edit::Watched(change, way)));
+        edits.extend(Save::OF_FILES.map(|way| Edit::Watched(change, way)));
         edits.extend([Edit::Asked(change), Edit::Signalled(change)]);
     }
-    edits.extend(Way::OF_FILES.map(Edit::Broken));
-    edits.extend([Edit::Watched(Change::VolumeOption, Way::Volume); 4]);
+    edits.extend(Save::OF_FILES.map(Edit::Broken));
+    edits.extend([Edit::Watched(Change::VolumeOption, Save::Volume); 4]);
     edits.extend([Edit::Touch; 4]);
     rng.shuffle(&mut edits);
     edits
@@ -171,7 +178,7 @@ impl<'a> Driver<'a> {
                 self.applied(change, way.name(), saved, Source::Watch).await
             }
             Edit::Asked(change) => {
-                let (change, saved) = self.save(change, Way::Rename).await?;
+                let (change, saved) = self.save(change, Save::Rename).await?;
                 match ask(&self.scratch.admin(), Method::POST, "/reload").await {
                     Ok((StatusCode::OK, _)) => {}
                     Ok((status, verdict)) => self.wrong(format!("POST /reload was answered with {status}: {verdict}")),
@@ -182,7 +189,7 @@ impl<'a> Driver<'a> {
                 Ok(())
             }
             Edit::Signalled(change) => {
-                let (change, saved) = self.save(change, Way::Rename).await?;
+                let (change, saved) = self.save(change, Save::Rename).await?;
                 self.scratch.signal(Signal::HUP)?;
                 self.applied(change, "SIGHUP", saved, Source::Signal).await?;
                 self.settled().await;
@@ -194,7 +201,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Changes what the files say, and writes those that say something else now.
-    async fn save(&mut self, change: Change, way: Way) -> Result<(Change, Saved), Failure> {
+    async fn save(&mut self, change: Change, way: Save) -> Result<(Change, Saved), Failure> {
         let before = self.texts();
         let port = self.scratch.free_port();
         let change = self.scratch.files.change(change, &mut self.rng, || port);
@@ -211,7 +218,7 @@ impl<'a> Driver<'a> {
         let begun = Instant::now();
         for (path, before, after) in files {
             if before != after {
-                way.save(&path, &after).await?;
+                write(way, path, after).await?;
             }
         }
         let last = Instant::now();
@@ -287,11 +294,11 @@ impl<'a> Driver<'a> {
     }
 
     /// A save that cannot be loaded is rejected, and the next one is loaded.
-    async fn broken(&mut self, way: Way) -> Result<(), Failure> {
+    async fn broken(&mut self, way: Save) -> Result<(), Failure> {
         let good = self.texts().paste;
         let begun = Instant::now();
         match broken(&good, &mut self.rng) {
-            Some(text) => way.save(&self.scratch.paste(), &text).await?,
+            Some(text) => write(way, self.scratch.paste(), text).await?,
             None => std::fs::remove_file(self.scratch.paste())?,
         }
         let last = Instant::now();
@@ -302,7 +309,7 @@ impl<'a> Driver<'a> {
             self.noted("broken", told.heard - last);
         }
         // The file may be gone.
-        let (change, saved) = self.save(Change::FilterOption, Way::Rename).await?;
+        let (change, saved) = self.save(Change::FilterOption, Save::Rename).await?;
         self.applied(change, "after a broken one", saved, Source::Watch).await
     }
 

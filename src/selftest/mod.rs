@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use report::{EditRow, Latency, Report, RequestRow};
+pub use save::Save;
 
 use drive::Driver;
 use scratch::Scratch;

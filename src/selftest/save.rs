@@ -1,4 +1,4 @@
-//! The ways in which programs write a file.
+//! The ways in which programs save a file; the end-to-end tests save theirs by them too.
 //!
 //! Must not know who reads it or what it says.
 
@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 /// Between two writes of one save: less than the front's `watch_settle`.
@@ -13,7 +14,7 @@ const STEP: Duration = Duration::from_millis(8);
 
 /// How a file is saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
+pub enum Save {
     /// A new file beside the old one, then a rename over it: most editors, configuration management.
     Rename,
     /// The file is emptied and written: nano, shell redirections, `cp`.
@@ -30,13 +31,13 @@ pub(super) enum Way {
     Volume,
 }
 
-impl Way {
+impl Save {
     /// Those that fit any file.
-    pub(super) const OF_FILES: [Self; 6] =
+    pub const OF_FILES: [Self; 6] =
         [Self::Rename, Self::InPlace, Self::InPieces, Self::Fsync, Self::Symlink, Self::Recreate];
 
     /// In the report.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Rename => "renamed over",
             Self::InPlace => "written in place",
@@ -48,11 +49,11 @@ impl Way {
         }
     }
 
-    /// Makes `text` the content of `path`.
+    /// Makes `text` the content of `path`. What takes several steps sleeps between them.
     ///
     /// # Errors
     /// What the system says.
-    pub(super) async fn save(self, path: &Path, text: &str) -> io::Result<()> {
+    pub fn save(self, path: &Path, text: &str) -> io::Result<()> {
         let new = beside(path, "new");
         match self {
             Self::Rename => {
@@ -63,7 +64,7 @@ impl Way {
             Self::InPieces => {
                 let mut file = OpenOptions::new().write(true).truncate(true).create(true).open(path)?;
                 for piece in text.as_bytes().chunks(text.len().div_ceil(5).max(1)) {
-                    tokio::time::sleep(STEP).await;
+                    thread::sleep(STEP);
                     file.write_all(piece)?;
                 }
                 Ok(())
@@ -82,7 +83,7 @@ impl Way {
             }
             Self::Recreate => {
                 fs::remove_file(path)?;
-                tokio::time::sleep(STEP).await;
+                thread::sleep(STEP);
                 fs::write(path, text)
             }
             Self::Volume => volume(path, text),
@@ -134,28 +135,28 @@ fn volume(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn after_every_way_following_every_other_the_file_says_what_was_saved() {
+    #[test]
+    fn after_every_way_following_every_other_the_file_says_what_was_saved() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("nova.conf");
         fs::write(&path, "first").expect("a file");
-        for first in Way::OF_FILES {
-            for second in Way::OF_FILES {
+        for first in Save::OF_FILES {
+            for second in Save::OF_FILES {
                 for (way, text) in [(first, "one"), (second, "two")] {
-                    way.save(&path, text).await.expect("a save");
+                    way.save(&path, text).expect("a save");
                     assert_eq!(fs::read_to_string(&path).expect("a file"), text, "{first:?}, {second:?}");
                 }
             }
         }
     }
 
-    #[tokio::test]
-    async fn a_volume_leaves_the_file_itself_alone() {
+    #[test]
+    fn a_volume_leaves_the_file_itself_alone() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("pasteway.conf");
-        Way::Volume.save(&path, "one").await.expect("a save");
+        Save::Volume.save(&path, "one").expect("a save");
         let link = fs::read_link(&path).expect("a link");
-        Way::Volume.save(&path, "two").await.expect("a save");
+        Save::Volume.save(&path, "two").expect("a save");
         assert_eq!(fs::read_link(&path).expect("a link"), link);
         assert_eq!(fs::read_to_string(&path).expect("a file"), "two");
         assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 3, "..v2, ..data and the file");

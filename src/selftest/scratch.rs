@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::Failure;
 use super::admin::ask;
 use super::files::Files;
-use super::save::Way;
+use super::save::Save;
 
 /// It is ready by then.
 const START: Duration = Duration::from_secs(30);
@@ -64,7 +64,7 @@ impl Scratch {
         fs::create_dir(self.path().join("volume"))?;
         fs::write(self.conf(), &texts.conf)?;
         fs::write(self.paste(), &texts.paste)?;
-        Way::Volume.save(&self.volume(), &texts.volume).await?;
+        Save::Volume.save(&self.volume(), &texts.volume)?;
         let log = File::create(self.log())?;
         let child = Command::new(std::env::current_exe()?)
             .arg("serve")

@@ -71,6 +71,11 @@ impl Pool {
         self.queue_timeout_ms.store(timeout.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// How long a request may wait.
+    pub fn queue_timeout(&self) -> Duration {
+        Duration::from_millis(self.queue_timeout_ms.load(Ordering::Relaxed))
+    }
+
     /// What the first of its workers that was ready told of the service that it hosts: what only the service's code
     /// knows, e.g. `nova.microversions`, `["2.1", "2.104"]`. All workers of a pool host the same.
     pub fn facts(&self) -> Option<&Value> {
@@ -180,8 +185,7 @@ impl Pool {
         self.queue().push_back(sender);
         // A lease that ended before the line above has told nobody.
         self.hand_over();
-        let timeout = Duration::from_millis(self.queue_timeout_ms.load(Ordering::Relaxed));
-        let result = tokio::time::timeout(timeout, &mut receiver).await;
+        let result = tokio::time::timeout(self.queue_timeout(), &mut receiver).await;
         // Closed before the place is given up: the next in the queue gets what comes now.
         receiver.close();
         drop(place);

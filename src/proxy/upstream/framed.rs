@@ -56,7 +56,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("s");
         let listener = UnixListener::bind(&path).expect("bound");
-        let mut wire = Wire::connect(&path, 1).await.expect("connected");
+        let mut wire =
+            Wire::connect(tokio::net::UnixSocket::new_stream().expect("a socket"), &path, 1).await.expect("connected");
         let (host, _) = listener.accept().await.expect("accepted");
         wire.output.extend_from_slice(b"PACKET");
         (upstream::start(wire, body, framing), host)

@@ -5,11 +5,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::net::UnixStream;
+use tokio::net::{UnixSocket, UnixStream};
+
+use crate::proxy::descriptors::Descriptors;
 
 /// Bytes read at once; most responses fit in one read.
 pub const READ_SIZE: usize = 8 * 1024;
@@ -29,12 +32,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects to the worker of that life.
+    /// Connects a socket to the worker of that life, at `path`.
     ///
     /// # Errors
     /// What `connect` says; a full backlog is `WouldBlock`.
-    pub async fn connect(socket: &Path, life: u64) -> io::Result<Self> {
-        let stream = UnixStream::connect(socket).await?;
+    pub async fn connect(socket: UnixSocket, path: &Path, life: u64) -> io::Result<Self> {
+        let stream = socket.connect(path).await?;
         Ok(Self { stream, input: BytesMut::new(), output: Vec::new(), life })
     }
 
@@ -58,15 +61,16 @@ pub struct Idle {
     lives: HashMap<u64, Vec<(Wire, Instant)>>,
     /// As of the last sweep: exact enough for idleness, and free.
     now: Instant,
-}
-
-impl Default for Idle {
-    fn default() -> Self {
-        Self { lives: HashMap::new(), now: Instant::now() }
-    }
+    /// Nothing is kept while somebody waits for a descriptor.
+    descriptors: Arc<Descriptors>,
 }
 
 impl Idle {
+    /// None yet.
+    pub fn new(descriptors: Arc<Descriptors>) -> Self {
+        Self { lives: HashMap::new(), now: Instant::now(), descriptors }
+    }
+
     /// A kept connection to that life. `sure`: one that is certainly open, as far as anyone can know.
     pub fn take(&mut self, life: u64, sure: bool) -> Option<Wire> {
         let kept = self.lives.get_mut(&life)?;
@@ -81,14 +85,19 @@ impl Idle {
 
     /// Keeps a connection on which both sides are at a message boundary.
     pub fn keep(&mut self, wire: Wire) {
+        if self.descriptors.are_waited_for() {
+            return;
+        }
         self.lives.entry(wire.life).or_default().push((wire, self.now));
     }
 
-    /// Closes what leads to lives that take no more requests, and what was idle for long.
+    /// Closes what leads to lives that take no more requests, and what was idle for long; all while somebody waits for
+    /// a descriptor.
     pub fn sweep(&mut self, is_serving: impl Fn(u64) -> bool, now: Instant) {
         self.now = now;
+        let scarce = self.descriptors.are_waited_for();
         self.lives.retain(|life, kept| {
-            if !is_serving(*life) {
+            if scarce || !is_serving(*life) {
                 return false;
             }
             kept.retain(|(_, since)| now.duration_since(*since) < IDLE_LIMIT);
