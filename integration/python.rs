@@ -85,6 +85,21 @@ fn what_stands_behind_the_cut_runs_in_python_with_the_environ_of_a_wsgi_server()
 }
 
 #[test]
+fn a_worker_is_told_whether_it_is_the_only_one_and_when_that_changes() {
+    let front = Front::start(&layout(PASTE));
+    let wait_for = |multiprocess: bool| {
+        eventually(&format!("wsgi.multiprocess is {multiprocess}"), || {
+            (shown(&front, "/v2/a")["environ"]["wsgi.multiprocess"] == multiprocess).then_some(())
+        });
+    };
+    wait_for(true);
+    front.signal(Signal::TTOU);
+    wait_for(false);
+    front.signal(Signal::TTIN);
+    wait_for(true);
+}
+
+#[test]
 fn workers_show_their_kind_their_python_and_what_they_print_and_the_tree_shows_the_cut() {
     let front = Front::start(&layout(PASTE));
     let workers = front.admin("/workers").json();

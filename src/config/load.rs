@@ -325,6 +325,7 @@ fn read_all(invocation: &Invocation, reading: &Reading) -> Read {
     let served = invocation.paste.as_ref().map(|service| service.told(&invocation.environment.cwd, reading));
     let (told, wrong) = served.unwrap_or_default();
     // The last one wins.
+    arguments.items.splice(..0, invocation.paste.iter().flat_map(PasteService::defaults));
     arguments.items.extend(told);
     let load = |library| Conf::read_all(Table::OWN, reading, &arguments, &invocation.environment, library);
     let (mut conf, mut found) = load(oslo::Library::New);
