@@ -408,6 +408,7 @@ class Loading(unittest.TestCase):
         for text, parts in [
             ('import nowhere', ("worker_app service:application cannot be started", "No module named 'nowhere'")),
             ('application = 5', ('no WSGI callable',)),
+            ('import json\napplication = json.loads("{")', ('service.py:2: in <module>', 'JSONDecodeError')),
             ('''
              from paste import deploy
              try:

@@ -55,7 +55,7 @@ def plain(answer, masks=()):
     headers = sorted((name.lower(), value.strip()) for name, value in answer.headers if name.lower() not in SERVERS)
     # A server may add it.
     headers = [header for header in headers if header != ("content-length", str(len(answer.body)))]
-    headers = [(name, re.sub("=[^;]+", "=*", value, count=1) if name == "set-cookie" else masked(value)) for name, value in headers]
+    headers = [(name, masked(re.sub("=[^;]+", "=*", value, count=1) if name == "set-cookie" else value)) for name, value in headers]
     body = answer.body
     if masks:
         body = masked(body.decode("latin-1"))
