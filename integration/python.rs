@@ -218,6 +218,15 @@ fn a_worker_that_comes_back_reads_what_its_generation_was_accepted_with() {
 }
 
 #[test]
+fn a_front_whose_workers_cannot_start_says_why_line_by_line_and_ends() {
+    let mut front = Front::launch(&layout(&PASTE.replace("service:tag_factory", "broken:factory")));
+    assert_eq!(front.exit().code(), Some(78), "{}", front.log().join("\n"));
+    front.logged("error: worker osapi_compute/0 did not become ready");
+    front.logged("    ModuleNotFoundError: No module named 'a_module_that_nobody_has'");
+    front.logged("  = help: mend the cause and start again");
+}
+
+#[test]
 fn a_filter_that_cannot_be_imported_is_reported_once_and_the_old_generation_serves_on() {
     let front = Front::start(&layout(PASTE).pasteway("watch = false"));
     let before = serving(&front);
