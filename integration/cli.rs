@@ -61,6 +61,19 @@ fn a_paste_file_by_itself_has_one_worker_where_nothing_says_more() {
 }
 
 #[test]
+fn explain_names_what_a_pipeline_has_by_its_uri_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = "[pipeline:main]\npipeline = egg:Paste#lint app\n[app:app]\npaste.app_factory = a.b:c\n";
+    std::fs::write(directory.path().join("a.ini"), text).expect("a.ini");
+    let mut explain = Command::new(executable());
+    explain.current_dir(directory.path()).args(["explain", "main", "GET", "/", "--paste", "a.ini"]);
+    let output = explain.args(["--listen", "127.0.0.1:6543", "--worker-kind", "builtin"]).output();
+    let said = out(&output.expect("the executable"));
+    assert!(said.contains("in the worker: egg:Paste#lint  ("), "{said}");
+    assert!(said.contains("in the worker: [app:app] a.b:c  ("), "{said}");
+}
+
+#[test]
 fn the_check_finds_all_problems_at_once() {
     let layout = Layout::compute(
         "[composite:osapi_compute]\nuse = egg:Paste#urlmap\n/v2: compute\n/v3: nowhere\n\n\

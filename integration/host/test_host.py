@@ -389,6 +389,7 @@ class Loading(unittest.TestCase):
                 self.assertIn(part, said)
             self.assertNotIn('Traceback', said)
             self.assertNotIn('host.py', said)
+            self.assertNotIn('importlib', said)
             self.assertLess(len(said.splitlines()), 12)
             return said
 

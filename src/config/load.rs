@@ -123,13 +123,6 @@ impl Config {
         let texts = if self.paste_alone { self.paste_texts() } else { Vec::new() };
         texts.into_iter().filter(|text| tells(&text.section)).collect()
     }
-
-    /// Every text of the files, for comparing two configurations.
-    pub fn texts(&self) -> Vec<Text> {
-        let mut texts = self.conf.texts();
-        texts.extend(self.paste_texts());
-        texts
-    }
 }
 
 /// Loads everything that the command line leads to; `timed` hears how long each step took.

@@ -100,9 +100,7 @@ class Unusable(Exception):
         if self.cause is not None:
             frames = traceback.extract_tb(self.cause.__traceback__)
             theirs = [frame for frame in frames if not is_machinery(frame.filename)]
-            # What was called wrongly says less than who did it.
-            callers = [frame for frame in theirs if not is_python_s(frame.filename)]
-            for frame in (callers or theirs)[-3:]:
+            for frame in theirs[-3:]:
                 lines.append('  %s:%s: in %s: %s' % (frame.filename, frame.lineno, frame.name, frame.line))
             said = traceback.format_exception_only(type(self.cause), self.cause)
             lines.extend('  ' + line for line in ''.join(said).rstrip().splitlines()[-6:])
@@ -111,12 +109,8 @@ class Unusable(Exception):
 
 def is_machinery(filename):
     """Whether a traceback's line is of no help to somebody who looks for the mistake in a service."""
-    return filename == __file__ or filename.startswith('<frozen ') or '/paste/deploy/' in filename
-
-
-def is_python_s(filename):
-    """Whether a file is one of Python's own library."""
-    return filename.startswith(os.path.dirname(os.__file__) + '/') and '/site-packages/' not in filename
+    library = filename.startswith(os.path.dirname(os.__file__) + '/') and '/site-packages/' not in filename
+    return library or filename == __file__ or filename.startswith('<frozen ') or '/paste/deploy/' in filename
 
 
 def note(text, flags=0):
