@@ -224,7 +224,8 @@ fn build(
 
     let begun = Instant::now();
     let whole = found.is_empty();
-    let (settings, said) = settings::draft(&conf, release, invocation.cpus, interpreter.as_ref());
+    let (mut settings, said) = settings::draft(&conf, release, invocation.cpus, interpreter.as_ref());
+    settings.log.own_names = invocation.paste.is_some() && matches!(from, Told::Nothing);
     let usable = whole && !said.iter().any(Diagnostic::is_error);
     // Of files that could not be read to their end, what is missing from them is no finding.
     for one in said {
@@ -284,6 +285,9 @@ fn chosen(settings: &Settings, from: Told, interpreter: Option<&Interpreter>) ->
     };
     let installed =
         interpreter.map(|it| format!(" (PasteDeploy {} is installed)", it.paste_deploy)).unwrap_or_default();
+    if settings.log.own_names {
+        return format!("ini_dialect {dialect}, paste_library {library}{installed}");
+    }
     format!("release {} ({from}), ini_dialect {dialect}, paste_library {library}{installed}", settings.release)
 }
 
