@@ -61,6 +61,10 @@ keystone:
 nova:
     sh integration/nova/run
 
+# CKAN under gunicorn and behind Pasteway, the same requests to both (needs apt and pip); CKAN_VERSION: another one.
+ckan:
+    sh integration/ckan/run
+
 # All of what CI runs, as it runs it.
 ci:
     .ci/run

@@ -42,6 +42,38 @@ fn good_files_pass_the_check() {
 }
 
 #[test]
+fn a_paste_file_by_itself_has_one_worker_where_nothing_says_more() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect(name);
+    let tree = |args: &[&str]| {
+        let serve = ["--paste", "a.ini", "--listen", "127.0.0.1:6543", "--worker-kind", "builtin"];
+        let mut all = Command::new(executable());
+        all.current_dir(directory.path()).arg("tree").args(serve).args(args).stdin(Stdio::null());
+        out(&all.output().expect("the executable"))
+    };
+    write("a.ini", "[app:main]\npaste.app_factory = a.b:c\n");
+    assert!(tree(&[]).contains("127.0.0.1:6543, 1 workers"), "{}", tree(&[]));
+    write("more.conf", "[DEFAULT]\nmain_workers = 3\n");
+    assert!(tree(&["--config-file", "more.conf"]).contains(", 3 workers"));
+    write("a.ini", "[app:main]\npaste.app_factory = a.b:c\n[server:main]\nuse = egg:gunicorn#main\nworkers = 4\n");
+    assert!(tree(&["--config-file", "more.conf"]).contains(", 4 workers"));
+    assert!(tree(&["--config-file", "more.conf", "--workers", "2"]).contains(", 2 workers"));
+}
+
+#[test]
+fn explain_names_what_a_pipeline_has_by_its_uri_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = "[pipeline:main]\npipeline = egg:Paste#lint app\n[app:app]\npaste.app_factory = a.b:c\n";
+    std::fs::write(directory.path().join("a.ini"), text).expect("a.ini");
+    let mut explain = Command::new(executable());
+    explain.current_dir(directory.path()).args(["explain", "main", "GET", "/", "--paste", "a.ini"]);
+    let output = explain.args(["--listen", "127.0.0.1:6543", "--worker-kind", "builtin"]).output();
+    let said = out(&output.expect("the executable"));
+    assert!(said.contains("in the worker: egg:Paste#lint  ("), "{said}");
+    assert!(said.contains("in the worker: [app:app] a.b:c  ("), "{said}");
+}
+
+#[test]
 fn the_check_finds_all_problems_at_once() {
     let layout = Layout::compute(
         "[composite:osapi_compute]\nuse = egg:Paste#urlmap\n/v2: compute\n/v3: nowhere\n\n\

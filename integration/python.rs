@@ -85,6 +85,21 @@ fn what_stands_behind_the_cut_runs_in_python_with_the_environ_of_a_wsgi_server()
 }
 
 #[test]
+fn a_worker_is_told_whether_it_is_the_only_one_and_when_that_changes() {
+    let front = Front::start(&layout(PASTE));
+    let wait_for = |multiprocess: bool| {
+        eventually(&format!("wsgi.multiprocess is {multiprocess}"), || {
+            (shown(&front, "/v2/a")["environ"]["wsgi.multiprocess"] == multiprocess).then_some(())
+        });
+    };
+    wait_for(true);
+    front.signal(Signal::TTOU);
+    wait_for(false);
+    front.signal(Signal::TTIN);
+    wait_for(true);
+}
+
+#[test]
 fn workers_show_their_kind_their_python_and_what_they_print_and_the_tree_shows_the_cut() {
     let front = Front::start(&layout(PASTE));
     let workers = front.admin("/workers").json();
@@ -203,6 +218,36 @@ fn a_worker_that_comes_back_reads_what_its_generation_was_accepted_with() {
 }
 
 #[test]
+fn a_change_is_told_of_the_file_that_it_stands_in() {
+    let front = Front::start(&layout(&format!("[DEFAULT]\nmark = a\n\n{PASTE}")).pasteway("watch = false"));
+    let other = front.directory().join("other.ini");
+    let app = |mark: &str| {
+        let text =
+            format!("[DEFAULT]\nmark = {mark}\n[app:main]\npaste.app_factory = service:app_factory\ngreeting = hi\n");
+        std::fs::write(&other, text).expect("written");
+    };
+    app("b");
+    front.edit(Save::Rename, |text| text.replace("/v2: tail\n", "/v2: tail\n/other: config:other.ini\n"));
+    assert_eq!(front.reload("").0, 200);
+    // The second file's has the first one's name, and is passed over in its favour.
+    app("c");
+    assert_eq!(front.reload("").0, 200);
+    assert_eq!(changes(&front, 3), ["live [DEFAULT] mark"]);
+    front.edit(Save::Rename, |text| text.replace("mark = a", "mark = d"));
+    assert_eq!(front.reload("").0, 200);
+    assert_eq!(changes(&front, 4), ["rolling [DEFAULT] mark"]);
+}
+
+#[test]
+fn a_front_whose_workers_cannot_start_says_why_line_by_line_and_ends() {
+    let mut front = Front::launch(&layout(&PASTE.replace("service:tag_factory", "broken:factory")));
+    assert_eq!(front.exit().code(), Some(78), "{}", front.log().join("\n"));
+    front.logged("error: worker osapi_compute/");
+    front.logged("    ModuleNotFoundError: No module named 'a_module_that_nobody_has'");
+    front.logged("  = help: mend the cause and start again");
+}
+
+#[test]
 fn a_filter_that_cannot_be_imported_is_reported_once_and_the_old_generation_serves_on() {
     let front = Front::start(&layout(PASTE).pasteway("watch = false"));
     let before = serving(&front);
@@ -250,10 +295,12 @@ fn a_python_that_cannot_run_the_service_is_an_error_that_names_the_way_out() {
     let check = |paste: &str, python: &str| {
         let room = tempfile::tempdir().expect("a directory");
         let layout = with_interpreter(paste, python.as_ref());
+        // What lies where the command happens to be called is nothing that workers find.
+        std::fs::write(room.path().join("sevrice.py"), "").expect("written");
         std::fs::write(room.path().join("api-paste.ini"), layout.paste()).expect("written");
         std::fs::write(room.path().join("nova.conf"), layout.conf(room.path())).expect("written");
         let mut command = Command::new(executable());
-        command.args(["check", "--config-file"]).arg(room.path().join("nova.conf"));
+        command.current_dir(room.path()).args(["check", "--config-file"]).arg(room.path().join("nova.conf"));
         let output = command.envs(layout.variables()).output().expect("the executable");
         assert_eq!(output.status.code(), Some(78), "{}", text(&output.stdout));
         text(&output.stderr)

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use regex::Regex;
+use rustix::process::Signal;
 
 use crate::support::{Client, Front, Layout, eventually, front::executable, process};
 
@@ -104,6 +105,31 @@ fn under_its_old_name_it_serves_and_writes_its_log_to_logfile() {
     });
     assert!(text.contains("ec2 listening on 127.0.0.1:"));
     eventually("ready", || (front.admin("/ready").status == 200).then_some(()));
+}
+
+#[test]
+fn the_log_of_a_paste_file_by_itself_names_nothing_of_nova_s() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().to_owned();
+    std::fs::write(path.join("a.ini"), "[app:main]\npaste.app_factory = a.b:c\n").expect("a.ini");
+    let conf = format!(
+        "[DEFAULT]\nuse_stderr = true\n[pasteway]\nruntime_dir = {0}/run\nadmin_listen = unix:{0}/admin.sock\n",
+        path.display()
+    );
+    std::fs::write(path.join("nova.conf"), conf).expect("nova.conf");
+    let mut command = Command::new(executable());
+    command.arg("serve").arg("--config-file").arg(path.join("nova.conf")).arg("--paste").arg(path.join("a.ini"));
+    command.args(["--listen", "127.0.0.1:0", "--worker-kind", "builtin"]);
+    let mut front = Front::spawn(directory, command);
+    front.logged("INFO pasteway::launcher [-] main listening on 127.0.0.1:");
+    front.logged("wsgi starting up");
+    let address = front.listening("main");
+    assert_eq!(Client::connect(address).and_then(|mut client| client.get("/", &[])).expect("an answer").status, 200);
+    front.logged("INFO pasteway::access [-] 127.0.0.1 \"GET / HTTP/1.1\" status: 200");
+    front.signal(Signal::TERM);
+    assert_eq!(front.exit().code(), Some(0));
+    let log = front.log().join("\n");
+    assert!(!["nova", "oslo", "release"].iter().any(|word| log.contains(word)), "{log}");
 }
 
 #[test]

@@ -162,7 +162,7 @@ class Host:
         shutil.rmtree(self.dir)
 
 
-def packet(environ, mount=0, script='', path='/', body=False, info=b'', service=b''):
+def packet(environ, mount=0, script='', path='/', body=False, alone=False, info=b'', service=b''):
     """A request as the front writes it; `environ` may hold None, ASCII texts, and what JSON can say."""
     nones = [key for key, value in environ.items() if value is None]
     texts = {key: value for key, value in environ.items() if isinstance(value, str) and value.isascii()}
@@ -171,7 +171,7 @@ def packet(environ, mount=0, script='', path='/', body=False, info=b'', service=
     text += ''.join('%s\0%s\0' % pair for pair in texts.items()) + script + path
     text = text.encode('latin-1')
     extra = json.dumps(extra).encode() if extra else b''
-    head = PACKET.pack(mount, int(body), len(nones), len(texts), len(script), len(text), len(extra), len(info),
+    head = PACKET.pack(mount, body + 2 * alone, len(nones), len(texts), len(script), len(text), len(extra), len(info),
                        len(service))
     return head + text + extra + info + service
 
@@ -231,12 +231,12 @@ class Link:
             assert kind == b'D', kind
             pieces.append(data)
 
-    def ask(self, method='GET', path='/', body=None, script='', mount=0, info=b'', service=b'', **environ):
+    def ask(self, method='GET', path='/', body=None, script='', mount=0, alone=False, info=b'', service=b'', **environ):
         """One request and its response. A body may come in pieces."""
         told = {'REQUEST_METHOD': method, 'QUERY_STRING': '', 'SERVER_NAME': 'h', 'SERVER_PORT': '8774',
                 'SERVER_PROTOCOL': 'HTTP/1.1', 'REMOTE_ADDR': '127.0.0.1', 'wsgi.url_scheme': 'http', 'HTTP_HOST': 'h'}
         told.update((key.replace('__', '.'), value) for key, value in environ.items())
-        data = packet(told, mount, script, path, body is not None, info, service)
+        data = packet(told, mount, script, path, body is not None, alone, info, service)
         if body is not None:
             pieces = [body] if isinstance(body, bytes) else body
             data += b''.join(frame(piece) for piece in pieces if piece) + frame(b'')

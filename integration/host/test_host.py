@@ -55,6 +55,8 @@ class Requests(unittest.TestCase):
         self.assertEqual(told['wsgi.version'], [1, 0])
         self.assertIs(told['wsgi.input_terminated'], True)
         self.assertIs(told['wsgi.multithread'], True)
+        self.assertIs(told['wsgi.multiprocess'], True)
+        self.assertIs(self.echo(alone=True)['wsgi.multiprocess'], False)
         self.assertEqual(told['read'], '')
 
     def test_a_request_leaves_nothing_for_the_next_one(self):
@@ -342,6 +344,16 @@ class Loading(unittest.TestCase):
                     self.assertEqual(told['local'], {'n': str(mount)})
                     self.assertEqual(told.get('through'), through)
 
+    def test_an_entry_that_asks_paste_for_nothing_is_the_app_itself(self):
+        entry = '''
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [b'by itself']
+        '''
+        # There is no such factory: the section is never built.
+        with Host([app('apps:broken')], files={'service.py': entry}, worker_app='service:application') as host:
+            self.assertEqual(host.link().ask().body, b'by itself')
+
     def test_a_manager_s_hooks_are_called_in_the_launcher_s_order(self):
         with Host([app('apps:calls')], manager='apps.Manager') as host:
             self.assertEqual(self.seen(host), ['made', 'init_host', 'pre_start_hook', 'loaded', 'post_start_hook'])
@@ -377,6 +389,7 @@ class Loading(unittest.TestCase):
                 self.assertIn(part, said)
             self.assertNotIn('Traceback', said)
             self.assertNotIn('host.py', said)
+            self.assertNotIn('importlib', said)
             self.assertLess(len(said.splitlines()), 12)
             return said
 
@@ -396,7 +409,15 @@ class Loading(unittest.TestCase):
         for text, parts in [
             ('import nowhere', ("worker_app service:application cannot be started", "No module named 'nowhere'")),
             ('application = 5', ('no WSGI callable',)),
-            ('def application(e, s): pass', ('never asked Paste for `main`',)),
+            ('import json\napplication = json.loads("{")', ('service.py:2: in <module>', 'JSONDecodeError')),
+            ('''
+             from paste import deploy
+             try:
+                 deploy.loadapp('config:/x.ini', 'other')
+             except OSError:
+                 pass
+             def application(e, s): pass
+             ''', ('never asked Paste for `main`',)),
             ('import sys; sys.exit(2)', ('SystemExit: 2',)),
             ('''
              from paste import deploy
@@ -407,6 +428,9 @@ class Loading(unittest.TestCase):
              ''', ('[app:it] (apps:broken) cannot be built', 'no database')),
         ]:
             self.refused([app('apps:broken')], *parts, files={'service.py': text}, worker_app='service:application')
+        # It can be the one app or the other.
+        self.refused([app('apps:echo'), app('apps:echo')], 'never asked Paste for `main`',
+                     files={'service.py': 'def application(e, s): pass'}, worker_app='service:application')
 
 
 if __name__ == '__main__':

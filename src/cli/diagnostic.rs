@@ -78,8 +78,13 @@ impl Paint {
             Severity::Error => (RED, "error"),
             Severity::Warning => (YELLOW, "warning"),
         };
-        let message = self.paint(BOLD, &format!(": {}", plain(&diagnostic.message)));
+        // What a worker said may follow the fact.
+        let mut lines = diagnostic.message.lines();
+        let message = self.paint(BOLD, &format!(": {}", plain(lines.next().unwrap_or_default())));
         let _ = writeln!(out, "{}{message}", self.paint(style, severity));
+        for more in lines {
+            let _ = writeln!(out, "{}", plain(more));
+        }
         let line = diagnostic.place.as_ref().and_then(|place| line(place, text));
         let width = line.as_ref().map_or(1, |_| diagnostic.place.as_ref().map_or(0, |p| p.line.to_string().len()));
         let gap = " ".repeat(width);
@@ -184,6 +189,12 @@ error: filter `authtokn` is not defined
         assert_eq!(nowhere, "error: no API is enabled\n\n1 error\n");
         let far = rendered(Diagnostic::error(at(1, 500), "odd"));
         assert!(!far.contains('^'), "{far}");
+    }
+
+    #[test]
+    fn what_follows_the_fact_keeps_its_lines() {
+        let text = rendered(Diagnostic::error(at(2, 1), "it did not start\n  one\x1b\n  two").help("mend it"));
+        assert!(text.starts_with("error: it did not start\n  one\u{fffd}\n  two\n --> api-paste.ini:2:1\n"), "{text}");
     }
 
     #[test]

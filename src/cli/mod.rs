@@ -241,7 +241,7 @@ pub struct Served {
     /// Where to listen (default: what section server:main says)
     #[arg(long, value_name = "HOST:PORT", requires = "paste")]
     pub listen: Option<String>,
-    /// How many workers (default: what section server:main says, else one per CPU)
+    /// How many workers (default: what section server:main says, else 1)
     #[arg(long, value_name = "N", requires = "paste", value_parser = clap::value_parser!(u32).range(1..))]
     pub workers: Option<u32>,
     /// What the workers are [default: python]

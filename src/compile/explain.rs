@@ -116,8 +116,8 @@ pub fn explain(api: &ApiPlan, release: Release, request: http::Request<()>) -> V
             Tree::Mount { index, reason, contexts } => {
                 steps.push(json!({ "step": format!("a worker gets it, mount {index}: {}", show::why(reason)) }));
                 for context in contexts {
-                    let section = context.section.as_deref().unwrap_or_default();
-                    let step = format!("in the worker: [{section}] {}", factory_of(context));
+                    let section = context.section.as_ref().map(|section| format!("[{section}] ")).unwrap_or_default();
+                    let step = format!("in the worker: {section}{}", factory_of(context));
                     steps.push(described(context, step, origins::of_context(context)));
                 }
                 break;

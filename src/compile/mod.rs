@@ -187,7 +187,10 @@ fn access(api: &ApiSettings, config: &Config) -> Result<Option<Arc<AccessStyle>>
             .help("known are client_ip, client_port, date_time, request_line, status_code, body_length, wall_seconds")
     })?;
     Ok(Some(Arc::new(AccessStyle {
-        logger: format!("nova.{}.wsgi.server", api.name),
+        logger: match settings.log.own_names {
+            true => "pasteway::access".to_owned(),
+            false => format!("nova.{}.wsgi.server", api.name),
+        },
         format,
         // eventlet 0.13's messages end in a newline of their own.
         blank_line: settings.release < Release::KILO,

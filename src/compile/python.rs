@@ -118,8 +118,9 @@ pub fn missing<'a>(config: &Config, apis: impl Iterator<Item = (&'a ApiSettings,
         let text =
             format!("{who} needs {what}, which {} (Python {}) does not find", program.display(), interpreter.python);
         Diagnostic::error(place.clone(), text).help(
-            "set worker_python to the Python of the service's virtualenv, or choose another worker_kind: builtin (a \
-             stand-in for a first try) or external (workers that something else runs)",
+            "set worker_python to the Python of the service's virtualenv, or PYTHONPATH to the directory in which it \
+             lies, or choose another worker_kind: builtin (a stand-in for a first try) or external (workers that \
+             something else runs)",
         )
     });
     told.collect()

@@ -30,7 +30,11 @@ const OLDEST: (u32, u32) = (3, 8);
 /// What is asked, in words that Python 2 understands too: names of modules and distributions are the arguments, and
 /// those that are not there come back. A distribution may be a module without metadata, and the other way round.
 const QUESTION: &str = r#"
-import json, sys
+import sys
+if sys.path[:1] == [""]:
+    # The host does not import from the directory in which it happens to be started.
+    del sys.path[0]
+import json
 try:
     from importlib import metadata, util
 except ImportError:

@@ -123,13 +123,6 @@ impl Config {
         let texts = if self.paste_alone { self.paste_texts() } else { Vec::new() };
         texts.into_iter().filter(|text| tells(&text.section)).collect()
     }
-
-    /// Every text of the files, for comparing two configurations.
-    pub fn texts(&self) -> Vec<Text> {
-        let mut texts = self.conf.texts();
-        texts.extend(self.paste_texts());
-        texts
-    }
 }
 
 /// Loads everything that the command line leads to; `timed` hears how long each step took.
@@ -231,7 +224,8 @@ fn build(
 
     let begun = Instant::now();
     let whole = found.is_empty();
-    let (settings, said) = settings::draft(&conf, release, invocation.cpus, interpreter.as_ref());
+    let (mut settings, said) = settings::draft(&conf, release, invocation.cpus, interpreter.as_ref());
+    settings.log.own_names = invocation.paste.is_some() && matches!(from, Told::Nothing);
     let usable = whole && !said.iter().any(Diagnostic::is_error);
     // Of files that could not be read to their end, what is missing from them is no finding.
     for one in said {
@@ -291,6 +285,9 @@ fn chosen(settings: &Settings, from: Told, interpreter: Option<&Interpreter>) ->
     };
     let installed =
         interpreter.map(|it| format!(" (PasteDeploy {} is installed)", it.paste_deploy)).unwrap_or_default();
+    if settings.log.own_names {
+        return format!("ini_dialect {dialect}, paste_library {library}{installed}");
+    }
     format!("release {} ({from}), ini_dialect {dialect}, paste_library {library}{installed}", settings.release)
 }
 
@@ -325,6 +322,7 @@ fn read_all(invocation: &Invocation, reading: &Reading) -> Read {
     let served = invocation.paste.as_ref().map(|service| service.told(&invocation.environment.cwd, reading));
     let (told, wrong) = served.unwrap_or_default();
     // The last one wins.
+    arguments.items.splice(..0, invocation.paste.iter().flat_map(PasteService::defaults));
     arguments.items.extend(told);
     let load = |library| Conf::read_all(Table::OWN, reading, &arguments, &invocation.environment, library);
     let (mut conf, mut found) = load(oslo::Library::New);

@@ -22,21 +22,23 @@ pub struct PasteService {
     pub name: String,
     /// `HOST:PORT`; `None` is as `[server:main]` has it.
     pub listen: Option<String>,
-    /// How many workers; `None` is as the options have it.
+    /// How many workers; `None` is as `[server:main]` or the options have it, else one.
     pub workers: Option<u32>,
     /// `worker_kind`.
     pub worker_kind: Option<String>,
 }
 
 impl PasteService {
+    /// The options that hold where nothing says otherwise: one worker, as with any server of Paste's.
+    pub(super) fn defaults(&self) -> [Argument; 1] {
+        [option(options::API_WORKERS.group, format!("{}_workers", self.name), "1")]
+    }
+
     /// The options, which win over those of files, and what is wrong.
     pub(super) fn told(&self, cwd: &Path, reading: &Reading) -> (Vec<Argument>, Vec<Diagnostic>) {
         let file = cwd.join(&self.file);
         let mut told = Vec::new();
-        let mut tell = |group: &str, name: String, value: String| {
-            // A dollar sign is no reference here.
-            told.push(Argument::Told { group: group.to_owned(), name, value: value.replace('$', "$$") });
-        };
+        let mut tell = |group: &str, name: String, value: String| told.push(option(group, name, &value));
         let paste = &options::API_PASTE_CONFIG;
         tell(options::ENABLED_APIS.group, options::ENABLED_APIS.name.to_owned(), self.name.clone());
         tell(paste.group, paste.name.to_owned(), file.display().to_string());
@@ -45,17 +47,14 @@ impl PasteService {
             let text = format!("--name: `{}` cannot be the name of an API", self.name);
             found.push(Diagnostic::error(None, text).help("give the section's name without its prefix"));
         }
-        let mut workers = self.workers;
+        let server = server(&file, reading);
+        let stated = server.as_ref().ok().and_then(|context| text(context, "workers")?.trim().parse().ok());
         let address = match &self.listen {
             Some(text) => split(text).ok_or_else(|| {
                 Diagnostic::error(None, format!("--listen: `{text}` is not HOST:PORT"))
                     .help("an IPv6 address stands in brackets: [::1]:8080")
             }),
-            None => server(&file, reading).and_then(|context| {
-                let stated = text(&context, "workers").and_then(|text| text.trim().parse().ok());
-                workers = workers.or(stated);
-                address(&context)
-            }),
+            None => server.and_then(|context| address(&context)),
         };
         match address {
             Ok((host, port)) => {
@@ -64,7 +63,7 @@ impl PasteService {
             }
             Err(problem) => found.push(problem),
         }
-        if let Some(workers) = workers {
+        if let Some(workers) = self.workers.or(stated) {
             tell(options::API_WORKERS.group, format!("{}_workers", self.name), workers.to_string());
         }
         if let Some(kind) = &self.worker_kind {
@@ -72,6 +71,11 @@ impl PasteService {
         }
         (told, found)
     }
+}
+
+fn option(group: &str, name: String, value: &str) -> Argument {
+    // A dollar sign is no reference here.
+    Argument::Told { group: group.to_owned(), name, value: value.replace('$', "$$") }
 }
 
 /// `[server:main]` of the file.
@@ -186,6 +190,8 @@ mod tests {
     #[test]
     fn the_command_line_wins_and_needs_no_server_section() {
         assert_eq!(told("[app:main]\nuse = call:a:b\n", Some("127.0.0.1:7000")).as_deref(), Ok("127.0.0.1 7000"));
+        let with = "[app:main]\nuse = call:a:b\n[server:main]\nuse = egg:Paste#http\nworkers = 3\n";
+        assert_eq!(told(with, Some("127.0.0.1:7000")).as_deref(), Ok("127.0.0.1 7000 x3"));
         assert!(told("[app:main]\nuse = call:a:b\n", Some("7000")).is_err());
         assert!(told("[app:main]\nuse = call:a:b\n", Some("::1:7000")).is_err());
         assert!(told("[app:main]\nuse = call:a:b\n", None).is_err_and(|text| text.contains("main")));

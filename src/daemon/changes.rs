@@ -11,21 +11,29 @@ use crate::command::{Change, Class};
 use crate::compile::{ApiPlan, Plan};
 use crate::config::{Setting, options};
 
-/// Section and option.
-type Key = (String, String);
+/// Where a text stands: in the options, or in which Paste file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Origin {
+    Options,
+    /// Empty for the one that all others are reached from, so that it may move.
+    Paste(PathBuf),
+}
+
+/// Origin, section and option.
+type Key = (Origin, String, String);
 
 /// The differences, in the order of the files.
 pub fn changes(old: &Plan, new: &Plan) -> Vec<Change> {
     let mut found = listeners(old, new);
     let (before, after) = (texts(old), texts(new));
     let rolled = rolled(old, new);
-    let change = |(section, name): &Key, was: Option<&Setting>, is: Option<&Setting>| {
+    let change = |(origin, section, name): &Key, was: Option<&Setting>, is: Option<&Setting>| {
         let shown = |setting: &Setting| {
             if options::is_secret(section, name) { "***".to_owned() } else { setting.value.clone() }
         };
         let place = is.or(was).and_then(|setting| setting.place.as_ref());
         Change {
-            class: class(section, name, old, new, &rolled),
+            class: class(origin, section, name, old, new, &rolled),
             what: format!("[{section}] {name}"),
             old: was.map(shown),
             new: is.map(shown),
@@ -122,12 +130,15 @@ pub fn rolled(old: &Plan, new: &Plan) -> Vec<String> {
 
 /// Rebind where the text is one that listeners are made from; rolling where workers are replaced and the text is one
 /// that workers are made from; else live.
-fn class(section: &str, name: &str, old: &Plan, new: &Plan, rolled: &[String]) -> Class {
+fn class(origin: &Origin, section: &str, name: &str, old: &Plan, new: &Plan, rolled: &[String]) -> Class {
+    // Every section of the file gets it.
+    let given = section == "DEFAULT" && *origin != Origin::Options;
     let mounted = |plan: &Plan| {
         plan.apis
             .iter()
             .filter(|api| rolled.iter().any(|name| name == api.settings.name.as_str()))
-            .any(|api| api.mounts.iter().flat_map(|mount| &mount.contexts).any(|context| context.section == section))
+            .flat_map(|api| api.mounts.iter().flat_map(|mount| &mount.contexts))
+            .any(|context| context.section == section || (given && context.global_conf.contains_key(name)))
     };
     let read = |plan: &Plan| {
         let mut apis = plan.apis.iter().filter(|api| rolled.iter().any(|name| name == api.settings.name.as_str()));
@@ -143,7 +154,13 @@ fn class(section: &str, name: &str, old: &Plan, new: &Plan, rolled: &[String]) -
     }
 }
 
-/// Every text of a configuration; of equal names in several files the last counts.
+/// Every text of a configuration.
 fn texts(plan: &Plan) -> IndexMap<Key, Setting> {
-    plan.config.texts().iter().map(|text| ((text.section.clone(), text.name.clone()), text.setting.clone())).collect()
+    let config = &plan.config;
+    let options = config.conf.texts().into_iter().map(|text| (Origin::Options, text));
+    let paste = config.paste_texts().into_iter().map(|text| {
+        let file = text.setting.place.as_ref().map(|place| &place.file).filter(|file| **file != config.paste_file);
+        (Origin::Paste(file.cloned().unwrap_or_default()), text)
+    });
+    options.chain(paste).map(|(origin, text)| ((origin, text.section, text.name), text.setting)).collect()
 }

@@ -24,6 +24,7 @@ pub fn config(settings: &Settings, program: &str) -> LogConfig {
             user_identity: log.user_identity_format.clone().unwrap_or_default(),
             date: log.date_format.clone(),
         },
+        own_names: log.own_names,
         levels: Levels::new(filter(log.level), log.levels.iter().map(|(name, level)| (name.clone(), filter(*level)))),
         destinations,
     }

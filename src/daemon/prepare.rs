@@ -145,10 +145,11 @@ impl Workshop<'_> {
         let ready = self.supervisor.ready(pool).await;
         ready.map(drop).map_err(|failed| {
             let lines = failed.stderr.iter().map(|line| format!("\n  {line}")).collect::<String>();
-            vec![
-                Diagnostic::error(api.settings.place.clone(), format!("{failed}{lines}"))
-                    .help("the running generation serves on; mend the cause and save again"),
-            ]
+            let found = Diagnostic::error(api.settings.place.clone(), format!("{failed}{lines}"));
+            vec![found.help(match self.serving {
+                true => "the running generation serves on; mend the cause and save again",
+                false => "mend the cause and start again",
+            })]
         })
     }
 

@@ -43,7 +43,7 @@ pub enum RuntimeDirError {
         error: io::Error,
     },
     /// Another front runs with it.
-    #[error("another front runs with runtime_dir {0}")]
+    #[error("another front runs with runtime_dir {0}: this one needs a runtime_dir and an admin_listen of its own")]
     Taken(PathBuf),
 }
 

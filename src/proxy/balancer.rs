@@ -182,7 +182,8 @@ async fn exchange(
             let json =
                 |pick: fn(&TokenFacts) -> Option<&Bytes>| cx.token.as_ref().and_then(pick).map_or(&[][..], |b| b);
             let token = TokenJson { info: json(|t| t.info.as_ref()), service: json(|t| t.service_info.as_ref()) };
-            packet::write(&mut wire.output, &packet::Call { mount, cx, request, framing, host: &api.api.host, token })
+            let (alone, host) = (api.api.pool.wanted() == 1, &api.api.host);
+            packet::write(&mut wire.output, &packet::Call { mount, cx, request, framing, alone, host, token })
         }
     };
     let mut exchange = upstream::start(wire, std::mem::take(body), framing);

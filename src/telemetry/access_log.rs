@@ -189,6 +189,7 @@ mod tests {
         LogConfig {
             style: LogStyle::Oslo,
             formats: Formats { date: "then".into(), ..Formats::default() },
+            own_names: false,
             levels: Levels::new(LevelFilter::INFO, []),
             destinations: vec![destination],
         }

@@ -52,7 +52,8 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         let active = self.active.load();
         let mut seen = Seen::default();
         event.record(&mut seen);
-        let name = seen.logger.as_deref().unwrap_or(metadata.target());
+        let named = seen.logger.as_deref().filter(|_| !active.own_names);
+        let name = named.unwrap_or(metadata.target());
         if seen.logger.is_some() && !active.levels.allow(name, *metadata.level()) {
             return;
         }
@@ -174,6 +175,7 @@ mod tests {
                 debug_suffix: "debug".into(),
                 ..Formats::default()
             },
+            own_names: false,
             levels: Levels::new(level, [("nova.quiet".to_owned(), LevelFilter::WARN)]),
             destinations: vec![Destination::File(file.to_owned())],
         }
@@ -198,6 +200,17 @@ mod tests {
             text,
             "12 INFO nova.wsgi [-] ec2 listening on ::1:8773\n12 INFO nova.ec2.wsgi.server [-] (12) wsgi starting up\n\n"
         );
+    }
+
+    #[test]
+    fn no_logger_of_the_original_s_is_named_where_only_own_names_are_wanted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("own.log");
+        logged(LevelFilter::INFO, |log| {
+            log.reconfigure(&LogConfig { own_names: true, ..config(&file, LevelFilter::INFO) }).expect("a log");
+            info!(target: "a", logger = "nova.quiet.x", process = 1, "x");
+        });
+        assert_eq!(std::fs::read_to_string(&file).expect("text"), "1 INFO a [-] x\n");
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct LogConfig {
     pub style: LogStyle,
     /// How text lines look; of these JSON needs only the date.
     pub formats: Formats,
+    /// Events go by their targets, also those that name a logger of the original's.
+    pub own_names: bool,
     /// Which events are logged.
     pub levels: Levels,
     /// Where to; every line goes to all of them.
@@ -132,7 +134,8 @@ impl LogConfig {
         });
         let sinks = sinks.collect::<Result<_, _>>()?;
         let stamp = Mutex::new(Stamp::new(date.clone()));
-        Ok(PreparedLog { active: Arc::new(Active { format, levels: self.levels.clone(), date, stamp }), sinks })
+        let (own_names, levels) = (self.own_names, self.levels.clone());
+        Ok(PreparedLog { active: Arc::new(Active { format, own_names, levels, date, stamp }), sinks })
     }
 }
 
@@ -151,6 +154,7 @@ impl fmt::Debug for PreparedLog {
 /// The configuration in force.
 struct Active {
     format: LineFormat,
+    own_names: bool,
     levels: Levels,
     date: DateFormat,
     /// For events; every access log has its own.

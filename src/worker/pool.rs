@@ -14,7 +14,7 @@ use super::choice::{self, Choice};
 use super::member::Member;
 use crate::balance::Balance;
 use crate::id::ApiName;
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Why no worker could be had.
@@ -33,6 +33,7 @@ pub enum QueueError {
 pub struct Pool {
     /// Whose requests these are.
     pub api: ApiName,
+    wanted: AtomicU32,
     members: ArcSwap<Vec<Arc<Member>>>,
     choice: Choice,
     queue_size: AtomicUsize,
@@ -51,6 +52,7 @@ impl Pool {
     pub fn new(api: ApiName, queue_size: usize, queue_timeout: Duration, heartbeat_limit: Duration) -> Self {
         let pool = Self {
             api,
+            wanted: AtomicU32::new(0),
             members: ArcSwap::default(),
             choice: Choice::default(),
             queue_size: AtomicUsize::new(0),
@@ -74,6 +76,16 @@ impl Pool {
     /// How long a request may wait.
     pub fn queue_timeout(&self) -> Duration {
         Duration::from_millis(self.queue_timeout_ms.load(Ordering::Relaxed))
+    }
+
+    /// How many workers it should have; while one is replaced there may be one more.
+    pub fn wanted(&self) -> u32 {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Says how many workers it should have; how many that was before.
+    pub(super) fn want(&self, count: u32) -> u32 {
+        self.wanted.swap(count, Ordering::Relaxed)
     }
 
     /// What the first of its workers that was ready told of the service that it hosts: what only the service's code

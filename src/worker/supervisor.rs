@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -75,7 +74,6 @@ pub struct StartedPool(Arc<Inner>);
 struct Inner {
     spec: Arc<PoolSpec>,
     pool: Arc<Pool>,
-    wanted: AtomicU32,
     recycling: Mutex<(Recycling, Duration)>,
     /// One worker is replaced at a time.
     replacing: tokio::sync::Mutex<()>,
@@ -100,7 +98,7 @@ impl StartedPool {
 
     /// How many workers it should have.
     pub fn wanted(&self) -> u32 {
-        self.0.wanted.load(Ordering::Relaxed)
+        self.0.pool.wanted()
     }
 
     /// Has its workers replaced when they have lived so long; those that go may take `drain` to finish.
@@ -172,8 +170,8 @@ impl Supervisor {
     /// the launcher's log lines come in the launcher's order; with it, at once. Either way nobody is ready yet.
     pub async fn start(&self, spec: PoolSpec) -> StartedPool {
         let pool = Pool::new(spec.api.clone(), spec.queue_size, spec.queue_timeout, HEARTBEAT_LIMIT);
+        pool.want(spec.slots());
         let started = StartedPool(Arc::new(Inner {
-            wanted: AtomicU32::new(spec.slots()),
             recycling: Mutex::default(),
             replacing: tokio::sync::Mutex::default(),
             pool: Arc::new(pool),
@@ -225,7 +223,7 @@ impl Supervisor {
         if !spec.is_own() {
             return Ok(());
         }
-        let before = started.0.wanted.swap(count, Ordering::Relaxed);
+        let before = started.pool().want(count);
         started.order(Order::Retire { drain, why: Reason::Asked }, |slot| slot.index >= count && !slot.leaving);
         let present: BTreeSet<u32> = started.slots().iter().filter(|s| !s.leaving).map(|s| s.index).collect();
         let turns = Arc::new(Semaphore::new(spec.surge.unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
@@ -237,7 +235,7 @@ impl Supervisor {
         let new: Vec<_> = started.slots().iter().filter(|slot| is_new(slot)).cloned().collect();
         let served = all_served(new).await;
         if served.is_err() {
-            started.0.wanted.store(before, Ordering::Relaxed);
+            started.pool().want(before);
             started.order(Order::Kill, is_new);
         }
         served

@@ -66,6 +66,8 @@ pub struct LogSettings {
     pub levels: Vec<(String, Level)>,
     /// Whether all options are logged at DEBUG.
     pub log_options: bool,
+    /// What is served is not of Nova's: no line names a logger of Nova's.
+    pub own_names: bool,
 }
 
 /// Reads them.
@@ -107,6 +109,7 @@ pub(super) fn log(read: &mut Reader<'_>) -> LogSettings {
         user_identity_format: read.get(&options::LOGGING_USER_IDENTITY_FORMAT),
         levels: levels(read),
         log_options: read.get(&options::LOG_OPTIONS),
+        own_names: false,
     }
 }
 

@@ -18,7 +18,7 @@ unsigned and big-endian; text is latin-1, as WSGI has it ("bytes as text").
 A request is a packet, and the frames of its body if it has one:
 
     mount    u16   index into the manifest's mounts
-    flags    u16   1: frames of a body follow
+    flags    u16   1: frames of a body follow; 2: this is the only worker (`wsgi.multiprocess` is false)
     nones    u16   how many keys have the value None
     pairs    u16   how many keys have a text for a value
     script   u32   length of SCRIPT_NAME in `text`
@@ -68,7 +68,7 @@ Socket, sleep, monotonic, os_read, os_write = socket.socket, time.sleep, time.mo
 EPOLLIN, EPOLLONESHOT = select.EPOLLIN, select.EPOLLONESHOT
 
 PACKET = struct.Struct('>HHHHIIIII')
-BODY_FOLLOWS = 1
+BODY_FOLLOWS, ALONE = 1, 2
 LENGTH = struct.Struct('>I')
 FRAME = struct.Struct('>cI')
 END = FRAME.pack(b'E', 0)
@@ -109,7 +109,8 @@ class Unusable(Exception):
 
 def is_machinery(filename):
     """Whether a traceback's line is of no help to somebody who looks for the mistake in a service."""
-    return filename == __file__ or filename.startswith('<frozen ') or '/paste/deploy/' in filename
+    library = filename.startswith(os.path.dirname(os.__file__) + '/') and '/site-packages/' not in filename
+    return library or filename == __file__ or filename.startswith('<frozen ') or '/paste/deploy/' in filename
 
 
 def note(text, flags=0):
@@ -260,6 +261,10 @@ class Mounts:
         """The apps, by the index of their mounts."""
         return [self.app(mount['contexts']) for mount in self.manifest['mounts']]
 
+    def are_one_app(self):
+        """Whether nothing stands behind the cut but an app."""
+        return [len(mount['contexts']) for mount in self.manifest['mounts']] == [1]
+
     def app(self, contexts):
         # In the order of PasteDeploy's pipelines: the app, then the filters from the left, then wrapped from the right.
         app = self.create(contexts[-1])
@@ -317,7 +322,7 @@ class Service:
     def __init__(self, manifest):
         self.host = manifest['host']
         self.mounts = Mounts(manifest)
-        self.apps, self.manager = None, None
+        self.apps, self.manager, self.asked = None, None, []
 
         def dispatch(environ, start_response):
             """Stands for the whole pipeline: goes on at the mount that the front has found."""
@@ -363,13 +368,17 @@ class Service:
         if not callable(made):
             raise Unusable('%s: it is no WSGI callable, but %r' % (problem, made))
         if self.apps is None:
-            asked = 'it never asked Paste for `%s`' % self.host['paste_name']
-            raise Unusable('%s: %s, so that nothing would be served' % (problem, asked))
+            if self.asked or not self.mounts.are_one_app():
+                asked = 'it never asked Paste for `%s`' % self.host['paste_name']
+                raise Unusable('%s: %s, so that nothing would be served' % (problem, asked))
+            # It reads the file in its own way, and is what the section stands for.
+            self.apps = [made]
         return made
 
     def answer_to_loadapp(self, original):
         def loadapp(uri, name=None, **kwargs):
             wanted = name or uri.partition('#')[2] or 'main'
+            self.asked.append(wanted)
             if wanted != self.host['paste_name']:
                 return original(uri, name=name, **kwargs)
             if self.apps is None:
@@ -722,7 +731,6 @@ class Server:
             'wsgi.version': (1, 0),
             'wsgi.errors': sys.stderr,
             'wsgi.multithread': self.threads > 1,
-            'wsgi.multiprocess': True,
             'wsgi.run_once': False,
             'wsgi.file_wrapper': FileWrapper,
             'wsgi.input_terminated': True,
@@ -873,6 +881,7 @@ class Server:
         environ['SCRIPT_NAME'] = path[:script]
         environ['PATH_INFO'] = path[script:]
         environ['pasteway.mount'] = mount
+        environ['wsgi.multiprocess'] = not flags & ALONE
         if nones:
             environ.update(dict.fromkeys(parts[:nones]))
         if extra:

@@ -12,6 +12,8 @@ use crate::proxy::upstream::encode::{Framing, decimal};
 const FIXED: usize = 28;
 /// The body follows in frames.
 const BODY_FOLLOWS: u16 = 1;
+/// No other worker serves the API.
+const ALONE: u16 = 2;
 
 /// What a validated token says, as JSON.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +35,8 @@ pub struct Call<'a> {
     pub request: &'a Request,
     /// How its body would be framed in HTTP.
     pub framing: Framing,
+    /// The API has one worker (`wsgi.multiprocess`).
+    pub alone: bool,
     /// `name:port` of the listener.
     pub host: &'a str,
     /// For requests with a validated token.
@@ -44,7 +48,7 @@ pub struct Call<'a> {
 /// Values of `environ` come after the headers and win over them. A header that came several times is one value, joined
 /// by commas, as eventlet and gunicorn do it.
 pub fn write(out: &mut Vec<u8>, call: &Call<'_>) -> Framing {
-    let Call { mount, cx, framing, token, .. } = *call;
+    let Call { mount, cx, framing, alone, token, .. } = *call;
     let begin = out.len();
     out.resize(begin + FIXED, 0);
     let mut text = Text { out, pairs: 0 };
@@ -74,7 +78,8 @@ pub fn write(out: &mut Vec<u8>, call: &Call<'_>) -> Framing {
 
     let has_body = !matches!(framing, Framing::None | Framing::Length(0));
     let short = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    let shorts = [short(mount), if has_body { BODY_FOLLOWS } else { 0 }, nones, pairs];
+    let flags = if has_body { BODY_FOLLOWS } else { 0 } | if alone { ALONE } else { 0 };
+    let shorts = [short(mount), flags, nones, pairs];
     let longs =
         [cx.script_name.len(), text_end - begin - FIXED, extra_end - text_end, token.info.len(), token.service.len()];
     let fixed = shorts.into_iter().flat_map(u16::to_be_bytes);
@@ -212,9 +217,9 @@ mod tests {
     use crate::filter::{Body, Prepared, Scheme, TokenFacts};
 
     fn written(request: &Request, cx: &Context, framing: Framing) -> Vec<u8> {
-        let mut out = Vec::new();
         let token = TokenJson { info: b"{\"token\":1}", service: b"{}" };
-        write(&mut out, &Call { mount: 7, cx, request, framing, host: "0.0.0.0:8774", token });
+        let mut out = Vec::new();
+        write(&mut out, &Call { mount: 7, cx, request, framing, alone: false, host: "0.0.0.0:8774", token });
         out
     }
 
@@ -308,6 +313,19 @@ mod tests {
         }
         assert_eq!(extra, json!({"HTTP_X_USER_NAME": "\u{17c}", "openstack.legacy_v2": true}));
         assert_eq!(tokens, "{\"token\":1}{}");
+    }
+
+    #[test]
+    fn the_only_worker_is_told_that_it_is() {
+        let (cx, request) = (Case::new("POST", "/").cx, request(&[]));
+        for (alone, framing, flags) in
+            [(true, Framing::None, 2), (true, Framing::Chunked, 3), (false, Framing::None, 0)]
+        {
+            let mut out = Vec::new();
+            let token = TokenJson::default();
+            write(&mut out, &Call { mount: 0, cx: &cx, request: &request, framing, alone, host: "h:1", token });
+            assert_eq!(read(&out).0[1], flags);
+        }
     }
 
     #[test]
