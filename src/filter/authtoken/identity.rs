@@ -137,7 +137,7 @@ fn v2(access: &Value, token: &Value, era: Era) -> Result<Identity, NotAToken> {
         let name = user.get("name").filter(|name| truthy(name)).or_else(|| user.get("username"));
         [user.get("id"), name].map(|value| value.cloned().unwrap_or_default())
     };
-    let [project_id, project_name] = tenant(token, user, era);
+    let [project_id, project_name] = tenant(token, user, era)?;
     // keystoneclient's own model of a token put everybody of v2.0 into the default domain.
     let of_domain = |there: bool, text: &str| match there && (Era::CLIENT_0_9..Era::KSM_4_1).contains(&era) {
         true => Value::from(text),
@@ -181,10 +181,17 @@ fn made(
 }
 
 /// The project of a token of v2.0: `tenant` since Essex, before that `tenantId`, before that the user's own.
-fn tenant(token: &Value, user: &Value, era: Era) -> [Value; 2] {
+///
+/// # Errors
+/// keystoneclient before 0.9 broke at a `tenant` that is null.
+fn tenant(token: &Value, user: &Value, era: Era) -> Result<[Value; 2], NotAToken> {
     let get = |of: &Value, name: &str| of.get(name).cloned();
-    let tenant = token.get("tenant").filter(|tenant| tenant.is_object());
-    if era < Era::CLIENT_0_9 {
+    let tenant = token.get("tenant");
+    if era < Era::CLIENT_0_9 && tenant.is_some_and(|tenant| !tenant.is_object()) {
+        return Err(NotAToken("the tenant is none"));
+    }
+    let tenant = tenant.filter(|tenant| tenant.is_object());
+    Ok(if era < Era::CLIENT_0_9 {
         let both = |id: Option<Value>, name: Option<Value>| Some([id?, name?]);
         tenant
             .and_then(|tenant| both(get(tenant, "id"), get(tenant, "name")))
@@ -196,7 +203,7 @@ fn tenant(token: &Value, user: &Value, era: Era) -> [Value; 2] {
     } else {
         let of = |name| get(user, name).or_else(|| get(token, "tenantId")).unwrap_or_default();
         [of("tenantId"), of("tenantName")]
-    }
+    })
 }
 
 fn roles(of: &Value) -> Result<Vec<String>, NotAToken> {
