@@ -18,7 +18,7 @@ mod options;
 mod plugin;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tls;
 mod transport;
 

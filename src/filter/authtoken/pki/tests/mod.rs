@@ -1,5 +1,7 @@
 //! What is believed, held against `openssl cms -verify` (`integration/pki/vectors` made the messages).
 
+mod replay;
+
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +17,7 @@ use super::*;
 
 macro_rules! vector {
     ($name:literal) => {
-        include_bytes!(concat!("vectors/", $name))
+        include_bytes!(concat!("../vectors/", $name))
     };
 }
 
