@@ -82,8 +82,9 @@ def token_of(step):
         return token[:400] + ('A' if token[400] != 'A' else 'B') + token[401:]
     if 'slashed' in step:
         return vector(step['slashed'] + '.token').replace('-', '/')
-    if 'md5' in step:
-        return hashlib.md5(vector(step['md5'] + '.token')).hexdigest()
+    for name in ('md5', 'sha256'):
+        if name in step:
+            return hashlib.new(name, vector(step[name] + '.token')).hexdigest()
 
 
 def ask(filtered, token, keystone):
@@ -126,6 +127,11 @@ def play(scenario, sets, keystone):
         'http_request_max_retries': 0,
     }
     options.update(scenario.get('options', {}))
+    CONF([], project='pki')
+    # What an old release does not know it does not miss.
+    conf = {name: value for name, value in scenario.get('conf', {}).items() if name in CONF.keystone_authtoken}
+    for name, value in conf.items():
+        CONF.set_override(name, value, group='keystone_authtoken')
     filtered = auth_token.filter_factory(options)(app)
     steps = []
     for step in scenario['steps']:
@@ -138,12 +144,14 @@ def play(scenario, sets, keystone):
                 file.write(vector(step['copy'][0]))
         else:
             steps.append(ask(filtered, token_of(step), keystone))
+    for name in conf:
+        CONF.clear_override(name, group='keystone_authtoken')
     files = sorted(os.listdir(room))
     shutil.rmtree(room)
     return {'name': scenario['name'], 'steps': steps, 'files': files}
 
 
-auth_token.CONF([], project='pki')
+CONF = auth_token.CONF
 script = json.loads(vector('scenarios.json'))
 keystone = Keystone(('127.0.0.1', 0), Handler)
 serving = threading.Thread(target=keystone.serve_forever)

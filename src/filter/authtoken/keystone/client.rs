@@ -124,10 +124,10 @@ impl Client {
         }
     }
 
-    /// Certificates, which anybody may have. Before 0.6 any answer was taken for them, and before 0.9 version 2.0 was
+    /// Certificates, which anybody may have. Before 0.6 any answer was taken for them, and before 0.8 version 2.0 was
     /// asked for them in all cases.
     pub async fn certificate(&self, metrics: &Metrics, which: Certificate) -> Result<Bytes, Fault> {
-        let v3 = self.era >= Era::CLIENT_0_9 && self.v3(metrics).await?;
+        let v3 = self.era >= Era::CLIENT_0_8 && self.v3(metrics).await?;
         let path = match (v3, which) {
             (false, Certificate::Signing) => "/v2.0/certificates/signing",
             (false, Certificate::Authority) => "/v2.0/certificates/ca",

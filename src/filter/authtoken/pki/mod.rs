@@ -211,10 +211,10 @@ impl Pki {
         shared.get(|held| Some(held.stamp) == stamp, self.load(source, file, fetched)).await
     }
 
-    /// Reads a file, which is fetched when it is not there. Since keystoneclient 0.9 one that is no good counts as not
+    /// Reads a file, which is fetched when it is not there. Since keystoneclient 0.8 one that is no good counts as not
     /// there, and both are fetched for either, once; before, it stayed as it was.
     async fn load(&self, source: Source<'_>, file: File, fetched: &mut bool) -> Result<Held, Refusal> {
-        let mends = self.era >= Era::CLIENT_0_9;
+        let mends = self.era >= Era::CLIENT_0_8;
         let name = if file == File::Signing { "the signing certificate" } else { "the authority of tokens" };
         match self.store.read(file).await.map(held) {
             Some(Some(held)) => return Ok(held),

@@ -74,7 +74,7 @@ impl Store {
     pub fn new(path: Option<PathBuf>, era: Era) -> Arc<Self> {
         Arc::new(match path {
             // Later releases made temporary files, which are their owner's alone.
-            Some(path) => Self::Directory { path, mode: if era < Era::CLIENT_0_9 { 0o666 } else { 0o600 } },
+            Some(path) => Self::Directory { path, mode: if era < Era::CLIENT_0_8 { 0o666 } else { 0o600 } },
             None => Self::Memory(Mutex::default()),
         })
     }

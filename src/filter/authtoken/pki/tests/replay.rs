@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Builder;
 
-use crate::filter::authtoken::CLIENT_FACTORY;
 use crate::filter::authtoken::keystone::tests::fake::{Fake, Play, Seen, say};
 use crate::filter::authtoken::pki::form::Hash;
+use crate::filter::authtoken::{CLIENT_FACTORY, FACTORY};
 use crate::filter::harness::{Case, built, text};
 use crate::filter::{Factory, Filter, Outside};
 use crate::metrics::Metrics;
@@ -151,7 +151,11 @@ fn play(scenario: &Value, sets: &Value, recorded: &Value, factory: &'static Fact
         .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
         .collect();
     let local: Vec<_> = options.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let filter = built(factory, release, &local, &[]);
+    let conf: Vec<(&str, String)> = (scenario["conf"].as_object().into_iter().flatten())
+        .map(|(name, value)| (name.as_str(), list(value)))
+        .collect();
+    let conf: Vec<_> = conf.iter().map(|(name, value)| ("keystone_authtoken", *name, value.as_str())).collect();
+    let filter = built(factory, release, &local, &conf);
     let outside = Rc::new(Outside::new(runtime.handle().clone(), Metrics::new()));
     let (alive, dead) = tokio::sync::oneshot::channel::<()>();
     let control = std::thread::spawn(move || runtime.block_on(dead));
@@ -174,6 +178,10 @@ fn play(scenario: &Value, sets: &Value, recorded: &Value, factory: &'static Fact
     let _ = control.join();
 }
 
+fn list(value: &Value) -> String {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+}
+
 /// The token that a step sends, if it is not one that changes something.
 fn token(stage: &Stage, step: &Value) -> Option<String> {
     let of = |name: &Value| vector(&format!("{}.token", name.as_str().expect("a name")));
@@ -189,7 +197,7 @@ fn token(stage: &Stage, step: &Value) -> Option<String> {
             Some(token)
         }
         "slashed" => Some(of(with).replace('-', "/")),
-        "md5" => Some(Hash::Md5.of(of(with).as_bytes())),
+        "md5" | "sha256" => Hash::named(what).map(|hash| hash.of(of(with).as_bytes())),
         "answers" => {
             let answers = with.as_object().expect("answers").clone();
             stage.script.lock().expect("whole").answers.extend(answers);
@@ -207,7 +215,8 @@ fn token(stage: &Stage, step: &Value) -> Option<String> {
     }
 }
 
-fn replay(recording: &str, factory: &'static Factory, release: Release) {
+/// Holds the front against a recording, but for the scenarios that are different on purpose.
+fn replay(recording: &str, factory: &'static Factory, release: Release, different: &[&str]) {
     let script: Value = serde_json::from_str(&vector("scenarios.json")).expect("JSON");
     let recorded: Value = serde_json::from_str(&vector(recording)).expect("JSON");
     let (scenarios, recorded) = (script["scenarios"].as_array(), recorded.as_array());
@@ -215,11 +224,26 @@ fn replay(recording: &str, factory: &'static Factory, release: Release) {
     assert_eq!(scenarios.len(), recorded.len());
     for (scenario, recorded) in scenarios.iter().zip(recorded) {
         assert_eq!(scenario["name"], recorded["name"]);
+        if different.iter().any(|name| scenario["name"] == *name) {
+            continue;
+        }
         play(scenario, &script["sets"], recorded, factory, release);
     }
 }
 
 #[test]
 fn havana_asks_and_answers_as_keystoneclient_0_4() {
-    replay("client-0.4.1.json", &CLIENT_FACTORY, Release::HAVANA);
+    replay("client-0.4.1.json", &CLIENT_FACTORY, Release::HAVANA, &[]);
+}
+
+#[test]
+fn icehouse_asks_and_answers_as_keystoneclient_0_8() {
+    // It fetched the certificates once more for each token that it could not read.
+    replay("client-0.8.0.json", &CLIENT_FACTORY, Release::ICEHOUSE, &["garbage"]);
+}
+
+#[test]
+fn juno_asks_and_answers_as_keystoneclient_1_6_and_keystonemiddleware_1_0() {
+    replay("client-1.6.0.json", &CLIENT_FACTORY, Release::JUNO, &[]);
+    replay("middleware-1.0.0.json", &FACTORY, Release::JUNO, &[]);
 }
