@@ -10,7 +10,7 @@
 //!
 //! A known token is judged without waiting; its headers were made when Keystone's answer came ([`Identity`]). What is
 //! not known is asked on the control runtime, once for all who want to know it. Which release of the original answers
-//! is an [`Era`]. PKI tokens are asked about like all others: Keystone knew them too.
+//! is an [`Era`]. Tokens that are signed are verified without asking Keystone for each ([`Pki`]).
 //! Must not know what becomes of the request.
 //!
 //! [`Identity`]: identity::Identity

@@ -198,10 +198,22 @@ pub static OPTIONS: &[OptionSpec] = &[
     spec("memcache_tls_certfile", "", "the front's own certificate for memcached"),
     spec("memcache_tls_keyfile", "", "the key of that certificate"),
     spec("memcache_tls_allowed_ciphers", "", "ciphers for that, in OpenSSL's words"),
-    spec("signing_dir", "", "where what signed tokens (PKI) are verified with is kept; up to keystonemiddleware 6"),
-    spec("revocation_cache_time", "10", "seconds that the list of revoked signed tokens is remembered; up to 5"),
-    spec("check_revocations_for_cached", "false", "whether remembered tokens are looked up in that list; up to 5"),
-    spec("hash_algorithms", "md5", "what signed tokens are shortened by, the first of them in caches; up to 6"),
+    spec(
+        "signing_dir",
+        "",
+        "where what signed tokens (PKI) are verified with is kept, up to Stein; in memory when unset",
+    ),
+    spec("revocation_cache_time", "10", "seconds that the list of revoked signed tokens is remembered, up to Rocky"),
+    spec(
+        "check_revocations_for_cached",
+        "false",
+        "whether remembered tokens are looked up in that list, from Juno to Rocky",
+    ),
+    spec(
+        "hash_algorithms",
+        "md5",
+        "what signed tokens are shortened by, from Juno to Stein; the first of them in caches",
+    ),
 ];
 
 const fn spec(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {

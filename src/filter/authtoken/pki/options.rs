@@ -22,7 +22,12 @@ use crate::message::Diagnostic;
 pub fn take(build: &mut Build<'_>, era: Era) -> Option<Pki> {
     let errors = build.diagnostics.iter().filter(|found| found.is_error()).count();
     let life = options::take(build, "revocation_cache_time");
-    let life: i64 = build.integer(life, if era < Era::CLIENT_0_9 { 1 } else { 10 });
+    let default = match era {
+        era if era < Era::CLIENT_0_8 => 1,
+        era if era < Era::CLIENT_0_9 => 300,
+        _ => 10,
+    };
+    let life: i64 = build.integer(life, default);
     let checks = options::take(build, "check_revocations_for_cached");
     let checks = build.flag(checks, false) && (Era::CLIENT_0_9..Era::KSM_6_0).contains(&era);
     let pki = Pki {
