@@ -216,13 +216,13 @@ options! {
     AUTHTOKEN_MEMCACHE_TLS_KEYFILE = front("keystone_authtoken", "memcache_tls_keyfile", Kind::Text);
     /// Ciphers for that, in OpenSSL's words.
     AUTHTOKEN_MEMCACHE_TLS_ALLOWED_CIPHERS = front("keystone_authtoken", "memcache_tls_allowed_ciphers", Kind::Text);
-    /// Where certificates of PKI tokens were kept; such tokens are asked about like all others.
+    /// Where what signed tokens (PKI) are verified with is kept, up to Stein; in memory when unset.
     AUTHTOKEN_SIGNING_DIR = front("keystone_authtoken", "signing_dir", Kind::Text);
-    /// How long the list of revoked PKI tokens was remembered; Keystone knows it.
-    AUTHTOKEN_REVOCATION_CACHE_TIME = front("keystone_authtoken", "revocation_cache_time", Kind::INT).defaults(&[(FIRST, "1")]);
-    /// Whether remembered PKI tokens were looked up there.
+    /// Seconds that the list of revoked signed tokens is remembered, up to Rocky.
+    AUTHTOKEN_REVOCATION_CACHE_TIME = front("keystone_authtoken", "revocation_cache_time", Kind::INT).defaults(&[(FIRST, "1"), (Release::ICEHOUSE, "300"), (Release::JUNO, "10")]);
+    /// Whether remembered tokens are looked up in that list, from Juno to Rocky.
     AUTHTOKEN_CHECK_REVOCATIONS_FOR_CACHED = front("keystone_authtoken", "check_revocations_for_cached", Kind::Bool).defaults(&[(FIRST, "false")]);
-    /// How PKI tokens were shortened for that.
+    /// What signed tokens are shortened by, from Juno to Stein; the first of them in caches.
     AUTHTOKEN_HASH_ALGORITHMS = front("keystone_authtoken", "hash_algorithms", Kind::LIST).defaults(&[(FIRST, "md5")]);
     /// Whether requests are traced.
     PROFILER_ENABLED = worker("profiler", "enabled", Kind::Bool).defaults(&[(FIRST, "false")]);

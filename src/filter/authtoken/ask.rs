@@ -2,9 +2,11 @@
 //!
 //! Must not know what a request is let in for.
 
+use std::cell::LazyCell;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
@@ -13,6 +15,7 @@ use super::cache::{Peek, TokenCache};
 use super::era::Era;
 use super::flights::{Flights, Verdict};
 use super::keystone::{Ask, Keystone, KeystoneError};
+use super::pki::{Form, Pki, Refusal, Source};
 use super::refusal;
 use super::token::{Entry, Outcome, TokenHash, TokenKey};
 use crate::filter::Outside;
@@ -26,6 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The label of its metrics.
 const METRIC: &str = "authtoken";
 
+/// Where the log says that it comes from.
+const TARGET: &str = "keystonemiddleware.auth_token";
+
+/// The wall clock as it was when somebody first wanted to know: reading it is dearer than it looks.
+pub type Wall = LazyCell<SystemTime>;
+
 type CacheTally = Tally<{ CacheOutcome::ALL.len() }>;
 
 /// Knows tokens, or asks.
@@ -36,6 +45,7 @@ pub struct Asker {
     delay: bool,
     cache: TokenCache,
     keystone: Keystone,
+    pki: Pki,
     flights: Arc<Flights>,
     turns: Semaphore,
     /// `www_authenticate_uri`
@@ -52,10 +62,11 @@ impl Asker {
         delay: bool,
         cache: TokenCache,
         keystone: Keystone,
+        pki: Pki,
         uri: Option<String>,
     ) -> Self {
         let (flights, turns, challenge) = (Arc::default(), Semaphore::new(TURNS), OnceLock::new());
-        Self { era, catalog, delay, cache, keystone, flights, turns, uri, challenge, tally: OnceLock::new() }
+        Self { era, catalog, delay, cache, keystone, pki, flights, turns, uri, challenge, tally: OnceLock::new() }
     }
 
     /// `WWW-Authenticate`. What no option says is looked for when it is needed first, among what is known then.
@@ -71,10 +82,17 @@ impl Asker {
         self.tally.get_or_init(|| metrics.token_cache(METRIC))
     }
 
-    /// What the memory knows of a token, at a moment by both clocks.
-    pub fn known(&self, token: TokenHash, now: (Instant, SystemTime), tally: &CacheTally) -> Option<Verdict> {
-        let (outcome, verdict) = match self.cache.peek(&token, now.0) {
-            Peek::Hit(entry) if entry.is_expired(now.1) => {
+    /// A token as it is kept and asked about.
+    pub fn key(&self, token: &[u8]) -> TokenKey {
+        self.pki.key(token.to_vec())
+    }
+
+    /// What the memory knows of a token, at a moment by both clocks; the second is read when it is wanted.
+    pub fn known(&self, token: &[u8], now: Instant, wall: &Wall, tally: &CacheTally) -> Option<Verdict> {
+        let hash = self.pki.name(token).map_or_else(|| TokenHash::of(token), |name| TokenHash::of(name.as_bytes()));
+        let (outcome, verdict) = match self.cache.peek(&hash, now) {
+            Peek::Hit(_) if self.pki.checks_cached() => (CacheOutcome::Hit, None),
+            Peek::Hit(entry) if entry.is_expired(**wall) => {
                 // The oldest asked again.
                 (CacheOutcome::Expired, (self.era >= Era::KSM_1_3).then_some(Verdict::Valid(entry)))
             }
@@ -89,7 +107,7 @@ impl Asker {
     /// What is to be found out about a token, with all others who ask for it.
     pub async fn verdict(self: &Arc<Self>, outside: &Outside, key: TokenKey, allow_expired: bool) -> Verdict {
         let Some(seat) = self.flights.join((key.hash, allow_expired)) else {
-            tracing::debug!(target: "keystonemiddleware.auth_token", "too many tokens are being asked about");
+            tracing::debug!(target: TARGET, "too many tokens are being asked about");
             return Verdict::Unavailable;
         };
         if let Some(landing) = seat.landing {
@@ -105,7 +123,7 @@ impl Asker {
     async fn find_out(&self, metrics: &Metrics, key: &TokenKey, allow_expired: bool) -> Verdict {
         match self.cache.get(key).await {
             Peek::Hit(entry) if self.era >= Era::KSM_1_3 || !entry.is_expired(SystemTime::now()) => {
-                return Verdict::Valid(entry);
+                return self.recheck(metrics, key, entry).await;
             }
             Peek::Invalid => return Verdict::Invalid,
             Peek::Hit(_) | Peek::Miss | Peek::Ask => {}
@@ -113,19 +131,15 @@ impl Asker {
         let Ok(Ok(_turn)) = tokio::time::timeout(PATIENCE, self.turns.acquire()).await else {
             return Verdict::Unavailable;
         };
-        let ask = Ask { allow_expired, catalog: self.catalog };
-        let verdict = match self.keystone.validate(metrics, &key.token, ask).await {
-            Ok(validated) => match Entry::told(validated.body, &key.token, self.era) {
+        let verdict = match self.validate(metrics, key, allow_expired).await {
+            Ok(body) => match Entry::told(body, &key.token, self.era) {
                 // The oldest remembered an expired token as an unknown one.
                 Ok(entry) if self.era < Era::KSM_1_3 && entry.is_expired(SystemTime::now()) => Verdict::Invalid,
                 Ok(entry) => Verdict::Valid(Arc::new(entry)),
                 Err(error) => self.broken(&error.to_string()),
             },
             Err(KeystoneError::Invalid) => Verdict::Invalid,
-            Err(KeystoneError::Unavailable(why)) => {
-                tracing::error!(target: "keystonemiddleware.auth_token", "Unable to validate token: {why}");
-                return Verdict::Unavailable;
-            }
+            Err(KeystoneError::Unavailable(why)) => return unavailable(&why),
             Err(KeystoneError::Broken(why)) => self.broken(&why),
         };
         match &verdict {
@@ -136,9 +150,46 @@ impl Asker {
         verdict
     }
 
+    /// A remembered token may have been revoked since (`check_revocations_for_cached`).
+    async fn recheck(&self, metrics: &Metrics, key: &TokenKey, entry: Arc<Entry>) -> Verdict {
+        if !self.pki.checks_cached() {
+            return Verdict::Valid(entry);
+        }
+        match self.pki.check(Source { keystone: &self.keystone, metrics }, key).await {
+            Ok(()) => Verdict::Valid(entry),
+            Err(Refusal::Unavailable(why)) => unavailable(&why),
+            Err(Refusal::NoList(why)) if self.era >= Era::KSM_2_0 => unavailable(&why),
+            Err(refusal) => {
+                tracing::warn!(target: TARGET, "a remembered token counts as invalid: {refusal}");
+                self.cache.put(key, Outcome::Invalid).await;
+                Verdict::Invalid
+            }
+        }
+    }
+
+    /// Keystone's answer about a token, or what the token says itself.
+    async fn validate(&self, metrics: &Metrics, key: &TokenKey, allow_expired: bool) -> Result<Bytes, KeystoneError> {
+        if let Some(form) = Form::of(key.token.expose(), self.era) {
+            let source = Source { keystone: &self.keystone, metrics };
+            match self.pki.verify(source, key, form).await {
+                Ok(body) => return Ok(body),
+                Err(Refusal::Unavailable(why)) => return Err(KeystoneError::Unavailable(why)),
+                Err(Refusal::NoCertificates(why) | Refusal::NoList(why)) if self.era >= Era::KSM_1_3 => {
+                    tracing::warn!(target: TARGET, "{why}: Keystone is asked about a signed token");
+                }
+                Err(refusal) => {
+                    tracing::warn!(target: TARGET, "a signed token counts as invalid: {refusal}");
+                    return Err(KeystoneError::Invalid);
+                }
+            }
+        }
+        let ask = Ask { allow_expired, catalog: self.catalog };
+        self.keystone.validate(metrics, &key.token, ask).await.map(|validated| validated.body)
+    }
+
     /// Up to keystonemiddleware 1.x every exception meant an invalid token.
     fn broken(&self, why: &str) -> Verdict {
-        tracing::error!(target: "keystonemiddleware.auth_token", "Keystone's answer cannot be used: {why}");
+        tracing::error!(target: TARGET, "Keystone's answer cannot be used: {why}");
         if self.era < Era::KSM_2_0 { Verdict::Invalid } else { Verdict::Broken }
     }
 
@@ -161,4 +212,9 @@ impl Asker {
             (None, _) => Ok(None),
         }
     }
+}
+
+fn unavailable(why: &str) -> Verdict {
+    tracing::error!(target: TARGET, "Unable to validate token: {why}");
+    Verdict::Unavailable
 }

@@ -1,7 +1,7 @@
 //! Who a token stands for: the values of the headers that say it, made once per token.
 //!
 //! The rules are those of `keystoneauth1.access`, of `keystoneclient.access` before keystonemiddleware 4.0, and of
-//! `auth_token._build_user_headers` before keystoneclient 0.9. Must not know requests or caches.
+//! `auth_token._build_user_headers` before keystoneclient 0.8. Must not know requests or caches.
 
 use std::sync::{Arc, OnceLock};
 
@@ -41,7 +41,7 @@ pub struct Identity {
 pub enum Flaw {
     /// A project, which one of v2.0 must have: it is not valid.
     NoProject,
-    /// A part of which keystoneclient before 0.9 made headers: its exception ended every request.
+    /// A part of which headers are made, or it is null where a project should be: an exception ends every request.
     Incomplete,
 }
 
@@ -89,10 +89,10 @@ fn v3(token: &Value, era: Era) -> Result<Identity, NotAToken> {
     };
     let domain = token.get("domain");
     let [domain_id, domain_name] = pair(domain)?;
-    // keystoneclient before 0.9 looked for a project only where there is no domain, and for the project's domain then.
-    let strict = era < Era::CLIENT_0_9;
-    let project = token.get("project").filter(|project| truthy(project) && !(strict && domain.is_some()));
-    if project.is_some_and(|project| strict && project.get("domain").is_none()) {
+    // keystoneclient before 0.8 looked for a project only where there is no domain; before 0.9 that had to be in one.
+    let alone = era >= Era::CLIENT_0_8 || domain.is_none();
+    let project = token.get("project").filter(|project| truthy(project) && alone);
+    if project.is_some_and(|project| era < Era::CLIENT_0_9 && project.get("domain").is_none()) {
         return Err(NO_DOMAIN);
     }
     let of_project = |name| project.and_then(|project| project.get(name)).cloned().unwrap_or_default();
@@ -130,8 +130,12 @@ fn v3(token: &Value, era: Era) -> Result<Identity, NotAToken> {
 }
 
 fn v2(access: &Value, token: &Value, era: Era) -> Result<Identity, NotAToken> {
+    // Every release looks into it.
+    if token.get("tenant").is_some_and(|tenant| !tenant.is_object()) {
+        return Ok(incomplete(era));
+    }
     let user = access.get("user").ok_or(NO_USER)?;
-    let [id, name] = if era < Era::CLIENT_0_9 {
+    let [id, name] = if era < Era::CLIENT_0_8 {
         [user.get("id").ok_or(NO_USER)?, user.get("name").ok_or(NO_USER)?].map(Clone::clone)
     } else {
         let name = user.get("name").filter(|name| truthy(name)).or_else(|| user.get("username"));
@@ -139,7 +143,7 @@ fn v2(access: &Value, token: &Value, era: Era) -> Result<Identity, NotAToken> {
     };
     let [project_id, project_name] = tenant(token, user, era);
     // keystoneclient's own model of a token put everybody of v2.0 into the default domain.
-    let of_domain = |there: bool, text: &str| match there && (Era::CLIENT_0_9..Era::KSM_4_1).contains(&era) {
+    let of_domain = |there: bool, text: &str| match there && (Era::CLIENT_0_8..Era::KSM_4_1).contains(&era) {
         true => Value::from(text),
         false => Value::Null,
     };
@@ -183,8 +187,8 @@ fn made(
 /// The project of a token of v2.0: `tenant` since Essex, before that `tenantId`, before that the user's own.
 fn tenant(token: &Value, user: &Value, era: Era) -> [Value; 2] {
     let get = |of: &Value, name: &str| of.get(name).cloned();
-    let tenant = token.get("tenant").filter(|tenant| tenant.is_object());
-    if era < Era::CLIENT_0_9 {
+    let tenant = token.get("tenant");
+    if era < Era::CLIENT_0_8 {
         let both = |id: Option<Value>, name: Option<Value>| Some([id?, name?]);
         tenant
             .and_then(|tenant| both(get(tenant, "id"), get(tenant, "name")))
@@ -378,9 +382,9 @@ mod tests {
     }
 
     #[test]
-    fn keystoneclient_before_0_9_took_each_part_as_it_stood() {
+    fn keystoneclient_before_0_8_took_each_part_as_it_stood() {
         let flaw =
-            |body: &Value| Identity::parse(body.to_string().as_bytes(), Era::CLIENT_0_8).expect("a token").1.flaw;
+            |body: &Value| Identity::parse(body.to_string().as_bytes(), Era::CLIENT_0_4).expect("a token").1.flaw;
         let without = |mut body: Value, at: &str, name: &str| {
             body.pointer_mut(at).and_then(Value::as_object_mut).expect("an object").remove(name);
             body
@@ -397,13 +401,16 @@ mod tests {
         assert_eq!(flaw(&without(v2(), "/access/token", "tenant")), Some(Flaw::NoProject));
         let mut both = v3();
         both["token"]["domain"] = json!({"id": "d1", "name": "D"});
-        let (headers, environ) = said(&both, Era::CLIENT_0_8);
-        assert!(headers.contains(&"x-domain-id: d1".to_owned()), "{headers:?}");
-        assert!(environ.contains(&"HTTP_X_PROJECT_ID=null".to_owned()), "{environ:?}");
+        for (era, project) in [(Era::CLIENT_0_4, false), (Era::CLIENT_0_8, true)] {
+            let (headers, environ) = said(&both, era);
+            assert!(headers.contains(&"x-domain-id: d1".to_owned()), "{headers:?}");
+            assert_eq!(headers.contains(&"x-project-id: t1".to_owned()), project, "{headers:?}");
+            assert_eq!(environ.contains(&"HTTP_X_PROJECT_ID=null".to_owned()), !project, "{environ:?}");
+        }
         let mut nameless = v2();
         nameless["access"]["user"]["name"] = Value::Null;
         nameless["access"]["user"]["username"] = json!("login");
-        assert!(said(&nameless, Era::CLIENT_0_8).1.contains(&"HTTP_X_USER=null".to_owned()));
+        assert!(said(&nameless, Era::CLIENT_0_4).1.contains(&"HTTP_X_USER=null".to_owned()));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //!
 //! A known token is judged without waiting; its headers were made when Keystone's answer came ([`Identity`]). What is
 //! not known is asked on the control runtime, once for all who want to know it. Which release of the original answers
-//! is an [`Era`]. PKI tokens are asked about like all others: Keystone knew them too.
+//! is an [`Era`]. Tokens that are signed are verified without asking Keystone for each ([`Pki`]).
 //! Must not know what becomes of the request.
 //!
 //! [`Identity`]: identity::Identity
@@ -25,9 +25,11 @@ mod identity;
 mod keystone;
 mod options;
 mod overlay;
+mod pki;
 mod refusal;
 mod rules;
 mod secret;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -42,7 +44,7 @@ use http::HeaderName;
 use http::header::WWW_AUTHENTICATE;
 use smallvec::SmallVec;
 
-use self::ask::Asker;
+use self::ask::{Asker, Wall};
 use self::cache::TokenCache;
 use self::era::Era;
 use self::flights::Verdict;
@@ -50,8 +52,9 @@ use self::identity::{Flaw, joined};
 use self::keystone::Keystone;
 use self::options::Policy;
 use self::overlay::{CONFIRMED, INVALID, SERVICE_STATUS, STATUS};
+use self::pki::Pki;
 use self::rules::Asked;
-use self::token::{Entry, TokenHash, TokenKey};
+use self::token::{Entry, TokenKey};
 use super::TokenFacts;
 use super::context::quote_path;
 use super::headers;
@@ -98,10 +101,10 @@ fn build_of(build: &mut Build<'_>, client: bool) -> Option<Box<dyn Filter>> {
     options::take_the_rest(build);
     let policy = Policy::take(build, era);
     let uri = options::uri(build, era);
-    // Both report what is wrong, whatever the other finds.
-    let (cache, keystone) = (TokenCache::build(build, era), Keystone::build(build, era));
-    let (cache, keystone) = (cache?, keystone?);
-    let asker = Asker::new(era, policy.catalog, policy.delay, cache, keystone, uri);
+    // All report what is wrong, whatever the others find.
+    let (cache, keystone, pki) = (TokenCache::build(build, era), Keystone::build(build, era), Pki::build(build, era));
+    let (cache, keystone, pki) = (cache?, keystone?, pki?);
+    let asker = Asker::new(era, policy.catalog, policy.delay, cache, keystone, pki, uri);
     Some(Box::new(AuthToken { era, policy, asker: Arc::new(asker), warned: AtomicBool::new(false) }))
 }
 
@@ -134,9 +137,8 @@ impl Filter for AuthToken {
         let user = user.as_deref().filter(|token| !token.is_empty());
         let service = service.as_deref().filter(|token| !token.is_empty());
         let tally = self.asker.tally(&cx.outside.metrics);
-        // Other clocks are dearer than they look: one reading each for all that is to be judged here.
-        let wall = SystemTime::now();
-        let known = |token: &[u8]| self.asker.known(TokenHash::of(token), (cx.now, wall), tally);
+        let wall = Wall::new(SystemTime::now);
+        let known = |token: &[u8]| self.asker.known(token, cx.now, &wall, tally);
         let heard = match (user, service) {
             (None, None) => Some(Heard::default()),
             (Some(user), None) => known(user).map(|verdict| Heard { user: Some(verdict), service: None }),
@@ -151,16 +153,16 @@ impl Filter for AuthToken {
             }
         };
         if let Some(heard) = heard {
-            return self.judge(cx, request, heard, wall);
+            return self.judge(cx, request, heard, &wall);
         }
-        let key = |token: &[u8]| TokenKey::new(token.to_vec());
+        let key = |token: &[u8]| self.asker.key(token);
         self.ask(cx, user.map(key), service.map(key))
     }
 
     fn resume(&self, cx: &mut Context, request: &mut Request, answer: Answer) -> Flow {
         // Nothing else is ever waited for.
         let heard = answer.downcast::<Heard>().map_or_else(|_| Heard::default(), |heard| *heard);
-        self.judge(cx, request, heard, SystemTime::now())
+        self.judge(cx, request, heard, &Wall::new(SystemTime::now))
     }
 
     fn response(&self, _: &mut Context, _: &Request, response: &mut Response) {
@@ -206,13 +208,13 @@ impl AuthToken {
     }
 
     /// Lets a request in, or not.
-    fn judge(&self, cx: &mut Context, request: &mut Request, heard: Heard, now: SystemTime) -> Flow {
+    fn judge(&self, cx: &mut Context, request: &mut Request, heard: Heard, wall: &Wall) -> Flow {
         let service_sent = heard.service.is_some();
         let service = match self.asker.accepted(heard.service) {
             Ok(service) => service,
             Err(stop) => return self.stop(cx, request, &stop),
         };
-        let service = service.filter(|entry| !entry.is_expired(now) && self.is_bound(cx, entry));
+        let service = service.filter(|entry| !entry.is_expired(**wall) && self.is_bound(cx, entry));
         let lenient = service.as_ref().is_some_and(|entry| grants(entry, &self.policy.service_roles, self.era));
         let service = service.filter(|_| lenient || !self.policy.service_roles_required);
         if service.is_some() && !lenient && self.era >= Era::KSM_4_12 && !self.warned.swap(true, Ordering::Relaxed) {
@@ -230,7 +232,7 @@ impl AuthToken {
             return self.stop(cx, request, &Stop::Broken);
         }
         let user = user.filter(|entry| {
-            (lenient || !entry.is_expired(now))
+            (lenient || !entry.is_expired(**wall))
                 && entry.identity.flaw.is_none()
                 && self.is_ruled_in(cx, request, entry, service_sent)
                 && ((service_sent && self.era >= Era::KSM_4_12) || self.is_bound(cx, entry))

@@ -1,7 +1,7 @@
 //! What `authtoken` may be told, in a section of its own and in `[keystone_authtoken]`.
 //!
 //! Must not know what the options do; accounts and endpoints are [`Keystone`](super::keystone::Keystone)'s, those of
-//! caches are [`TokenCache`](super::cache::TokenCache)'s.
+//! caches are [`TokenCache`](super::cache::TokenCache)'s, those for signed tokens [`Pki`](super::pki::Pki)'s.
 
 use super::bind::Mode;
 use super::era::Era;
@@ -96,19 +96,10 @@ pub fn uri(build: &mut Build<'_>, era: Era) -> Option<String> {
     new.or(old).map(|setting| setting.value).filter(|uri| !uri.is_empty())
 }
 
-/// Takes what has no meaning here: the names of logs and files, and what only tokens signed with certificates need.
-/// Such tokens are asked about like all others.
+/// Takes what has no meaning here: the names of logs and files.
 pub fn take_the_rest(build: &mut Build<'_>) {
     build.oslo_config();
-    for name in [
-        "log_name",
-        "configkey",
-        "http_handler",
-        "signing_dir",
-        "revocation_cache_time",
-        "check_revocations_for_cached",
-        "hash_algorithms",
-    ] {
+    for name in ["log_name", "configkey", "http_handler"] {
         take(build, name);
     }
 }
@@ -207,10 +198,22 @@ pub static OPTIONS: &[OptionSpec] = &[
     spec("memcache_tls_certfile", "", "the front's own certificate for memcached"),
     spec("memcache_tls_keyfile", "", "the key of that certificate"),
     spec("memcache_tls_allowed_ciphers", "", "ciphers for that, in OpenSSL's words"),
-    spec("signing_dir", "", "where certificates of PKI tokens were kept; such tokens are asked about like all others"),
-    spec("revocation_cache_time", "1", "how long the list of revoked PKI tokens was remembered; Keystone knows it"),
-    spec("check_revocations_for_cached", "false", "whether remembered PKI tokens were looked up there"),
-    spec("hash_algorithms", "md5", "how PKI tokens were shortened for that"),
+    spec(
+        "signing_dir",
+        "",
+        "where what signed tokens (PKI) are verified with is kept, up to Stein; in memory when unset",
+    ),
+    spec("revocation_cache_time", "10", "seconds that the list of revoked signed tokens is remembered, up to Rocky"),
+    spec(
+        "check_revocations_for_cached",
+        "false",
+        "whether remembered tokens are looked up in that list, from Juno to Rocky",
+    ),
+    spec(
+        "hash_algorithms",
+        "md5",
+        "what signed tokens are shortened by, from Juno to Stein; the first of them in caches",
+    ),
 ];
 
 const fn spec(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {

@@ -33,11 +33,15 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// A token and its hash.
+/// A token and its names.
 #[derive(Clone, Debug)]
 pub struct TokenKey {
-    /// What it is kept under.
+    /// What it is kept under in memory.
     pub hash: TokenHash,
+    /// What stands for it elsewhere: itself, or a hash of one that is signed.
+    pub id: Secret,
+    /// Other hashes that may stand for it.
+    pub others: Vec<Secret>,
     /// What Keystone is asked about.
     pub token: Secret,
 }
@@ -46,7 +50,19 @@ impl TokenKey {
     /// A token as sent.
     pub fn new(token: impl Into<Secret>) -> Self {
         let token = token.into();
-        Self { hash: TokenHash::of(token.expose()), token }
+        Self { hash: TokenHash::of(token.expose()), id: token.clone(), others: Vec::new(), token }
+    }
+
+    /// A token that goes by other names, the first of which it is kept under.
+    pub fn named(token: impl Into<Secret>, names: Vec<String>) -> Self {
+        let mut names = names.into_iter().map(Secret::from);
+        let Some(id) = names.next() else { return Self::new(token) };
+        Self { hash: TokenHash::of(id.expose()), id, others: names.collect(), token: token.into() }
+    }
+
+    /// All of its names.
+    pub fn ids(&self) -> impl Iterator<Item = &Secret> {
+        std::iter::once(&self.id).chain(&self.others)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Must not know values, or servers.
 
 use super::super::era::Era;
-use super::super::token::TokenKey;
+use super::super::secret::Secret;
+use super::super::token::TokenHash;
 use super::crypt::{Keys, Vault};
 
 /// How keys are made.
@@ -39,20 +40,20 @@ impl Scheme {
         }
     }
 
-    /// Where a token is kept.
-    pub(super) fn place(&self, token: &TokenKey) -> Place {
+    /// Where a token is kept, by one of its names.
+    pub(super) fn place(&self, id: &Secret) -> Place {
         let mut key = b"tokens/".to_vec();
         let protection = match self {
             Self::Raw => {
-                key.extend(token.token.expose());
+                key.extend(id.expose());
                 None
             }
             Self::Hashed => {
-                key.extend(token.hash.0.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()));
+                key.extend(TokenHash::of(id.expose()).0.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()));
                 None
             }
             Self::Vault { vault, python3 } => {
-                let keys = vault.keys(token.token.expose());
+                let keys = vault.keys(id.expose());
                 let name = if *python3 { format!("b'{}'", keys.name()) } else { keys.name() };
                 key.extend(name.into_bytes());
                 Some(keys)
@@ -64,7 +65,6 @@ impl Scheme {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::secret::Secret;
     use super::super::value::{Said, read};
     use super::*;
 
@@ -80,7 +80,7 @@ mod tests {
             for vector in vectors {
                 let text = |name: &str| vector[name].as_str().map(str::to_owned);
                 let vault = text("strategy").map(|strategy| Vault::new(&strategy, &Secret::from("swordfish")));
-                let place = Scheme::new(era, vault).place(&TokenKey::new(text("token").unwrap()));
+                let place = Scheme::new(era, vault).place(&Secret::from(text("token").unwrap()));
                 assert_eq!(String::from_utf8(place.key).unwrap(), text("key").unwrap(), "{vector}");
                 let value = text("value").unwrap().into_bytes();
                 let plain = place.protection.map_or(Some(value.clone()), |keys| keys.unprotect(&value)).unwrap();
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn old_releases_keep_a_token_under_itself() {
-        let place = Scheme::new(Era::CLIENT_0_4, None).place(&TokenKey::new("0123"));
+        let place = Scheme::new(Era::CLIENT_0_4, None).place(&Secret::from("0123"));
         assert_eq!(place.key, b"tokens/0123");
         assert!(place.protection.is_none());
     }

@@ -140,7 +140,6 @@ async fn what_the_original_writes_is_read_and_the_reverse() {
 
 /// A cache with a strategy that is warned of.
 fn signing_only(library: &Library, options: &[(&str, &str)]) -> TokenCache {
-    use super::super::secret::Secret;
     let kept: Vec<_> = options.iter().copied().filter(|(name, _)| *name != "memcache_security_strategy").collect();
     let mut cache = ours(library, &kept);
     if let Some(far) = &mut cache.far {
@@ -165,7 +164,7 @@ async fn entries_have_the_time_that_the_option_says() {
         front.put(&TokenKey::new(our.clone()), valid("us", era)).await;
         let far = front.far.as_ref().unwrap();
         for token in [theirs, our] {
-            let left = far.cluster.get(&far.scheme.place(&TokenKey::new(token)).key).await.unwrap().left.unwrap();
+            let left = far.cluster.get(&far.scheme.place(&Secret::from(token)).key).await.unwrap().left.unwrap();
             assert!((100..=120).contains(&left), "{left}");
         }
         // A negative time stores nothing, and takes away what was there.

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::era::Era;
+use super::secret::Secret;
 use super::token::{Entry, Outcome, TokenHash, TokenKey};
 use crate::filter::Build;
 use keys::Scheme;
@@ -106,32 +107,34 @@ impl TokenCache {
             return outcome.into();
         }
         let Some(far) = &self.far else { return Peek::Miss };
-        let place = far.scheme.place(key);
-        // The life that it has left began no later than here.
-        let asked = Instant::now();
-        let Some(Found { value, left }) = far.cluster.get(&place.key).await else { return Peek::Miss };
+        for id in key.ids() {
+            // The life that it has left began no later than here.
+            let asked = Instant::now();
+            let Some((outcome, left)) = self.find(far, id).await else { continue };
+            if let Some(until) = self.until(left, asked) {
+                self.near.put(key.hash, outcome.clone(), until);
+            }
+            return outcome.into();
+        }
+        Peek::Miss
+    }
+
+    /// What memcached has under one name of a token, and how many seconds more.
+    async fn find(&self, far: &Far, id: &Secret) -> Option<(Outcome, Option<i64>)> {
+        let place = far.scheme.place(id);
+        let Found { value, left } = far.cluster.get(&place.key).await?;
         let plain = match &place.protection {
             None => value,
-            Some(keys) => match keys.unprotect(&value) {
-                Some(plain) => plain,
-                None => {
-                    tracing::warn!("what memcached has of a token is not signed with this memcache_secret_key");
-                    return Peek::Miss;
-                }
-            },
+            Some(keys) => keys.unprotect(&value).or_else(|| {
+                tracing::warn!("what memcached has of a token is not signed with this memcache_secret_key");
+                None
+            })?,
         };
-        let outcome = match value::read(plain, self.era) {
-            Some(Said::Invalid) => Outcome::Invalid,
-            Some(Said::Valid(answer)) => match Entry::parse(answer, self.era) {
-                Ok(entry) => Outcome::Valid(Arc::new(entry)),
-                Err(_) => return Peek::Miss,
-            },
-            None => return Peek::Miss,
+        let outcome = match value::read(plain, self.era)? {
+            Said::Invalid => Outcome::Invalid,
+            Said::Valid(answer) => Outcome::Valid(Arc::new(Entry::parse(answer, self.era).ok()?)),
         };
-        if let Some(until) = self.until(left, asked) {
-            self.near.put(key.hash, outcome.clone(), until);
-        }
-        outcome.into()
+        Some((outcome, left))
     }
 
     /// Remembers; runs on the control runtime. It is in memory before anything is waited for.
@@ -147,7 +150,7 @@ impl TokenCache {
             None => self.near.remove(&key.hash),
         }
         let Some(far) = &self.far else { return };
-        let place = far.scheme.place(key);
+        let place = far.scheme.place(&key.id);
         let plain = value::write(&outcome, self.era);
         let value = place.protection.map_or(Some(plain.clone()), |keys| keys.protect(&plain));
         if let Some(value) = value {

@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use super::answer::{expiry, path_of_token, version_of_token};
 use super::json::dumps;
-use super::login::Login;
 use super::transport::{Call, Reply, Transport, add, add_secret, headers};
-use super::{AGENT, Ask, Fault, KeystoneError, Validated};
+use super::{AGENT, Ask, Certificate, Fault, KeystoneError, Validated};
+use crate::filter::authtoken::era::Era;
 use crate::filter::authtoken::secret::Secret;
+use crate::filter::authtoken::shared::Shared;
 use crate::metrics::Metrics;
 
 /// The admin token is fetched anew when it ends within this time.
@@ -24,6 +25,8 @@ const SOON: TimeDelta = TimeDelta::seconds(30);
 
 /// A Keystone at `auth_host`, or `identity_uri`.
 pub struct Client {
+    /// Whose rules hold.
+    pub era: Era,
     /// `https://127.0.0.1:35357`, with the prefix.
     pub base: String,
     /// `http_request_max_retries`.
@@ -33,7 +36,7 @@ pub struct Client {
     /// `admin_user`, `admin_password`, `admin_tenant_name`.
     pub admin: Admin,
     /// The token that they give, or `admin_token`.
-    pub login: Login<AdminToken>,
+    pub login: Shared<AdminToken, Fault>,
     /// The way there.
     pub transport: Transport,
 }
@@ -100,6 +103,44 @@ impl Client {
                 }
                 Err(Fault::Status(status))
             }
+        }
+    }
+
+    /// The list of revoked tokens. Keystone is asked by version 2.0 in all cases, and once more when it refuses the admin
+    /// token.
+    pub async fn revoked(&self, metrics: &Metrics) -> Result<Bytes, Fault> {
+        let mut again = true;
+        loop {
+            let admin = self.token(metrics).await?;
+            let mut more = HeaderMap::new();
+            add_secret(&mut more, "x-auth-token", &admin.secret).ok_or_else(|| Fault::broken("the admin token"))?;
+            let reply = self.exchange(metrics, Method::GET, "/v2.0/tokens/revoked", None, more).await?;
+            match reply.status.as_u16() {
+                200 => return Ok(reply.body),
+                401 if again => self.login.forget(&admin).await,
+                status => return Err(Fault::Status(status)),
+            }
+            again = false;
+        }
+    }
+
+    /// Certificates, which anybody may have. Before 0.6 any answer was taken for them, and before 0.8 version 2.0 was
+    /// asked for them in all cases.
+    pub async fn certificate(&self, metrics: &Metrics, which: Certificate) -> Result<Bytes, Fault> {
+        let v3 = self.era >= Era::CLIENT_0_8 && self.v3(metrics).await?;
+        let path = match (v3, which) {
+            (false, Certificate::Signing) => "/v2.0/certificates/signing",
+            (false, Certificate::Authority) => "/v2.0/certificates/ca",
+            (true, Certificate::Signing) => "/v3/OS-SIMPLE-CERT/certificates",
+            (true, Certificate::Authority) => "/v3/OS-SIMPLE-CERT/ca",
+        };
+        let headers = headers([("user-agent", AGENT), ("accept-encoding", b"gzip, deflate"), ("accept", b"*/*")]);
+        let url = format!("{}{path}", self.base);
+        let call = Call { method: Method::GET, url, headers, body: None, retries: self.retries };
+        let reply = self.transport.exchange(metrics, &call).await.map_err(Fault::Unavailable)?;
+        match reply.status.as_u16() {
+            status if status != 200 && self.era >= Era::CLIENT_0_6 => Err(Fault::Status(status)),
+            _ => Ok(reply.body),
         }
     }
 

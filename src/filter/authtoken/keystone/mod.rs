@@ -2,9 +2,11 @@
 //!
 //! Two generations of the original ask in two ways: [`client`] (an admin token at a fixed address) and [`session`]
 //! (an auth [`plugin`] with [`credentials`], [`discovery`] of versions, and the address of the [`catalog`]). Both keep
-//! their own token in a [`login`], of which there is one at a time, and speak through a [`transport`] that bounds time
+//! their own token in a [`Shared`], of which there is one at a time, and speak through a [`transport`] that bounds time
 //! and size. [`options`] makes one of them.
 //! Must not know requests, or what is remembered of tokens.
+//!
+//! [`Shared`]: super::shared::Shared
 
 mod answer;
 mod catalog;
@@ -12,18 +14,18 @@ mod client;
 mod credentials;
 mod discovery;
 mod json;
-mod login;
 mod options;
 mod plugin;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tls;
 mod transport;
 
 use std::fmt;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::era::Era;
 use super::secret::Secret;
@@ -53,6 +55,15 @@ pub struct Ask {
     pub allow_expired: bool,
     /// Whether the catalog is wanted (`include_service_catalog`).
     pub catalog: bool,
+}
+
+/// One of the files that tokens are verified with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// That of the key that signs them.
+    Signing,
+    /// That of who vouches for it.
+    Authority,
 }
 
 /// Keystone knows the token.
@@ -119,12 +130,48 @@ impl Keystone {
         }
     }
 
+    /// Asks for the list of revoked tokens: CMS as PEM.
+    ///
+    /// # Errors
+    /// `Unavailable` when Keystone does not answer, else `Broken`.
+    pub async fn revoked(&self, metrics: &Metrics) -> Result<String, KeystoneError> {
+        let reply = match &self.how {
+            How::Client(client) => client.revoked(metrics).await,
+            How::Session(session) => session.revoked(metrics).await,
+        };
+        let answer: Value = serde_json::from_slice(&reply.map_err(failed)?).unwrap_or_default();
+        let signed = answer.get("signed").and_then(Value::as_str);
+        signed
+            .map(str::to_owned)
+            .ok_or_else(|| KeystoneError::Broken("Keystone's list of revoked tokens is none".into()))
+    }
+
+    /// Asks for certificates: what should be PEM.
+    ///
+    /// # Errors
+    /// As [`revoked`](Self::revoked).
+    pub async fn certificate(&self, metrics: &Metrics, which: Certificate) -> Result<Bytes, KeystoneError> {
+        let reply = match &self.how {
+            How::Client(client) => client.certificate(metrics, which).await,
+            How::Session(session) => session.certificate(metrics, which).await,
+        };
+        reply.map_err(failed)
+    }
+
     /// Where clients get tokens, when the options do not say it. Nobody is asked for it.
     pub fn uri(&self) -> Option<String> {
         match &self.how {
             How::Client(client) => Some(plugin::root(&client.base)),
             How::Session(session) => session.uri(),
         }
+    }
+}
+
+/// A failure on the way to anything but a validation.
+fn failed(fault: Fault) -> KeystoneError {
+    match fault {
+        Fault::Unavailable(why) => KeystoneError::Unavailable(why),
+        fault => KeystoneError::Broken(fault.to_string()),
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::client::{Admin, AdminToken, Client};
 use super::credentials::{Account, Name, Proof};
 use super::discovery::number;
-use super::login::Login;
 use super::plugin::{Api, Plugin};
 use super::session::{Known, Session};
 use super::tls::Tls;
@@ -17,6 +16,7 @@ use crate::config::{Setting, Via};
 use crate::filter::Build;
 use crate::filter::authtoken::era::Era;
 use crate::filter::authtoken::secret::Secret;
+use crate::filter::authtoken::shared::Shared;
 
 const GROUP: &str = "keystone_authtoken";
 
@@ -40,7 +40,7 @@ pub fn keystone(build: &mut Build<'_>, era: Era) -> Option<Keystone> {
             region: if era >= Era::KSM_2_2 { text(build, GROUP, "region_name") } else { None },
             retries,
             plugin: plugin(build, era)?,
-            login: Login::new(None),
+            login: Shared::new(None),
             transport,
             known: Known::default(),
         };
@@ -55,7 +55,7 @@ pub fn keystone(build: &mut Build<'_>, era: Era) -> Option<Keystone> {
             tenant: Some(text(build, GROUP, "admin_tenant_name").unwrap_or_else(|| "admin".to_owned())),
         };
         let v3 = version.map(|version| (version == "v3.0").into()).unwrap_or_default();
-        How::Client(Box::new(Client { base, retries, v3, admin, login: Login::new(admin_token), transport }))
+        How::Client(Box::new(Client { era, base, retries, v3, admin, login: Shared::new(admin_token), transport }))
     };
     let found = build.diagnostics.iter().filter(|found| found.is_error()).count();
     (found == errors).then_some(Keystone { how })

@@ -12,12 +12,12 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::answer::{path_of_token, version_of_token};
 use super::discovery::{Version, Way, newest, versions, way};
-use super::login::Login;
 use super::plugin::Plugin;
 use super::transport::{Call, Reply, Transport, add, add_secret, headers};
-use super::{AGENT, Ask, Fault, KeystoneError, Validated};
+use super::{AGENT, Ask, Certificate, Fault, KeystoneError, Validated};
 use crate::filter::authtoken::era::Era;
 use crate::filter::authtoken::secret::Secret;
+use crate::filter::authtoken::shared::Shared;
 use crate::metrics::Metrics;
 
 /// A token that ends within this time is renewed.
@@ -40,7 +40,7 @@ pub struct Session {
     /// Where the token comes from.
     pub plugin: Plugin,
     /// The token.
-    pub login: Login<ServiceToken>,
+    pub login: Shared<ServiceToken, Fault>,
     /// The way there.
     pub transport: Transport,
     /// What has been found out.
@@ -111,7 +111,8 @@ impl Session {
 
     async fn validation(&self, metrics: &Metrics, token: &Secret, ask: Ask) -> Result<Bytes, Fault> {
         let major = self.major(metrics).await?;
-        let mut own = self.token(metrics).await?;
+        // Before the address is looked up: its catalog has it.
+        self.token(metrics).await?;
         let endpoint = self.endpoint(metrics, major).await?.ok_or(Fault::NoEndpoint)?;
         let endpoint = endpoint.trim_end_matches('/');
         let mut headers = headers([
@@ -130,16 +131,52 @@ impl Session {
             format!("{endpoint}/tokens/{}", path_of_token(token.expose()).ok_or(Fault::Status(404))?)
         };
         let mut call = Call { method: Method::GET, url, headers, body: None, retries: self.retries };
-        let mut reply = self.signed(metrics, &mut call, &own).await?;
-        if reply.status == StatusCode::UNAUTHORIZED && self.forget(&own).await {
-            own = self.token(metrics).await?;
-            reply = self.signed(metrics, &mut call, &own).await?;
-        }
+        let reply = self.ask(metrics, &mut call).await?;
         match reply.status.as_u16() {
             ..400 if version_of_token(&reply.body) == Some(major) => Ok(reply.body),
             ..400 => Err(Fault::broken("Keystone's answer holds no token")),
             status => Err(Fault::Status(status)),
         }
+    }
+
+    /// The list of revoked tokens; before keystonemiddleware 2.0 it was version 2.0's in all cases.
+    pub async fn revoked(&self, metrics: &Metrics) -> Result<Bytes, Fault> {
+        let major = if self.era < Era::KSM_2_0 { 2 } else { self.major(metrics).await? };
+        self.token(metrics).await?;
+        let path = if major == 3 { "auth/tokens/OS-PKI/revoked" } else { "tokens/revoked" };
+        let mut call = self.call(metrics, major, path).await?;
+        usable(self.ask(metrics, &mut call).await?)
+    }
+
+    /// Certificates, which anybody may have.
+    pub async fn certificate(&self, metrics: &Metrics, which: Certificate) -> Result<Bytes, Fault> {
+        let major = self.major(metrics).await?;
+        let path = match (major, which) {
+            (3, Certificate::Signing) => "OS-SIMPLE-CERT/certificates",
+            (3, Certificate::Authority) => "OS-SIMPLE-CERT/ca",
+            (_, Certificate::Signing) => "certificates/signing",
+            (_, Certificate::Authority) => "certificates/ca",
+        };
+        let call = self.call(metrics, major, path).await?;
+        usable(self.exchange(metrics, &call).await?)
+    }
+
+    /// A question to version `major` of the API.
+    async fn call(&self, metrics: &Metrics, major: u32, path: &str) -> Result<Call, Fault> {
+        let endpoint = self.endpoint(metrics, major).await?.ok_or(Fault::NoEndpoint)?;
+        let url = format!("{}/{path}", endpoint.trim_end_matches('/'));
+        Ok(Call { method: Method::GET, url, headers: own_headers(), body: None, retries: self.retries })
+    }
+
+    /// Asks with the front's own token, and once more with a new one.
+    async fn ask(&self, metrics: &Metrics, call: &mut Call) -> Result<Reply, Fault> {
+        let own = self.token(metrics).await?;
+        let reply = self.signed(metrics, call, &own).await?;
+        if reply.status != StatusCode::UNAUTHORIZED || !self.forget(&own).await {
+            return Ok(reply);
+        }
+        let own = self.token(metrics).await?;
+        self.signed(metrics, call, &own).await
     }
 
     async fn signed(&self, metrics: &Metrics, call: &mut Call, own: &ServiceToken) -> Result<Reply, Fault> {
@@ -251,6 +288,13 @@ impl Session {
         let Way::Ask(_) = way(uri, *major) else { return None };
         let documents = self.known.documents.lock().unwrap_or_else(PoisonError::into_inner);
         newest(documents.get(key(uri))?, *major).map(|version| version.url.clone())
+    }
+}
+
+fn usable(reply: Reply) -> Result<Bytes, Fault> {
+    match reply.status.as_u16() {
+        ..400 => Ok(reply.body),
+        status => Err(Fault::Status(status)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keystone played by a script: the same questions in the same order as the recordings of the original have them.
 
 mod client;
-mod fake;
+pub mod fake;
 mod options;
 mod session;
 mod tls;
