@@ -61,6 +61,28 @@ def policies(global_conf, **local_conf):
     return app
 
 
+def schemas(global_conf, service):
+    """Answers with how many classes of jsonschema's were made."""
+    import importlib
+
+    from jsonschema import validators
+    theirs = importlib.import_module(service + '.api.validation.validators')._SchemaValidator
+
+    class Other(theirs):
+        """Not known: it may check by what it was made with."""
+
+    def app(environ, start_response):
+        made = [theirs(relax).made for relax in (False, True) * 3]
+        plain, bound = {'minimum': len}, {'minimum': theirs().minimum}
+        others = [Other().made, Other().made, validators.extend(object, plain), validators.extend(object, plain),
+                  validators.extend(object, bound, '1'), validators.extend(object, bound, version='1')]
+        told = {'classes': len(set(made)), 'others': len(set(others)),
+                'minimum': made[-1].minimum(7), 'soft': made[-1].additionalProperties()}
+        start_response('200 OK', [('Content-Type', 'application/json')])
+        return [json.dumps(told).encode()]
+    return app
+
+
 def lines(global_conf, **local_conf):
     def app(environ, start_response):
         start_response('200 OK', [('Content-Type', 'text/plain')])

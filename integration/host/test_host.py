@@ -320,6 +320,33 @@ class Loading(unittest.TestCase):
             with Host([app('apps:policies', project=project)], files=files, frozen=frozen) as host:
                 self.assertEqual(self.seen(host), loads)
 
+    VALIDATORS = '''
+        def extend(validator, validators=(), version=None):
+            return type('Made', (validator,), {**dict(validators), 'version': version})
+    '''
+    SCHEMA_VALIDATOR = '''
+        import jsonschema.validators
+        def soft(*args):
+            return 'soft'
+        class _SchemaValidator:
+            def __init__(self, relax=False):
+                validators = {'minimum': self.minimum}
+                if relax:
+                    validators['additionalProperties'] = soft
+                self.made = jsonschema.validators.extend(object, validators)
+            def minimum(self, value):
+                return value
+    '''
+
+    def test_the_classes_of_schemas_are_made_once_for_services_that_are_known(self):
+        files = {'jsonschema/__init__.py': '', 'jsonschema/validators.py': self.VALIDATORS}
+        for service, classes in [('nova', 2), ('cinder', 2), ('another', 6)]:
+            parts = [service, 'api', 'validation']
+            packages = {'/'.join(parts[:n]) + '/__init__.py': '' for n in (1, 2, 3)}
+            validators = {'/'.join(parts) + '/validators.py': self.SCHEMA_VALIDATOR}
+            with Host([app('apps:schemas', service=service)], files={**files, **packages, **validators}) as host:
+                self.assertEqual(self.seen(host), {'classes': classes, 'minimum': 7, 'soft': 'soft', 'others': 6})
+
     SERVICE = '''
         import sys
         from paste import deploy

@@ -240,6 +240,38 @@ def settle_policies(frozen):
     library.Enforcer.load_rules = load_rules
 
 
+# Services whose `_SchemaValidator` has been read: Nova from 20 to 34, Cinder 27, Manila 23.
+SCHEMAS = ('nova.api.validation.validators', 'cinder.api.validation.validators', 'manila.api.validation.validators')
+
+
+def settle_schemas():
+    """Has the classes made once that check bodies, queries and answers against schemas.
+
+    These services have jsonschema make a class for every check (a list of flavors takes two), and it does so by writing
+    source code and compiling it: 30 % of the request. All that differs between the classes is the object to which their
+    checks of `minimum` and `maximum` are bound, and these use nothing of it but its class. Nobody changes
+    a class when it is made, so that threads can share it; its instances are made for each check, as ever.
+    """
+    library = sys.modules.get('jsonschema.validators')
+    theirs = {getattr(sys.modules.get(name), '_SchemaValidator', None) for name in SCHEMAS} - {None}
+    if library is None or not theirs:
+        return
+    extend, made = library.extend, {}
+
+    def extend_once(validator, validators=(), *args, **kwargs):
+        checks = dict(validators)
+        owners = {type(check.__self__) for check in checks.values() if hasattr(check, '__self__')}
+        # Others may check by what they were made with.
+        if not owners or not owners <= theirs or args or kwargs:
+            return extend(validator, checks, *args, **kwargs)
+        key = validator, tuple((name, getattr(check, '__func__', check)) for name, check in checks.items())
+        if key not in made:
+            made[key] = extend(validator, checks)
+        return made[key]
+
+    library.extend = extend_once
+
+
 # Mounts: what PasteDeploy makes of the sections below the cut
 # ------------------------------------------------------------
 
@@ -967,6 +999,7 @@ def start():
     service = Service(manifest)
     apps = service.start()
     settle_policies(frozen)
+    settle_schemas()
     if manifest['host']['token_auth']:
         server.tokens.prepare()
     return server, service, apps
