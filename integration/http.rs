@@ -443,6 +443,15 @@ fn a_tunnel_in_which_nobody_speaks_for_client_socket_timeout_is_closed() {
 }
 
 #[test]
+fn a_tunnel_that_outlasts_the_drain_of_its_generation_is_ended() {
+    let front = Front::start(&Layout::bare().pasteway("drain_timeout = 1"));
+    let mut tunnel = Tunnel::open(&front);
+    front.edit(Save::Rename, |text| text.replace("[app:app]", "[app:app]\nnew = option"));
+    assert_eq!(tunnel.0.read(&mut [0]).expect("an end"), 0);
+    eventually("its end is counted", || (tunnels_ended(&front, "asked") == 1.0).then_some(()));
+}
+
+#[test]
 fn an_upgrade_that_the_worker_does_not_agree_to_is_an_ordinary_request() {
     let front = Front::start(&Layout::bare());
     let mut client = front.client();
