@@ -165,9 +165,20 @@ impl File {
         if let Some(clean) = name.strip_suffix(',') {
             return Some(format!("write `{clean}` without the comma: names are separated by blanks"));
         }
+        if let Some(line) = self.unclosed(name) {
+            return Some(format!("line {line} would be its header if that were closed by `]`; so it is an option"));
+        }
         let near = nearest(name, self.document.index.names(kind).map(|(name, _)| name))?;
         let line = section(*self.document.index.find(kind, near).first()?)?.line;
         Some(format!("did you mean `{near}` (line {line})?"))
+    }
+
+    /// The line that says `[app:NAME` and has no end: an option `[app` to Python.
+    fn unclosed(&self, name: &str) -> Option<u32> {
+        let sections = self.document.sections.values().flat_map(|section| &section.entries);
+        let mut all = sections.chain(&self.document.defaults);
+        let is_it = |value: &str| value.lines().next() == Some(name);
+        all.find(|(key, entry)| key.starts_with('[') && is_it(&entry.value)).map(|(_, entry)| entry.key.0)
     }
 }
 

@@ -168,6 +168,14 @@ fn a_mistyped_filter_is_found_where_it_stands_with_the_one_that_was_meant() {
 }
 
 #[test]
+fn a_header_without_its_end_is_found_by_the_name_that_it_would_give() {
+    let text =
+        "[pipeline:main]\npipeline = f a\n[filter:f]\npaste.filter_factory = m:f\n[app:a\npaste.app_factory = m:a\n";
+    let help = "line 5 would be its header if that were closed by `]`; so it is an option";
+    assert_eq!(findings(text, PY3), [(2, 14, "app `a` is not defined".into(), help.into())]);
+}
+
+#[test]
 fn every_percent_sign_that_python_3_refuses_is_reported_at_its_column() {
     let text = "[app:main]\npaste.app_factory = m:a\nuser = %USER%\npassword = a%PASSWORD%\n";
     let found = findings(text, PY3);
