@@ -40,12 +40,19 @@ class Keystone(SocketServer.ThreadingMixIn, BaseHTTPServer.HTTPServer):
     daemon_threads = True
     answers, calls, logins = {}, [], 0
 
+    def handle_error(self, *_):
+        """Whoever asked has gone."""
+
     def answer(self, line, token):
         answer = self.answers.get(line)
         if isinstance(answer, dict):
             answer = answer.get(token, answer['else'])
         if answer is not None:
             return answer[0], content(answer[1])
+        if line == 'GET /':
+            versions = [{'id': name, 'status': 'stable', 'links': [{'rel': 'self', 'href': 'http://keystone/%s/' % name}]}
+                        for name in ('v2.0', 'v3.0')]
+            return 300, json.dumps({'versions': {'values': versions}})
         if line == 'POST /v2.0/tokens':
             self.logins += 1
             token = {'id': 'admin%d' % self.logins, 'expires': '2099-01-02T03:04:05Z'}
@@ -90,8 +97,10 @@ def token_of(step):
 def ask(filtered, token, keystone):
     told, first = {}, len(keystone.calls)
 
-    def start(status, headers):
-        told['status'], told['headers'] = status, sorted(headers)
+    def start(status, headers, exc_info=None):
+        # A length is what WebOb adds.
+        headers = [(name.lower(), value) for name, value in headers]
+        told['status'], told['headers'] = status, sorted(pair for pair in headers if pair[0] != 'content-length')
 
     environ = {'REQUEST_METHOD': 'GET', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'HTTP_X_AUTH_TOKEN': token}
     try:
@@ -127,7 +136,7 @@ def play(scenario, sets, keystone):
         'http_request_max_retries': 0,
     }
     options.update(scenario.get('options', {}))
-    CONF([], project='pki')
+    CONF([], project='keystonemiddleware')
     # What an old release does not know it does not miss.
     conf = {name: value for name, value in scenario.get('conf', {}).items() if name in CONF.keystone_authtoken}
     for name, value in conf.items():
@@ -151,7 +160,9 @@ def play(scenario, sets, keystone):
     return {'name': scenario['name'], 'steps': steps, 'files': files}
 
 
-CONF = auth_token.CONF
+CONF = getattr(auth_token, 'CONF', None)
+if CONF is None:
+    from oslo_config.cfg import CONF
 script = json.loads(vector('scenarios.json'))
 keystone = Keystone(('127.0.0.1', 0), Handler)
 serving = threading.Thread(target=keystone.serve_forever)

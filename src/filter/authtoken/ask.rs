@@ -159,6 +159,7 @@ impl Asker {
             Ok(()) => Verdict::Valid(entry),
             Err(Refusal::Unavailable(why)) => unavailable(&why),
             Err(Refusal::NoList(why)) if self.era >= Era::KSM_2_0 => unavailable(&why),
+            Err(Refusal::Broken(why)) if self.era >= Era::KSM_2_0 => self.broken(&why),
             Err(refusal) => {
                 tracing::warn!(target: TARGET, "a remembered token counts as invalid: {refusal}");
                 self.cache.put(key, Outcome::Invalid).await;
@@ -177,6 +178,7 @@ impl Asker {
                 Err(Refusal::NoCertificates(why) | Refusal::NoList(why)) if self.era >= Era::KSM_1_3 => {
                     tracing::warn!(target: TARGET, "{why}: Keystone is asked about a signed token");
                 }
+                Err(Refusal::Broken(why)) => return Err(KeystoneError::Broken(why)),
                 Err(refusal) => {
                     tracing::warn!(target: TARGET, "a signed token counts as invalid: {refusal}");
                     return Err(KeystoneError::Invalid);

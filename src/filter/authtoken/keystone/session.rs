@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::answer::{path_of_token, version_of_token};
 use super::discovery::{Version, Way, newest, versions, way};
@@ -157,7 +158,10 @@ impl Session {
             (_, Certificate::Signing) => "certificates/signing",
             (_, Certificate::Authority) => "certificates/ca",
         };
-        let call = self.call(metrics, major, path).await?;
+        let mut call = self.call(metrics, major, path).await?;
+        if self.era < Era::KSM_2_0 {
+            call.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        }
         usable(self.exchange(metrics, &call).await?)
     }
 

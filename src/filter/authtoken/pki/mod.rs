@@ -79,11 +79,18 @@ pub enum Refusal {
     /// There is no list of revoked tokens (`RevocationListError`).
     #[error("{0}")]
     NoList(String),
+    /// The original raises an exception that nobody expects.
+    #[error("{0}")]
+    Broken(String),
 }
 
 impl Refusal {
     fn invalid(why: &str) -> Self {
         Self::Invalid(why.to_owned())
+    }
+
+    fn broken(why: &str) -> Self {
+        Self::Broken(why.to_owned())
     }
 }
 
@@ -154,7 +161,7 @@ impl Pki {
 
     /// Since keystonemiddleware 2.2 the list may name a token by the ids that its records have.
     async fn check_audits(&self, source: Source<'_>, token: &[u8]) -> Result<(), Refusal> {
-        let token: Value = serde_json::from_slice(token).map_err(|_| Refusal::invalid("the token is no JSON"))?;
+        let token: Value = serde_json::from_slice(token).map_err(|_| Refusal::broken("the token is no JSON"))?;
         let ids = token.pointer("/access/token/audit_ids").or_else(|| token.pointer("/token/audit_ids"));
         let ids = ids.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         if ids.is_empty() {
@@ -176,7 +183,7 @@ impl Pki {
         let signed = source.keystone.revoked(source.metrics).await.map_err(|error| refusal(error, Refusal::NoList))?;
         let json = self.signed(source, pem(&signed)).await?;
         let list = Revoked::parse(&json, Instant::now() + self.life)
-            .ok_or_else(|| Refusal::invalid("the list of revoked tokens is no JSON"))?;
+            .ok_or_else(|| Refusal::broken("the list of revoked tokens is no JSON"))?;
         if let Err(error) = self.store.write(File::Revoked, json).await {
             tracing::warn!(target: TARGET, "the list of revoked tokens cannot be kept in signing_dir: {error}");
         }
@@ -237,7 +244,7 @@ impl Pki {
         let wanted = if file == File::Signing { Certificate::Signing } else { Certificate::Authority };
         let sent = source.keystone.certificate(source.metrics, wanted).await;
         let pem = sent.map_err(|error| refusal(error, Refusal::NoCertificates))?;
-        self.store.write(file, pem).await.map_err(|error| Refusal::Invalid(format!("signing_dir: {error}")))
+        self.store.write(file, pem).await.map_err(|error| Refusal::Broken(format!("signing_dir: {error}")))
     }
 }
 
@@ -252,7 +259,7 @@ fn refuse(listed: Option<bool>) -> Result<(), Refusal> {
     match listed {
         Some(false) => Ok(()),
         Some(true) => Err(Refusal::invalid("the token has been revoked")),
-        None => Err(Refusal::invalid("the list of revoked tokens is none")),
+        None => Err(Refusal::broken("the list of revoked tokens is none")),
     }
 }
 

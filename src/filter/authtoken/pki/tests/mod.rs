@@ -2,7 +2,9 @@
 
 mod replay;
 
+use std::fs::{self, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -14,6 +16,9 @@ use super::chain::Certificates;
 use super::cms::Message;
 use super::form::{Form, Hash, pem};
 use super::*;
+use crate::filter::authtoken::FACTORY;
+use crate::filter::harness::build;
+use crate::release::Release;
 
 macro_rules! vector {
     ($name:literal) => {
@@ -176,4 +181,20 @@ fn a_list_names_tokens_by_their_hashes() {
         assert_eq!(has(none, "a"), None, "{none}");
     }
     assert!(list("{").is_none());
+}
+
+#[test]
+fn options_that_cannot_be_meant_are_told_when_they_are_loaded() {
+    let findings = |name: &str, value: &str| {
+        let (filter, _, findings) = build(&FACTORY, Release::KILO, &[(name, value)], &[]);
+        (filter.is_some(), findings.into_iter().map(|found| found.message).collect::<Vec<_>>())
+    };
+    let (built, found) = findings("hash_algorithms", "md5, rot13");
+    assert_eq!((built, found), (false, vec!["`hash_algorithms`: there is no hash `rot13`".to_owned()]));
+    let room = tempfile::tempdir().expect("a directory");
+    for (mode, told) in [(0o700, 0), (0o755, 0), (0o777, 1)] {
+        fs::set_permissions(room.path(), Permissions::from_mode(mode)).expect("a mode");
+        let (built, found) = findings("signing_dir", room.path().to_str().expect("text"));
+        assert_eq!((built, found.len()), (true, told), "{found:?}");
+    }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use http::header::CONTENT_LENGTH;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Builder;
 
@@ -49,6 +50,13 @@ impl Script {
             let status = answer[0].as_u64().and_then(|status| u16::try_from(status).ok()).expect("a status");
             return say(status, content(answer[1].as_str().expect("a body")));
         }
+        if line == "GET /" {
+            let version = |id: &str| {
+                let links = json!([{"rel": "self", "href": format!("http://keystone/{id}/")}]);
+                json!({"id": id, "status": "stable", "links": links})
+            };
+            return say(300, json!({"versions": {"values": [version("v2.0"), version("v3.0")]}}).to_string());
+        }
         if line != "POST /v2.0/tokens" {
             return say(404, "{}");
         }
@@ -74,17 +82,25 @@ fn ask(stage: &Stage, token: &str, expected: &Value) -> Value {
     stage.keystone.forget();
     let mut told = Map::new();
     match case.enter(&*stage.filter) {
-        None => drop(told.insert("environ".to_owned(), environ(&case, &expected["environ"]))),
-        Some(response) if response.status() == 500 => {
-            drop(told.insert("raised".to_owned(), expected["raised"].clone()))
+        None => drop(told.insert("environ".to_owned(), environ(&case))),
+        // In whose words an exception is told is for the filters around.
+        Some(response) if response.status() == 500 && is_exception(expected) => {
+            let told_then = expected.as_object().into_iter().flatten();
+            told.extend(told_then.filter(|(key, _)| *key != "calls").map(|(key, value)| (key.clone(), value.clone())));
+            if let Some(text) = told.get_mut("body") {
+                *text = body(text.as_str().expect("a text"));
+            }
         }
         Some(response) => {
             let (status, reason) = (response.status(), response.status().canonical_reason().unwrap_or_default());
             told.insert("status".to_owned(), format!("{} {reason}", status.as_u16()).into());
-            let header = |name: &str| response.headers()[name].to_str().expect("text").to_owned();
-            let (kind, challenge) = (header("content-type"), header("www-authenticate"));
-            told.insert("headers".to_owned(), json!([["Content-type", kind], ["WWW-Authenticate", challenge]]));
-            told.insert("body".to_owned(), text(response).into());
+            let mut headers: Vec<_> = (response.headers().iter())
+                .filter(|(name, _)| *name != CONTENT_LENGTH)
+                .map(|(name, value)| json!([name.as_str(), value.to_str().expect("text")]))
+                .collect();
+            headers.sort_by_key(Value::to_string);
+            told.insert("headers".to_owned(), headers.into());
+            told.insert("body".to_owned(), body(&text(response)));
         }
     }
     let call = |seen: &Seen| {
@@ -100,8 +116,22 @@ fn ask(stage: &Stage, token: &str, expected: &Value) -> Value {
     told.into()
 }
 
-/// The identity of a request that was let in; of the keys that are null, those that somebody looks for.
-fn environ(case: &Case, expected: &Value) -> Value {
+/// Later releases quoted less of a token in a path.
+fn unquoted(told: &Value) -> Value {
+    serde_json::from_str(&told.to_string().replace("%2B", "+").replace("%3D", "=")).expect("JSON")
+}
+
+fn is_exception(expected: &Value) -> bool {
+    expected["raised"].is_string() || expected["status"] == "500 Internal Server Error"
+}
+
+/// A body; the keys of JSON have another order in Python 2.
+fn body(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+/// The identity of a request that was let in.
+fn environ(case: &Case) -> Value {
     let facts = case.cx.token.as_ref();
     let nulls = facts.iter().flat_map(|facts| facts.environ.iter());
     let mut seen: Map<String, Value> = nulls.map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
@@ -115,11 +145,10 @@ fn environ(case: &Case, expected: &Value) -> Value {
             seen.insert(key, value.to_str().expect("text").into());
         }
     }
-    assert!(expected.is_object(), "the original lets nobody in with it");
     seen.into()
 }
 
-fn play(scenario: &Value, sets: &Value, recorded: &Value, factory: &'static Factory, release: Release) {
+fn play(scenario: &Value, sets: &Value, recorded: &Value, factory: &'static Factory, release: Release) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     let script = Arc::new(Mutex::new(Script::default()));
     let of_set = |name: &Value| sets[name.as_str().expect("a name")].clone();
@@ -162,20 +191,31 @@ fn play(scenario: &Value, sets: &Value, recorded: &Value, factory: &'static Fact
 
     let stage = Stage { script: Arc::clone(&script), keystone, filter, outside, room: directory.path().to_owned() };
     let name = scenario["name"].as_str().expect("a name");
+    let mut wrong = Vec::new();
     let mut expected = recorded["steps"].as_array().expect("steps").iter();
     for step in scenario["steps"].as_array().expect("steps") {
         let Some(token) = token(&stage, step) else { continue };
         let expected = expected.next().expect("as many steps");
-        assert_eq!(&ask(&stage, &token, expected), expected, "{name}: {step}");
+        let (told, mut expected) = (ask(&stage, &token, expected), expected.clone());
+        if let Some(text) = expected.get_mut("body") {
+            *text = body(text.as_str().expect("a text"));
+        }
+        let (told, expected) = (unquoted(&told), unquoted(&expected));
+        if told != expected {
+            wrong.push(format!("{name}: {step}\n  then {expected}\n  now  {told}"));
+        }
     }
     let mut files: Vec<_> = (fs::read_dir(&stage.room).expect("a directory"))
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
         .collect();
     files.sort();
-    assert_eq!(json!(files), recorded["files"], "{name}");
+    if json!(files) != recorded["files"] {
+        wrong.push(format!("{name}: {files:?}, and then {}", recorded["files"]));
+    }
     drop(alive);
     // Its sender is gone, which is all that it waits for.
     let _ = control.join();
+    wrong
 }
 
 fn list(value: &Value) -> String {
@@ -222,13 +262,17 @@ fn replay(recording: &str, factory: &'static Factory, release: Release, differen
     let (scenarios, recorded) = (script["scenarios"].as_array(), recorded.as_array());
     let (scenarios, recorded) = (scenarios.expect("scenarios"), recorded.expect("recordings"));
     assert_eq!(scenarios.len(), recorded.len());
+    let mut wrong = Vec::new();
     for (scenario, recorded) in scenarios.iter().zip(recorded) {
         assert_eq!(scenario["name"], recorded["name"]);
+        let found = play(scenario, &script["sets"], recorded, factory, release);
         if different.iter().any(|name| scenario["name"] == *name) {
-            continue;
+            assert!(!found.is_empty(), "{} does not differ any more", scenario["name"]);
+        } else {
+            wrong.extend(found);
         }
-        play(scenario, &script["sets"], recorded, factory, release);
     }
+    assert!(wrong.is_empty(), "{recording}: {} differences\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -246,4 +290,20 @@ fn icehouse_asks_and_answers_as_keystoneclient_0_8() {
 fn juno_asks_and_answers_as_keystoneclient_1_6_and_keystonemiddleware_1_0() {
     replay("client-1.6.0.json", &CLIENT_FACTORY, Release::JUNO, &[]);
     replay("middleware-1.0.0.json", &FACTORY, Release::JUNO, &[]);
+}
+
+#[test]
+fn kilo_asks_and_answers_as_keystonemiddleware_1_5() {
+    replay("middleware-1.5.0.json", &FACTORY, Release::KILO, &[]);
+}
+
+#[test]
+fn liberty_asks_and_answers_as_keystonemiddleware_2_3() {
+    // They broke at one that cannot be unpacked.
+    replay("middleware-2.3.3.json", &FACTORY, Release::LIBERTY, &["packed"]);
+}
+
+#[test]
+fn queens_asks_and_answers_as_keystonemiddleware_4_22() {
+    replay("middleware-4.22.0.json", &FACTORY, Release::QUEENS, &["packed"]);
 }
