@@ -249,8 +249,8 @@ def settle_schemas():
 
     These services have jsonschema make a class for every check (a list of flavors takes two), and it does so by writing
     source code and compiling it: 30 % of the request. All that differs between the classes is the object to which their
-    checks of `minimum` and `maximum` are bound, and these use nothing of it but its class. Nobody changes
-    a class when it is made, so that threads can share it; its instances are made for each check, as ever.
+    checks of `minimum` and `maximum` are bound, and these use nothing of it but its class. Nobody changes a class when
+    it is made, so that threads can share it; its instances are made for each check, as ever.
     """
     library = sys.modules.get('jsonschema.validators')
     theirs = {getattr(sys.modules.get(name), '_SchemaValidator', None) for name in SCHEMAS} - {None}
