@@ -65,6 +65,10 @@ nova:
 ckan:
     sh integration/ckan/run
 
+# The units of etc/systemd under a real systemd, in a container that debootstrap makes (needs root).
+systemd *SUITES="bookworm trixie":
+    sh integration/systemd/run {{SUITES}}
+
 # All of what CI runs, as it runs it.
 ci:
     .ci/run
