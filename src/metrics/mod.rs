@@ -132,7 +132,7 @@ impl Metrics {
         lock(&self.0.rare).worker_started(api);
     }
 
-    /// A worker has ended after this many requests; from now on nobody reports its life to [`Gauges::worker`].
+    /// A worker has ended after this many requests; nobody reports its life to [`Gauges::worker`] any more.
     pub fn worker_exited(&self, slot: &SlotId, reason: ExitReason, requests: u64) {
         lock(&self.0.rare).worker_exited(slot, reason, requests);
     }
@@ -158,16 +158,15 @@ impl Metrics {
             }
             collector::show(&mut page, &apis);
         }
+        // Before those that live: a life that ends meanwhile is counted by the next page, and not twice by this one.
+        let ended = lock(&self.0.rare).ended().clone();
         let mut gauges = lock(&self.0.gauges);
         gauges.begin();
         for report in lock(&self.0.reporters).iter() {
             report(&mut gauges);
         }
-        {
-            let rare = lock(&self.0.rare);
-            gauges.show(&mut page, rare.ended());
-            rare.show(&mut page);
-        }
+        gauges.show(&mut page, &ended);
+        lock(&self.0.rare).show(&mut page);
         process::show(&mut page, self.0.start);
         page.render()
     }

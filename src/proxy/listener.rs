@@ -23,6 +23,8 @@ use crate::scheduler;
 const BACKLOG: i32 = 1024;
 /// Pause after an `accept` that failed, or that left too few descriptors; then one look whether there is room again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A handshake that has begun may take so long when the socket goes: a client in the same network then has its answer.
+const HANDSHAKE: Duration = Duration::from_millis(2);
 
 /// What was asked for. Listeners on port 0 are told apart by their API.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +46,8 @@ pub struct Listener {
     pub key: ListenKey,
     /// What it became.
     pub address: SocketAddr,
+    /// Nobody else has it: neither a service manager nor the front before this one.
+    own: bool,
     /// `None` once it is closed, whoever still holds the rest.
     socket: Mutex<Option<TcpListener>>,
 }
@@ -79,7 +83,7 @@ impl Listener {
             }
             bound => bound.and_then(|()| socket.listen(BACKLOG))?,
         }
-        Self::adopt(key, socket.into(), keepidle)
+        Ok(Self { own: true, ..Self::adopt(key, socket.into(), keepidle)? })
     }
 
     /// Takes a socket that listens already: of the front before this one, or of the service manager.
@@ -93,7 +97,13 @@ impl Listener {
         keep_alive(&socket, keepidle)?;
         SockRef::from(&socket).set_tcp_nodelay(true)?;
         let address = socket.local_addr()?;
-        Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), key, address, socket: Mutex::new(Some(socket)) })
+        Ok(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            key,
+            address,
+            own: false,
+            socket: Mutex::new(Some(socket)),
+        })
     }
 
     /// The same socket for another process: both have the one queue.
@@ -264,6 +274,10 @@ async fn accept(
     drop(socket);
     let last = listener.socket().take();
     if let Some(last) = last.filter(|_| !ending.as_ref().is_ok_and(|ending| ending.leave)) {
+        // What others hold would be deaf for them too.
+        if listener.own && deafen(&last).is_ok() {
+            tokio::time::sleep(HANDSHAKE).await;
+        }
         while let Ok((stream, peer)) = last.accept() {
             if stream.set_nonblocking(true).is_ok() {
                 give(&threads, stream, peer, listener.id);
@@ -273,6 +287,26 @@ async fn accept(
     if let Ok(ending) = ending {
         let _ = ending.done.send(());
     }
+}
+
+/// Has the kernel drop whatever begins a connection: whoever asks between the last `accept` and the end of the socket
+/// would get a connection that is reset. Unheard, they ask again in a second, and are refused or answered by who is there then.
+#[cfg(target_os = "linux")]
+fn deafen(socket: &TcpListener) -> io::Result<()> {
+    use socket2::SockFilter;
+    // Classic BPF on the TCP header: of the flags in byte 13, SYN without ACK.
+    SockRef::from(socket).attach_filter(&[
+        SockFilter::new(0x30, 0, 0, 13),       // load the byte
+        SockFilter::new(0x54, 0, 0, 0x12),     // and SYN | ACK
+        SockFilter::new(0x15, 0, 1, 0x02),     // is it SYN?
+        SockFilter::new(0x06, 0, 0, 0),        // drop it
+        SockFilter::new(0x06, 0, 0, u32::MAX), // take all of it
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn deafen(_socket: &TcpListener) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
 }
 
 fn deal(threads: &[DataThread], stream: tokio::net::TcpStream, peer: SocketAddr, listener: u64) {
@@ -292,6 +326,8 @@ fn give(threads: &[DataThread], stream: TcpStream, peer: SocketAddr, listener: u
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
 
     fn key(host: &str, port: u16) -> ListenKey {
@@ -317,6 +353,39 @@ mod tests {
         drop(old);
         let (_, peer) = new.socket().as_ref().expect("open").accept().expect("who waits");
         assert_eq!(Some(peer), waiting.local_addr().ok());
+    }
+
+    #[test]
+    fn whoever_is_connected_when_a_listener_goes_is_served() {
+        let (messages, mut connections) = mpsc::unbounded_channel();
+        let threads = Arc::new(vec![DataThread { messages, load: Arc::default() }]);
+        let acceptor = Acceptor::start(threads, Arc::new(Descriptors::at_start())).expect("a thread");
+        std::thread::spawn(move || {
+            while let Some(Message::Connection(mut stream, ..)) = connections.blocking_recv() {
+                stream.write_all(b"!").expect("it is read");
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let served = AtomicU64::new(0);
+        for _ in 0..30 {
+            let listener = Arc::new(Listener::bind(key("127.0.0.1", 0), Duration::from_secs(600), &[]).expect("bound"));
+            let (id, address) = (listener.id, listener.address);
+            acceptor.accept(listener);
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        // Refused, or not heard: it is gone.
+                        while let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+                            stream.read_exact(&mut [0]).expect("what was connected is served");
+                            served.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                }
+                std::thread::sleep(Duration::from_millis(2));
+                runtime.block_on(acceptor.close(id));
+            });
+        }
+        assert!(served.load(Ordering::Relaxed) > 100);
     }
 
     #[test]

@@ -379,9 +379,10 @@ impl Slot {
             );
         }
         let requests = life.member.as_ref().map_or(0, |member| member.requests());
-        self.place.staff.metrics.worker_exited(&self.place.id, reason, requests);
         self.last_words.clone_from(&how);
         self.place.standing.send_modify(|s| s.end(how, reason));
+        // After the life is out of the reports: nobody may count it twice.
+        self.place.staff.metrics.worker_exited(&self.place.id, reason, requests);
     }
 }
 
