@@ -27,12 +27,11 @@ struct Confirmed {
     confirmed: u64,
 }
 
-/// Carries a command to the front whose instance file this is. `token_file` is the one of the configuration
-/// (`admin_token_file`); the command line's goes before it.
+/// Carries a command to the front whose instance file this is.
 ///
 /// Exit status: 0; 3 when `plan` found changes; 78 when a reload was, or would be, rejected; 1 when there is no front, or it did not answer.
-pub fn client(command: &Client, instance: &Path, token_file: Option<&Path>) -> ExitCode {
-    match run(command, instance, token_file) {
+pub fn client(command: &Client, instance: &Path) -> ExitCode {
+    match run(command, instance) {
         Ok(code) => code,
         Err(error) => {
             let error = error.to_string();
@@ -53,9 +52,9 @@ enum Failure {
     Io(#[from] std::io::Error),
 }
 
-fn run(command: &Client, instance: &Path, token_file: Option<&Path>) -> Result<ExitCode, Failure> {
-    let how = how(command);
-    let front = Front::find(instance, how.token_file.as_deref().or(token_file))?;
+fn run(command: &Client, instance: &Path) -> Result<ExitCode, Failure> {
+    let how = command.how();
+    let front = Front::find(instance, how.token_file.as_deref())?;
     let Question { method, path, body, fine } = question(command);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(front.ask(method, &path, body.as_ref(), fine))?;
@@ -64,15 +63,6 @@ fn run(command: &Client, instance: &Path, token_file: Option<&Path>) -> Result<E
         runtime.block_on(follow(&front, how))?;
     }
     Ok(code)
-}
-
-fn how(command: &Client) -> &How {
-    match command {
-        Client::Workers { action: Some(WorkersAction::Restart { how, .. }), .. } => how,
-        Client::Reload { how, .. } | Client::Rollback { how, .. } | Client::Workers { how, .. } => how,
-        Client::Plan(how) | Client::Status(how) | Client::Confirm(how) => how,
-        Client::Generations(how) | Client::Upgrade(how) | Client::Drain(how) => how,
-    }
 }
 
 /// What a command asks of the front.

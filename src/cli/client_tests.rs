@@ -41,7 +41,7 @@ impl Bench {
         });
         let access = Access { token: watch::channel(token.and_then(Token::new)).1, host_names: Vec::new() };
         let handle = bind(&[listen(dir.path())]).unwrap().serve(commands, Arc::new(String::new), access);
-        let instance = Instance { pid: 1, admin: handle.addresses().to_vec() };
+        let instance = Instance { pid: 1, admin: handle.addresses().to_vec(), files: Vec::new(), token_file: None };
         instance.write(&dir.path().join("front.json")).unwrap();
         Self { dir, handle: Some(handle) }
     }
@@ -73,7 +73,7 @@ fn tcp(_: &Path) -> AdminListen {
 }
 
 fn reload(dry_run: bool) -> Client {
-    Client::Reload { dry_run, confirm: None, canary: None, how: How { format: Format::Json, token_file: None } }
+    Client::Reload { dry_run, confirm: None, canary: None, how: How { format: Format::Json, ..How::default() } }
 }
 
 fn code(code: ExitCode) -> String {

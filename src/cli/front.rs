@@ -38,20 +38,26 @@ pub(super) enum NoAnswer {
 pub(super) struct Front {
     file: PathBuf,
     instance: Instance,
-    token: Option<String>,
+    token_file: Option<PathBuf>,
 }
 
 impl Front {
-    /// Reads the instance file, and the token where there is one.
+    /// Reads the instance file. `token_file` goes before the one that the front has.
     pub(super) fn find(file: &Path, token_file: Option<&Path>) -> Result<Self, NoAnswer> {
         let instance = Instance::read(file).map_err(|source| NoAnswer::NoInstance { file: file.to_owned(), source })?;
-        let token = token_file
-            .map(|file| {
-                std::fs::read_to_string(file).map_err(|source| NoAnswer::Token { file: file.to_owned(), source })
-            })
-            .transpose()?
-            .map(|token| token.trim().to_owned());
-        Ok(Self { file: file.to_owned(), instance, token })
+        let token_file = token_file.map(Path::to_owned).or_else(|| instance.token_file.clone());
+        Ok(Self { file: file.to_owned(), instance, token_file })
+    }
+
+    /// What is to be shown over TCP, where there is a token; on a Unix socket the kernel says who asks.
+    fn token(&self, listen: &AdminListen) -> Result<Option<String>, NoAnswer> {
+        let Some(file) = self.token_file.as_ref().filter(|_| matches!(listen, AdminListen::Tcp(_))) else {
+            return Ok(None);
+        };
+        match std::fs::read_to_string(file) {
+            Ok(token) => Ok(Some(token.trim().to_owned())),
+            Err(source) => Err(NoAnswer::Token { file: file.clone(), source }),
+        }
     }
 
     /// Asks the first listener that can be reached, Unix sockets first: there the kernel says who asks. Statuses in
@@ -67,7 +73,8 @@ impl Front {
         listeners.sort_by_key(|listen| !matches!(listen, AdminListen::Unix(_)));
         let mut failure = NoAnswer::NoListener;
         for listen in listeners {
-            match self.send(listen, &method, path, body).await {
+            let token = self.token(listen)?;
+            match send(listen, token.as_deref(), &method, path, body).await {
                 Ok(response) => return answer(response, fine).await,
                 Err(error) if error.is_connect() => {
                     let (file, pid) = (self.file.clone(), self.instance.pid);
@@ -78,33 +85,33 @@ impl Front {
         }
         Err(failure)
     }
+}
 
-    async fn send(
-        &self,
-        listen: &AdminListen,
-        method: &Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> reqwest::Result<reqwest::Response> {
-        let builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            // The admin API is plain HTTP: spare the search for the system's certificates.
-            .tls_certs_only([]);
-        let (builder, host) = match listen {
-            AdminListen::Unix(socket) => (builder.unix_socket(socket.as_path()), "localhost".to_owned()),
-            AdminListen::Tcp(address) => (builder, reachable(*address).to_string()),
-        };
-        let mut request = builder.build()?.request(method.clone(), format!("http://{host}{path}"));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        request.send().await
+async fn send(
+    listen: &AdminListen,
+    token: Option<&str>,
+    method: &Method,
+    path: &str,
+    body: Option<&Value>,
+) -> reqwest::Result<reqwest::Response> {
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        // The admin API is plain HTTP: spare the search for the system's certificates.
+        .tls_certs_only([]);
+    let (builder, host) = match listen {
+        AdminListen::Unix(socket) => (builder.unix_socket(socket.as_path()), "localhost".to_owned()),
+        AdminListen::Tcp(address) => (builder, reachable(*address).to_string()),
+    };
+    let mut request = builder.build()?.request(method.clone(), format!("http://{host}{path}"));
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
     }
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    request.send().await
 }
 
 /// The address to connect to for one that was bound: every address of this machine includes the loopback one.

@@ -6,6 +6,7 @@ mod client;
 mod conf;
 pub mod diagnostic;
 mod filters;
+mod find;
 mod front;
 mod local;
 mod man;
@@ -227,6 +228,21 @@ pub struct How {
     /// File with the admin token [default: admin_token_file]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Directory of the front that is meant [default: the one that runs with these configuration files]
+    #[arg(long, value_name = "DIR")]
+    pub runtime_dir: Option<PathBuf>,
+}
+
+impl Client {
+    /// How to ask, and to print.
+    fn how(&self) -> &How {
+        match self {
+            Self::Workers { action: Some(WorkersAction::Restart { how, .. }), .. } => how,
+            Self::Reload { how, .. } | Self::Rollback { how, .. } | Self::Workers { how, .. } => how,
+            Self::Plan(how) | Self::Status(how) | Self::Confirm(how) => how,
+            Self::Generations(how) | Self::Upgrade(how) | Self::Drain(how) => how,
+        }
+    }
 }
 
 /// A Paste file without a nova.conf.
@@ -454,9 +470,9 @@ mod tests {
 
     #[test]
     fn a_reload_is_asked_of_the_front() {
-        let how = How { format: Format::Json, token_file: Some("t".into()) };
+        let how = How { format: Format::Json, token_file: Some("t".into()), runtime_dir: Some("/r".into()) };
         assert_eq!(
-            parsed("reload --dry-run --format json --token-file t"),
+            parsed("reload --dry-run --format json --token-file t --runtime-dir /r"),
             Ok(Command::Client(Client::Reload { dry_run: true, confirm: None, canary: None, how }))
         );
         assert_eq!(parsed("plan"), Ok(Command::Client(Client::Plan(How::default()))));

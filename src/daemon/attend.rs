@@ -49,14 +49,10 @@ impl Daemon {
     }
 
     /// Serves the admin API on the listeners that are new, and ends those that are wanted no more.
-    pub(super) fn administer(
-        &self,
-        new: Vec<(AdminAddress, Bound)>,
-        settings: &PastewaySettings,
-        token: Option<Token>,
-    ) {
+    pub(super) fn administer(&self, new: Vec<(AdminAddress, Bound)>, config: &Config, token: Option<Token>) {
         // The token holds before the first request can be.
         self.admin_token.send_replace(token);
+        let settings = &config.settings.pasteway;
         let wanted = &settings.admin_listen;
         let mut serving = self.admin.borrow_mut();
         for (_, old) in serving.extract_if(.., |(address, _)| !wanted.contains(address)) {
@@ -78,7 +74,11 @@ impl Daemon {
         }
         serving.sort_by_key(|(address, _)| wanted.iter().position(|other| other == address));
         let admin = serving.iter().flat_map(|(_, handle)| handle.addresses().to_vec()).collect();
-        let instance = Instance { pid: std::process::id(), admin };
+        // JSON has no name for what is no text.
+        let whole = |path: &PathBuf| Some(self.invocation.environment.cwd.join(path)).filter(|p| p.to_str().is_some());
+        let files = config.conf.files().iter().chain(config.conf.config_dirs()).filter_map(whole).collect();
+        let token_file = settings.admin_token_file.as_ref().and_then(whole);
+        let instance = Instance { pid: std::process::id(), admin, files, token_file };
         if let Err(error) = instance.write(&self.runtime_dir.instance_file()) {
             tracing::warn!(target: "pasteway::admin", "cannot write the instance file: {error}");
         }

@@ -250,7 +250,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     }
     daemon.report_to_metrics();
     let pasteway = &running.plan.config.settings.pasteway;
-    daemon.administer(bound, pasteway, token);
+    daemon.administer(bound, &running.plan.config, token);
     daemon.rewatch(pasteway, &running.plan.config);
     if let Some((predecessor, channel)) = predecessor.zip(channel) {
         daemon.metrics.upgraded(UpgradeOutcome::Upgraded);
