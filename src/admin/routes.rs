@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{MatchedPath, Path, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -83,7 +83,10 @@ async fn admitted(State(app): State<App>, Extension(peer): Extension<Peer>, requ
     let (parts, body) = request.into_parts();
     let mut response = match guard::admit(&peer, app.user, &parts, &app.access) {
         Ok(()) => match swallow(&parts.method, body).await {
-            Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+            Ok(body) => match misplaced(&parts, &body) {
+                None => next.run(Request::from_parts(parts, Body::from(body))).await,
+                Some(why) => error(StatusCode::BAD_REQUEST, &why),
+            },
             Err(refused) => refused,
         },
         Err(refusal) => {
@@ -106,6 +109,36 @@ async fn swallow(method: &Method, body: Body) -> Result<Bytes, Response> {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off")),
         Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+/// What a route takes beside its path, as people are told.
+enum Takes {
+    Nothing,
+    Query(&'static str),
+    Body(&'static str),
+}
+
+fn takes(route: &str) -> Takes {
+    match route {
+        "/reload" => Takes::Query("?dry_run=true, ?confirm=SECONDS, ?canary=PERCENT"),
+        "/rollback" | "/confirm" => Takes::Body("{\"generation\": N}"),
+        _ => Takes::Nothing,
+    }
+}
+
+/// Why a request is refused that says something where its route does not look. To ignore it would do something else than
+/// what was asked for.
+fn misplaced(request: &http::request::Parts, body: &[u8]) -> Option<String> {
+    let route = request.extensions.get::<MatchedPath>()?.as_str();
+    let in_query = request.uri.query().is_some_and(|query| !query.is_empty());
+    let in_body = !matches!(body.trim_ascii(), b"" | b"{}");
+    match takes(route) {
+        Takes::Nothing if in_query => Some(format!("{route} takes no query")),
+        Takes::Nothing if in_body => Some(format!("{route} takes no body")),
+        Takes::Query(words) if in_body => Some(format!("{route} takes no body, but a query: {words}")),
+        Takes::Body(words) if in_query => Some(format!("{route} takes no query, but a body: {words}")),
+        _ => None,
     }
 }
 
@@ -160,7 +193,7 @@ async fn probe(app: &App, what: &str, reasons: impl FnOnce(StatusReport) -> Vec<
     (status, Json(json!({ what: reasons.is_empty(), "reasons": reasons }))).into_response()
 }
 
-/// What may be asked of a reload. An unknown word is refused rather than ignored: it may be a promise that is not kept.
+/// What may be asked of a reload.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReloadQuery {
@@ -175,7 +208,7 @@ struct ReloadQuery {
 impl ReloadQuery {
     fn terms(&self) -> Terms {
         let confirm = self.confirm.map(|seconds| Duration::from_secs(seconds.into()));
-        Terms { confirm, canary: self.canary.map(|percent| percent.min(100)) }
+        Terms { confirm, canary: self.canary }
     }
 }
 
@@ -185,6 +218,9 @@ async fn reload(
     query: Result<Query<ReloadQuery>, QueryRejection>,
 ) -> Response {
     let (dry_run, terms) = match query {
+        Ok(Query(query)) if query.canary > Some(100) => {
+            return error(StatusCode::BAD_REQUEST, "canary: write a percentage, 0 to 100");
+        }
         Ok(Query(query)) => (query.dry_run, query.terms()),
         Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };

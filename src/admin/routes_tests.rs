@@ -176,7 +176,7 @@ async fn a_dry_run_reaches_the_daemon_and_an_unknown_wish_does_not() {
     let daemon = Daemon { outcome: Some(Outcome::Applied), ..Daemon::default() };
     let report = json_of(ask(daemon.clone(), "POST", "/reload?dry_run=true").await).await;
     assert_eq!(report["dry_run"], true);
-    for wish in ["dry_run=maybe", "confirm=soon", "cofirm=30"] {
+    for wish in ["dry_run=maybe", "confirm=soon", "cofirm=30", "canary=101", "canary=-1"] {
         let response = ask(daemon.clone(), "POST", &format!("/reload?{wish}")).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{wish}");
     }
@@ -240,6 +240,32 @@ async fn a_rollback_names_its_generation_in_the_body_or_means_the_one_before() {
         assert_eq!(response.status(), status, "{body}");
         assert_eq!(json_of(response).await["previous"], previous);
     }
+}
+
+#[tokio::test]
+async fn what_stands_in_the_wrong_place_is_refused_with_the_right_one() {
+    let daemon = Daemon { outcome: Some(Outcome::Applied), ..Daemon::default() };
+    for (method, path, body, right) in [
+        ("POST", "/rollback?generation=1", "", "{\"generation\": N}"),
+        ("POST", "/confirm?generation=1", "", "{\"generation\": N}"),
+        ("POST", "/reload", r#"{"canary": 10}"#, "?canary=PERCENT"),
+        ("POST", "/workers/ec2/restart?slot=1", "", "no query"),
+        ("POST", "/drain", r#"{"seconds": 1}"#, "no body"),
+        ("POST", "/upgrade?dry_run=true", "", "no query"),
+        ("GET", "/generations?generation=1", "", "no query"),
+        ("GET", "/metrics?name=x", "", "no query"),
+    ] {
+        let request = Request::builder().method(method).uri(path);
+        let response = ask_with(daemon.clone(), None, request, body.into()).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{method} {path}");
+        let said = json_of(response).await["error"].to_string().replace('\\', "");
+        assert!(said.contains(right), "{method} {path}: {said}");
+    }
+    for (path, status) in [("/nowhere?a=b", 404), ("/upgrade?", 200)] {
+        assert_eq!(ask(daemon.clone(), "POST", path).await.status(), status, "{path}");
+    }
+    let empty = ask_with(daemon, None, Request::post("/upgrade"), "{}".into()).await;
+    assert_eq!(empty.status(), StatusCode::OK);
 }
 
 #[tokio::test]
