@@ -105,6 +105,35 @@ fn a_rollback_is_made_from_the_kept_bytes_and_the_bad_text_is_not_taken_again() 
 }
 
 #[test]
+fn a_generation_tells_its_files_and_gives_back_what_they_held() {
+    let front = Front::launch(&Layout::bare().pasteway(QUIET).pasteway("admin_listen = 127.0.0.1:0"));
+    front.logged("administration on");
+    let (conf, paste) = (front.conf(), front.paste());
+    let ask = |args: &[&str]| {
+        let mut command = Command::new(executable());
+        command.arg("generations").arg("--config-file").arg(&conf).args(args).stdin(Stdio::null());
+        command.output().expect("the executable")
+    };
+    // No text in any encoding.
+    let old = [&std::fs::read(&paste).expect("bytes")[..], b"# \xff\r\n"].concat();
+    std::fs::write(&paste, &old).expect("saved");
+    let mut reload = Command::new(executable());
+    assert!(reload.arg("reload").arg("--config-file").arg(&conf).output().expect("the executable").status.success());
+    std::fs::write(&conf, "").expect("emptied");
+    std::fs::remove_file(&paste).expect("removed");
+    let told: Value = serde_json::from_slice(&ask(&["2", "--format", "json"]).stdout).expect("JSON");
+    let files = told["files"].as_array().expect("a list");
+    let name = paste.to_str().expect("a path");
+    let told = files.iter().find(|file| file["path"] == name).expect("is told");
+    assert_eq!((told["bytes"].as_u64(), told["sha256"].as_str().map(str::len)), (Some(old.len() as u64), Some(64)));
+    let listed = String::from_utf8(ask(&["2"]).stdout).expect("text");
+    assert!(listed.contains(name) && listed.contains(conf.to_str().expect("a path")), "{listed}");
+    assert_eq!(ask(&["2", "--file", name]).stdout, old);
+    let unknown = ask(&["2", "--file", "/etc/hostname"]);
+    assert_eq!((unknown.status.code(), unknown.stdout.len()), (Some(1), 0));
+}
+
+#[test]
 fn nothing_to_go_back_to_is_said_and_changes_nothing() {
     let front = front(&[QUIET]);
     for body in ["", r#"{"generation": 9}"#] {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listen::AdminListen;
 
-/// `{"pid": 4242, "admin": ["127.0.0.1:9774", "unix:/run/pasteway/admin.sock"], "files": ["/etc/nova/nova.conf"]}`
+/// `{"pid": 4242, "admin": ["127.0.0.1:9774", "unix:/run/pasteway/admin.sock"], "files": ["/etc/nova/nova.conf"], "key": "…"}`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Of the front.
@@ -21,9 +21,9 @@ pub struct Instance {
     /// The configuration files, and directories of such, that it runs with; absolute.
     #[serde(default)]
     pub files: Vec<PathBuf>,
-    /// `admin_token_file`; absolute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_file: Option<PathBuf>,
+    /// Opens the admin listener as its token does: who may read it is of the front's user, or root.
+    #[serde(default)]
+    pub key: String,
 }
 
 impl Instance {
@@ -62,12 +62,12 @@ mod tests {
         let path = dir.path().join("front.json");
         let admin = ["127.0.0.1:9774", "unix:/run/pasteway/admin.sock"].map(|a| a.parse().unwrap()).to_vec();
         let files = vec!["/etc/nova/nova.conf".into()];
-        let instance = Instance { pid: 4242, admin, files, token_file: None };
+        let instance = Instance { pid: 4242, admin, files, key: "ab".into() };
         instance.write(&path).unwrap();
         assert_eq!(Instance::read(&path).unwrap(), instance);
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
-            r#"{"pid":4242,"admin":["127.0.0.1:9774","unix:/run/pasteway/admin.sock"],"files":["/etc/nova/nova.conf"]}"#
+            r#"{"pid":4242,"admin":["127.0.0.1:9774","unix:/run/pasteway/admin.sock"],"files":["/etc/nova/nova.conf"],"key":"ab"}"#
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

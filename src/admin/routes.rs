@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::feed::Feed;
-use super::guard::{self, Access};
+use super::guard::{self, Access, Asks};
 use super::peer::Peer;
 use crate::command::{Command, Commands, Outcome, ReloadReport, Source, StatusReport, Terms, UpgradeOutcome};
 
@@ -34,6 +34,9 @@ const BODY_LIMIT: usize = 64 * 1024;
 
 /// A body must have arrived by then.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A file that a generation was made from: it may hold passwords and keys.
+const FILE: &str = "/generations/{number}/file";
 
 /// What the page may load: its own two files and this API.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -65,6 +68,8 @@ pub(super) fn router(app: App) -> Router {
         .route("/config", get(async |State(app): State<App>| app.tell(Command::Config).await))
         .route("/workers", get(async |State(app): State<App>| app.tell(Command::Workers).await))
         .route("/generations", get(async |State(app): State<App>| app.tell(Command::Generations).await))
+        .route("/generations/{number}", get(generation))
+        .route(FILE, get(file))
         .route("/reload", post(reload))
         .route("/confirm", post(confirm))
         .route("/rollback", post(rollback))
@@ -81,7 +86,7 @@ pub(super) fn router(app: App) -> Router {
 /// Lets a request through the guard, and marks every answer, refusals too.
 async fn admitted(State(app): State<App>, Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let mut response = match guard::admit(&peer, app.user, &parts, &app.access) {
+    let mut response = match guard::admit(&peer, app.user, asks(&parts), &parts, &app.access) {
         Ok(()) => match swallow(&parts.method, body).await {
             Ok(body) => match misplaced(&parts, &body) {
                 None => next.run(Request::from_parts(parts, Body::from(body))).await,
@@ -98,6 +103,15 @@ async fn admitted(State(app): State<App>, Extension(peer): Extension<Peer>, requ
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// What a request is after. Only POST changes anything; other methods are refused.
+fn asks(request: &http::request::Parts) -> Asks {
+    match request.extensions.get::<MatchedPath>() {
+        Some(route) if route.as_str() == FILE => Asks::ForSecrets,
+        _ if matches!(request.method, Method::GET | Method::HEAD) => Asks::ToLook,
+        _ => Asks::ToChange,
+    }
 }
 
 /// Reads a body to its end, within bounds, so that the connection can go on.
@@ -122,6 +136,7 @@ enum Takes {
 fn takes(route: &str) -> Takes {
     match route {
         "/reload" => Takes::Query("?dry_run=true, ?confirm=SECONDS, ?canary=PERCENT"),
+        FILE => Takes::Query("?path=PATH"),
         "/rollback" | "/confirm" => Takes::Body("{\"generation\": N}"),
         _ => Takes::Nothing,
     }
@@ -191,6 +206,44 @@ async fn probe(app: &App, what: &str, reasons: impl FnOnce(StatusReport) -> Vec<
     let reasons = in_time(app.ask(Command::Status)).await.map_or_else(|| vec![SILENT.to_owned()], reasons);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ what: reasons.is_empty(), "reasons": reasons }))).into_response()
+}
+
+async fn generation(State(app): State<App>, number: Result<Path<u64>, PathRejection>) -> Response {
+    let Ok(Path(generation)) = number else { return error(StatusCode::NOT_FOUND, "a generation is a number") };
+    match in_time(app.ask(|reply| Command::Generation { generation, reply })).await {
+        Some(Some(report)) => Json(report).into_response(),
+        Some(None) => error(StatusCode::NOT_FOUND, &format!("generation {generation} is not remembered")),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileQuery {
+    path: String,
+}
+
+async fn file(
+    State(app): State<App>,
+    number: Result<Path<u64>, PathRejection>,
+    query: Result<Query<FileQuery>, QueryRejection>,
+) -> Response {
+    let Ok(Path(generation)) = number else { return error(StatusCode::NOT_FOUND, "a generation is a number") };
+    let path = match query {
+        Ok(Query(FileQuery { path })) => path,
+        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
+    let wanted = path.clone();
+    match in_time(app.ask(|reply| Command::File { generation, path, reply })).await {
+        Some(Some(bytes)) => {
+            ([(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))], bytes).into_response()
+        }
+        Some(None) => error(
+            StatusCode::NOT_FOUND,
+            &format!("`{wanted}` is no file of generation {generation}: /generations/{generation} tells them"),
+        ),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
 }
 
 /// What may be asked of a reload.

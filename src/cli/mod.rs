@@ -186,8 +186,18 @@ pub enum Client {
         #[command(flatten)]
         how: How,
     },
-    /// Show the generations that the running front remembers
-    Generations(How),
+    /// Show the generations that the running front remembers, or one of them with the files that it was made from
+    Generations {
+        /// Only this one, and its files
+        #[arg(value_name = "GENERATION")]
+        generation: Option<u64>,
+        /// Print what this file of it held, and nothing else
+        #[arg(long, value_name = "PATH", requires = "generation", conflicts_with = "format")]
+        file: Option<String>,
+        /// How to ask and to print.
+        #[command(flatten)]
+        how: How,
+    },
     /// Start the program again, as it is on disk now, and have it take the front's place once it is ready; no request is
     /// lost (exit 1 if it does not become ready: the old one serves on)
     Upgrade(How),
@@ -225,7 +235,7 @@ pub struct How {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// File with the admin token [default: admin_token_file]
+    /// File with the admin token; without it the key in the front's directory will do
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Directory of the front that is meant [default: the one that runs with these configuration files]
@@ -239,8 +249,8 @@ impl Client {
         match self {
             Self::Workers { action: Some(WorkersAction::Restart { how, .. }), .. } => how,
             Self::Reload { how, .. } | Self::Rollback { how, .. } | Self::Workers { how, .. } => how,
-            Self::Plan(how) | Self::Status(how) | Self::Confirm(how) => how,
-            Self::Generations(how) | Self::Upgrade(how) | Self::Drain(how) => how,
+            Self::Generations { how, .. } | Self::Plan(how) | Self::Status(how) | Self::Confirm(how) => how,
+            Self::Upgrade(how) | Self::Drain(how) => how,
         }
     }
 }
@@ -485,6 +495,7 @@ mod tests {
         assert_eq!(parsed("workers restart ec2/1"), Ok(Command::Client(workers)));
         assert_eq!(parsed("workers restart ec2/one"), Err(ErrorKind::ValueValidation));
         assert_eq!(parsed("rollback five"), Err(ErrorKind::ValueValidation));
+        assert_eq!(parsed("generations --file a.ini"), Err(ErrorKind::MissingRequiredArgument));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Daemon {
                 AdminAddress::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => vec![host.clone()],
                 _ => Vec::new(),
             };
-            let access = Access { token: self.admin_token.subscribe(), host_names };
+            let access = Access { token: self.admin_token.subscribe(), key: Token::new(&self.admin_key), host_names };
             let handle = bound.serve(self.commands.clone(), Arc::new(move || metrics.render()), access);
             handle
                 .addresses()
@@ -77,8 +77,7 @@ impl Daemon {
         // JSON has no name for what is no text.
         let whole = |path: &PathBuf| Some(self.invocation.environment.cwd.join(path)).filter(|p| p.to_str().is_some());
         let files = config.conf.files().iter().chain(config.conf.config_dirs()).filter_map(whole).collect();
-        let token_file = settings.admin_token_file.as_ref().and_then(whole);
-        let instance = Instance { pid: std::process::id(), admin, files, token_file };
+        let instance = Instance { pid: std::process::id(), admin, files, key: self.admin_key.clone() };
         if let Err(error) = instance.write(&self.runtime_dir.instance_file()) {
             tracing::warn!(target: "pasteway::admin", "cannot write the instance file: {error}");
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::generation::State;
+use super::generation::{Record, State};
 use super::upgrade::VERSION;
 use super::{Daemon, Phase};
 use crate::command::{ApiReport, GenerationReport, StatusReport};
@@ -86,6 +86,11 @@ impl Daemon {
 
     pub(super) fn generations(&self) -> Vec<GenerationReport> {
         self.history().iter().map(|record| record.report()).collect()
+    }
+
+    /// A generation that is remembered.
+    pub(super) fn generation(&self, number: u64) -> Option<Arc<Record>> {
+        self.history().iter().find(|record| record.number.0 == number).cloned()
     }
 
     /// Has the metrics ask for what is known only when a scrape comes.

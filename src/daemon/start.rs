@@ -22,6 +22,7 @@ use super::program::Program;
 use super::runtime_dir::RuntimeDir;
 use super::shutdown::Signals;
 use super::{Daemon, Phase, systemd};
+use crate::admin::Token;
 use crate::command::{Commands, Source, UpgradeOutcome};
 use crate::compile::{self, Plan};
 use crate::config::settings::Settings;
@@ -225,6 +226,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         pools: RefCell::new(running.pools.iter().map(Rc::downgrade).collect()),
         history: Arc::new(Mutex::new([Arc::clone(&record)].into())),
         admin_token: watch::channel(None).0,
+        admin_key: Token::random().map_err(machine("there are no random numbers"))?,
         current: RefCell::new(Current { record, running: Rc::clone(&running) }),
         admin: RefCell::default(),
         watcher: RefCell::new(None),
