@@ -213,6 +213,13 @@ fn a_canary_gets_its_share_exactly_until_it_is_promoted() {
     applied(&answer, 2);
     assert_eq!(front.generation(), 1, "the old one is what serves");
     assert_eq!(state(&front, 2), "canary");
+    let differs = || {
+        let status = front.admin("/status").json();
+        let because = status["config_file_differs_because"].as_str().unwrap_or_default().to_owned();
+        (status["config_file_differs"] == true, front.metric("pasteway_config_file_differs", &[]), because)
+    };
+    let because = "they are those of generation 2, a canary: 20 % of the requests, and requests with the header x-try";
+    assert_eq!(differs(), (true, 1.0, because.to_owned()), "what is on disk does not run for all");
     // On one connection, which one data thread counts out.
     let mut client = front.client();
     let mut ask = |headers: &[(&str, &str)]| generation_of(&client.get("/v2/x", headers).expect("an answer"));
@@ -222,6 +229,7 @@ fn a_canary_gets_its_share_exactly_until_it_is_promoted() {
     assert_eq!(post(&front, "/confirm", "").1["confirmed"], 2);
     assert!((0..20).all(|_| ask(&[]) == 2));
     assert_eq!(front.generation(), 2);
+    assert_eq!(differs(), (false, 0.0, String::new()));
     eventually("the old one is retired", || (state(&front, 1) == "retired").then_some(()));
 }
 

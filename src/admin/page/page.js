@@ -48,10 +48,11 @@ function showStatus(s) {
   const state = reasons.length ? `not ready: ${reasons.join("; ")}` : "ready";
   const because = s.config_file_differs_because ? ` (${s.config_file_differs_because})` : "";
   const differs = s.config_file_differs ? `, the files on disk differ from what runs${because}` : "";
-  const trial = s.trial ? `, generation ${s.trial.generation} is on trial${s.trial.canary ? `: ${s.trial.canary}` : ""}` : "";
+  const within = s.trial?.confirm_seconds == null ? "" : `, to be confirmed within ${age(s.trial.confirm_seconds)}`;
+  const trial = s.trial ? `, generation ${s.trial.generation} is on trial${s.trial.canary ? `: ${s.trial.canary}` : ""}${within}` : "";
   $("summary").textContent =
     `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}${trial}`;
-  $("summary").className = reasons.length ? "bad" : "good";
+  $("summary").className = reasons.length || s.config_file_differs ? "bad" : "good";
   table("apis", [
     ["name", (a) => a.name],
     ["listens on", (a) => (a.tls ? `${a.listen} (TLS)` : a.listen)],
