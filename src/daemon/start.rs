@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,18 +94,20 @@ fn run(
     sockets: Sockets,
 ) -> Result<ExitCode, StartFailure> {
     let config = config::load(&invocation, &|_, _| {}).map_err(|failed| {
-        if let Some(log) = failed.settings.as_ref().and_then(|settings| open_log(settings, &failed.program).ok()) {
-            last_words(&log, &failed.program, &failed.diagnostics);
+        if let Some((settings, log)) =
+            failed.settings.as_ref().and_then(|settings| Some((settings, open_log(settings, &failed.program).ok()?)))
+        {
+            last_words(&log, settings, &failed.program, &failed.diagnostics);
         }
         StartFailure::Config(failed.diagnostics)
     })?;
     let program = invocation.arguments.program.clone();
     let log = open_log(&config.settings, &program)?;
-    let failed = |problems: Vec<Diagnostic>| {
-        last_words(&log, &program, &problems);
+    let settings = config.settings.clone();
+    let plan = compile::compile(config, None).map_err(|problems| {
+        last_words(&log, &settings, &program, &problems);
         StartFailure::Config(problems)
-    };
-    let plan = compile::compile(config, None).map_err(failed)?;
+    })?;
     let runtime_dir = match lock {
         Some((path, lock)) => RuntimeDir::inherit(path, lock),
         None => RuntimeDir::choose(&plan.config.settings.pasteway.runtime_dir),
@@ -165,8 +167,8 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         tracing::warn!(target: "pasteway", "{warning}");
     }
     tracing::info!(target: "pasteway", "{}", plan.config.chosen);
-    let front_threads = plan.config.settings.pasteway.front_threads;
-    end_leftovers(&runtime_dir, plan.config.settings.pasteway.worker_stop_timeout);
+    let settings = plan.config.settings.clone();
+    end_leftovers(&runtime_dir, settings.pasteway.worker_stop_timeout);
     let workshop = Workshop {
         runtime_dir: &runtime_dir,
         supervisor: &supervisor,
@@ -182,7 +184,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         Err(problems) => {
             let program = &invocation.arguments.program;
             supervisor.stop_now().await;
-            last_words(&log, program, &problems);
+            last_words(&log, &settings, program, &problems);
             return Err(StartFailure::Config(problems));
         }
     };
@@ -194,7 +196,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let outside = Outside::new(tokio::runtime::Handle::current(), metrics.clone());
     let descriptors = Arc::new(Descriptors::at_start());
-    let threads = (0..front_threads)
+    let threads = (0..settings.pasteway.front_threads)
         .map(|index| thread::start(index, Arc::clone(&live), outside.clone(), Arc::clone(&descriptors), log.access()))
         .collect::<std::io::Result<Vec<_>>>()
         .map(Arc::new)
@@ -289,8 +291,11 @@ fn open_log(settings: &Settings, program: &str) -> Result<Log, StartFailure> {
 }
 
 /// What a front that cannot start leaves in its log: under the original's name the original's words, which are all
-/// that it says; else the problems, which go to standard error as well.
-fn last_words(log: &Log, program: &str, problems: &[Diagnostic]) {
+/// that it says; else the problems, which go to standard error as well. A terminal that shows both has them once.
+fn last_words(log: &Log, settings: &Settings, program: &str, problems: &[Diagnostic]) {
+    if settings.log.stderr && io::stderr().is_terminal() && !program.starts_with("nova-") {
+        return;
+    }
     for problem in problems.iter().filter(|problem| problem.is_error()) {
         match &problem.original {
             Some(original) if program.starts_with("nova-") => {
