@@ -223,6 +223,22 @@ fn of_two_fronts_each_is_found_by_its_own_files() {
 }
 
 #[test]
+fn files_that_say_nothing_do_not_lead_to_another_front() {
+    let front = Front::start(&Layout::bare());
+    let directory = tempfile::tempdir().expect("a directory");
+    let emptied = directory.path().join("shop.conf");
+    std::fs::write(&emptied, "").expect("written");
+    // Where a front is by default.
+    std::os::unix::fs::symlink(front.directory().join("run"), directory.path().join("pasteway")).expect("a link");
+    let mut drain = Command::new(executable());
+    drain.arg("drain").arg("--config-file").arg(&emptied).env("XDG_RUNTIME_DIR", directory.path());
+    let output = drain.stdin(Stdio::null()).output().expect("the executable");
+    assert_eq!(output.status.code(), Some(1), "{}", out(&output));
+    assert!(out(&output).contains("runs with other files"), "{}", out(&output));
+    assert_eq!(front.admin("/status").json()["state"], "serving");
+}
+
+#[test]
 fn without_a_front_there_is_no_status() {
     let output = pasteway(files(&Layout::bare()).path(), "status", &[]);
     assert_eq!(output.status.code(), Some(1), "{}", out(&output));
