@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
-use super::report::{Generation, Reload, Slot, Status};
+use super::report::{Generation, GenerationFiles, Reload, Slot, Status};
 use super::terminal::plain;
 use crate::command::{
     Change, Class, HolderReport, Outcome, PredecessorReport, RestartReport, Source, TrialReport, UpgradeOutcome,
@@ -218,6 +218,15 @@ pub(super) fn generations(generations: &[Generation]) -> String {
         }
     }
     out
+}
+
+/// One of them, and what it was made from.
+pub(super) fn generation(GenerationFiles { generation, files }: &GenerationFiles) -> String {
+    let rows = files.iter().map(|file| {
+        let digest = file.sha256.chars().take(12).collect();
+        vec![digest, file.bytes.to_string(), file.path.clone()]
+    });
+    generations(std::slice::from_ref(generation)) + "\n" + &table(&["SHA256", "BYTES", "FILE"], rows)
 }
 
 fn outcome(outcome: Outcome) -> &'static str {

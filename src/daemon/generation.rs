@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::command::{Change, GenerationReport, HolderReport, Source};
+use bytes::Bytes;
+
+use crate::command::{Change, FileReport, GenerationFiles, GenerationReport, HolderReport, Source};
 use crate::compile::Plan;
 use crate::config::Frozen;
 use crate::id::Generation;
@@ -111,6 +113,22 @@ impl Record {
     /// It is taken back.
     pub fn undo(&self, why: &str) {
         *self.undone.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
+    /// For `GET /generations/N`.
+    pub fn report_with_files(&self) -> GenerationFiles {
+        let files = self.frozen.sources().map(|file| FileReport {
+            path: file.path.display().to_string(),
+            sha256: hex(&file.digest),
+            bytes: file.bytes.len() as u64,
+        });
+        GenerationFiles { generation: self.report(), files: files.collect() }
+    }
+
+    /// What a file held that it was made from.
+    pub fn file(&self, path: &str) -> Option<Bytes> {
+        let file = self.frozen.sources().find(|file| file.path.display().to_string() == path)?;
+        Some(Bytes::copy_from_slice(&file.bytes))
     }
 
     /// For `GET /generations`.

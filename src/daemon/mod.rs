@@ -89,6 +89,8 @@ pub struct Daemon {
     /// Newest first.
     history: History,
     admin_token: watch::Sender<Option<Token>>,
+    /// What opens the admin listener too, to those who may read it in the instance file.
+    admin_key: String,
     /// By the address that was asked for.
     admin: RefCell<Vec<(AdminAddress, admin::Handle)>>,
     watcher: RefCell<Option<Watcher>>,
@@ -172,6 +174,12 @@ impl Daemon {
             Command::Config(reply) => drop(reply.send(self.effective_config())),
             Command::Workers(reply) => drop(reply.send(self.supervisor.report())),
             Command::Generations(reply) => drop(reply.send(self.generations())),
+            Command::Generation { generation, reply } => {
+                drop(reply.send(self.generation(generation).map(|record| record.report_with_files())));
+            }
+            Command::File { generation, path, reply } => {
+                drop(reply.send(self.generation(generation).and_then(|record| record.file(&path))));
+            }
             Command::Confirm { peer, reply } => {
                 let daemon = Rc::clone(self);
                 tokio::task::spawn_local(async move {

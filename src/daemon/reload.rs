@@ -55,7 +55,10 @@ impl Daemon {
             Outcome::Applied if dry_run => Some("they have not been loaded yet".to_owned()),
             _ => None,
         };
-        self.set_differs(why.is_some(), why);
+        // What a stop has kept from being read is as true as before.
+        if self.state.get() == Stage::Serving {
+            self.set_differs(why.is_some(), why);
+        }
         if !dry_run {
             self.conclude(source, peer.as_deref(), &report);
         }
@@ -152,8 +155,13 @@ impl Daemon {
     /// Remembers, counts and logs a verdict.
     pub(super) fn conclude(&self, source: Source, peer: Option<&str>, report: &ReloadReport) {
         scheduler::give_way();
-        self.metrics.reloaded(report.outcome, source);
         let peer = peer.unwrap_or("-");
+        if report.outcome == Outcome::Rejected && self.state.get() == Stage::Draining {
+            // Nothing is wrong with the files.
+            tracing::info!(target: "pasteway::reload", "reload given up: the front is stopping (asked by {source}, {peer})");
+            return;
+        }
+        self.metrics.reloaded(report.outcome, source);
         match report.outcome {
             Outcome::Applied => {
                 let class = report.changes.iter().map(|change| change.class).max().unwrap_or(Class::Live);
