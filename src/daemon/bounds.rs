@@ -54,12 +54,19 @@ pub fn judge(bounds: &Bounds, old: &Tallied, new: &Tallied) -> Judgement {
     let (before, now) = (old.p99(), new.p99());
     if now > before.saturating_mul(factor) && now > before + NOTICED {
         return Judgement::Worse(format!(
-            "its p99 is {} ms, {} ms before (reload_confirm_p99 = {factor})",
-            now.as_millis(),
-            before.as_millis(),
+            "its p99 is {}, {} before (reload_confirm_p99 = {factor})",
+            words(now),
+            words(before),
         ));
     }
     Judgement::Fine
+}
+
+fn words(time: Duration) -> String {
+    match time.as_millis() {
+        0 => "less than 1 ms".to_owned(),
+        ms => format!("{ms} ms"),
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +109,8 @@ mod tests {
         assert!(!is_worse(&went(100, 0, 100), &went(100, 0, 300)), "within the factor");
         assert!(!is_worse(&went(100, 0, 1), &went(100, 0, 50)), "too short to be noticed");
         assert!(!is_worse(&went(19, 0, 1), &went(100, 0, 9_000)), "nothing to compare it with");
+        let (short, long) = (Duration::from_micros(700), Duration::from_millis(600));
+        assert_eq!([short, long].map(words), ["less than 1 ms", "600 ms"]);
         let off = Bounds { p99: None, ..BOUNDS };
         assert_eq!(judge(&off, &went(100, 0, 1), &went(100, 0, 9_000)), Judgement::Fine);
     }

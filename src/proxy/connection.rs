@@ -62,8 +62,10 @@ pub struct Peer {
     received: Cell<u64>,
     /// The client does not take what is to be written.
     write_blocked: Cell<bool>,
-    /// The client does not send the body that somebody waits for.
-    body_awaited: Cell<bool>,
+    /// Since when somebody waits for more of the request's body.
+    body_awaited: Cell<Option<Instant>>,
+    /// How long somebody has waited for the body before.
+    waited: Cell<Duration>,
     /// The thread's clock, as of its last tick: exact enough for silence, and free.
     clock: Rc<Cell<Instant>>,
     order: Cell<Order>,
@@ -109,7 +111,8 @@ impl Peer {
             head_began: Cell::new(None),
             received: Cell::new(0),
             write_blocked: Cell::new(false),
-            body_awaited: Cell::new(false),
+            body_awaited: Cell::new(None),
+            waited: Cell::default(),
             clock,
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
@@ -124,6 +127,7 @@ impl Peer {
         *self.request.borrow_mut() = Some(Running { began, generation, api: Rc::clone(api), method, harmless });
         self.head_began.set(None);
         self.received.set(0);
+        self.waited.set(Duration::ZERO);
     }
 
     /// Bytes of the request's body that have come so far.
@@ -131,10 +135,28 @@ impl Peer {
         self.received.get()
     }
 
+    /// How long the request was in its client's hands: somebody waited for its body. No more than a look at the clock
+    /// where that is still so.
+    pub fn waited(&self) -> Duration {
+        self.waited.get() + self.body_awaited.get().map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// The body was asked for more of it.
+    fn asked_for_body(&self, pending: bool) {
+        match self.body_awaited.get() {
+            None if pending => self.body_awaited.set(Some(Instant::now())),
+            Some(_) if !pending => {
+                self.waited.set(self.waited());
+                self.body_awaited.set(None);
+            }
+            _ => {}
+        }
+    }
+
     /// Its response has been written, or given up.
     pub fn end(&self) {
         *self.request.borrow_mut() = None;
-        self.body_awaited.set(false);
+        self.body_awaited.set(None);
         self.active.set(self.clock.get());
     }
 
@@ -183,7 +205,9 @@ impl Peer {
             } else if limits.idle.is_some_and(|limit| silent > limit) {
                 self.finish();
             }
-        } else if (self.write_blocked.get() || self.body_awaited.get()) && silent > limits.idle.unwrap_or(STALLED) {
+        } else if (self.write_blocked.get() || self.body_awaited.get().is_some())
+            && silent > limits.idle.unwrap_or(STALLED)
+        {
             self.drop_now();
         }
     }
@@ -372,7 +396,7 @@ impl hyper::body::Body for ClientBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        self.peer.body_awaited.set(polled.is_pending());
+        self.peer.asked_for_body(polled.is_pending());
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
             self.peer.received.set(self.peer.received.get() + bytes);

@@ -93,9 +93,16 @@ impl Trace {
         self.request_id = Some(request_id.to_owned());
     }
 
+    /// The head of the answer is there. What its generation answers for ends here, and has begun with the request's head,
+    /// without the time that the client took for the body. Who gets no answer is counted by nobody.
+    fn answer(&mut self, response: &Response) {
+        self.status = response.status().as_u16();
+        self.view.usage.count(self.status, self.started.elapsed().saturating_sub(self.peer.waited()));
+    }
+
     /// The response is the beginning of another protocol: the trace lasts as long as that is spoken.
     pub fn switch(mut self, response: Response) -> (http::Response<Outgoing>, Self) {
-        self.status = response.status().as_u16();
+        self.answer(&response);
         self.head = head_bytes(&response, false, true);
         (response.map(Outgoing::untraced), self)
     }
@@ -107,7 +114,7 @@ impl Trace {
 
     /// The response's head is known: the rest of the trace travels with its body.
     pub fn respond(mut self, response: Response) -> http::Response<Outgoing> {
-        self.status = response.status().as_u16();
+        self.answer(&response);
         let bodiless = self.method == Method::HEAD
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let chunked = !bodiless
@@ -152,7 +159,6 @@ impl Drop for Trace {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         self.api.metrics.finished(&self.method, self.status, took, self.peer.received(), self.sent);
-        self.view.usage.count(self.status, took);
         self.view.usage.end();
         self.peer.end();
         if let Some(style) = &self.api.api.access {

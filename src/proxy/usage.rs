@@ -96,7 +96,7 @@ impl UsageCell {
         self.in_flight.store(self.in_flight.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 
-    /// A request was answered.
+    /// A request was answered, and the generation has taken so long for it.
     pub fn count(&self, status: u16, took: Duration) {
         self.tally.count(status, took);
     }
