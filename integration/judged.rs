@@ -76,3 +76,55 @@ fn a_request_that_a_drain_has_ended_is_no_answer() {
     let old = generation(&front, 1);
     assert_eq!((old["ended"].as_u64(), old["answers"].as_u64()), (Some(1), Some(0)), "{old}");
 }
+
+#[track_caller]
+fn asks(front: &Front, times: usize, path: &str, status: u16) {
+    for _ in 0..times {
+        assert_eq!(front.get(path).status, status);
+    }
+}
+
+#[track_caller]
+fn reloads(front: &Front, change: impl FnOnce(String) -> String, query: &str) {
+    front.edit(Save::Rename, change);
+    let (status, verdict) = front.reload(query);
+    assert_eq!((status, verdict["outcome"].as_str()), (200, Some("applied")), "{verdict}");
+}
+
+/// Longer than some looks at a trial take.
+const LOOKS: Duration = Duration::from_millis(700);
+const BAD: &str = "/v2/x?pasteway.status=500";
+
+#[test]
+fn a_mend_is_tried_while_all_requests_fail() {
+    let front = Front::start(&Layout::bare().pasteway("watch = false").pasteway("reload_confirm_requests = 10"));
+    asks(&front, 12, BAD, 500);
+    // This one has answered nothing when the next comes.
+    reloads(&front, |text| format!("# a comment\n{text}"), "");
+    reloads(&front, with(1), "?confirm=600");
+    asks(&front, 12, BAD, 500);
+    sleep(LOOKS);
+    assert_eq!(front.generation(), 3, "no worse than it was");
+    assert_eq!(front.order("/confirm").1["confirmed"], 3);
+    // What went well before is a measure too, and over generations that have answered nothing.
+    asks(&front, 500, "/v2/x", 200);
+    reloads(&front, |text| format!("# a comment\n{text}"), "");
+    reloads(&front, with(2), "?confirm=600");
+    asks(&front, 12, BAD, 500);
+    eventually("it goes back", || (front.generation() == 6).then_some(()));
+    let reason = front.admin("/status").json()["last_reload"]["reason"].as_str().expect("why").to_owned();
+    assert!(reason.contains("100.0 % of its 12 answers are server errors, 2.3 % before"), "{reason}");
+}
+
+#[test]
+fn without_a_record_no_generation_is_taken_back_for_its_answers() {
+    let front = Front::start(&Layout::bare().pasteway("watch = false").pasteway("reload_confirm_requests = 10"));
+    asks(&front, 9, "/v2/x", 200);
+    reloads(&front, with(1), "?confirm=2");
+    asks(&front, 12, BAD, 500);
+    sleep(LOOKS);
+    assert_eq!(front.generation(), 2);
+    eventually("its time is over", || (front.generation() == 3).then_some(()));
+    let status = front.admin("/status").json();
+    assert!(status["last_reload"]["reason"].as_str().expect("why").contains("not confirmed"), "{status}");
+}
