@@ -108,6 +108,12 @@ fn old_generations_do_not_pile_up() {
     }
     assert!(most > 1, "they are seen while they drain");
     eventually("one is left", || (alive() == 1).then_some(()));
+    // Of those that are gone nobody is told any more to hold them.
+    let all = front.admin("/generations").json();
+    for gone in all.as_array().expect("a list").iter().filter(|one| one["state"] == "retired") {
+        assert_eq!((&gone["holders"], &gone["in_flight"]), (&serde_json::json!([]), &0.into()), "{gone}");
+        assert!(gone["oldest_request_seconds"].is_null(), "{gone}");
+    }
     eventually("its workers alone are left", || (front.workers().len() == 1).then_some(()));
     let directories = std::fs::read_dir(front.own().join("generations")).expect("a directory").count();
     assert_eq!(directories, 1, "files of the live one, which has started its workers");
