@@ -3,7 +3,7 @@
 //! Must not know how one is made or ended.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -86,6 +86,8 @@ pub struct Record {
     pub usage: Arc<Usage>,
     /// Where it is in its life.
     pub state: AtomicU8,
+    /// It was live once: no mere canary.
+    pub was_live: AtomicBool,
     /// All that it was made from.
     pub frozen: Frozen,
     /// Requests that were ended at its deadline.
@@ -103,6 +105,12 @@ impl Record {
     /// It has come to this.
     pub fn enter(&self, state: State) {
         self.state.store(state as u8, Ordering::Relaxed);
+        self.was_live.fetch_or(state == State::Live, Ordering::Relaxed);
+    }
+
+    /// Whether what follows is measured by how its requests went.
+    pub fn is_a_standard(&self) -> bool {
+        self.was_live.load(Ordering::Relaxed) && self.undone().is_none()
     }
 
     /// Why it was taken back, if it was.

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
-use super::generation::{Current, Origin};
+use super::generation::{Current, Origin, State};
 use super::inherited::Sockets;
 use super::predecessor::Predecessor;
 use super::prepare::Workshop;
@@ -193,6 +193,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     let source = if predecessor.is_some() { Source::Upgrade } else { Source::Start };
     let origin = Origin { source, peer: None };
     let record = prepared.record(Arc::clone(&snapshot.usage), origin, Vec::new(), None);
+    record.enter(State::Live);
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let outside = Outside::new(tokio::runtime::Handle::current(), metrics.clone());
     let descriptors = Arc::new(Descriptors::at_start());

@@ -1,7 +1,7 @@
 //! The swap, which cannot fail.
 
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,6 +67,7 @@ impl Prepared {
             changes,
             usage,
             state: AtomicU8::new(State::Live as u8),
+            was_live: AtomicBool::new(false),
             frozen: self.plan.config.reading.freeze(older.map(|older| &older.frozen)),
             ended: AtomicU64::new(0),
             undone: Mutex::default(),

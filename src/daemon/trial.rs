@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::Daemon;
-use super::bounds::{Bounds, Judgement, judge};
+use super::bounds::{Bounds, Judgement, judge, standard};
 use super::generation::{Current, Origin, Record, Running, State};
 use super::prepare::Prepared;
 use super::retire::worker_patience;
@@ -43,6 +43,8 @@ pub struct Trial {
     bounds: Bounds,
     /// How requests of `back` had gone when the trial began.
     before: Tallied,
+    /// Those before `back`, the newest first.
+    earlier: Vec<Arc<Record>>,
     /// A canary waits for its swap.
     staged: Option<Staged>,
 }
@@ -97,7 +99,9 @@ impl Trial {
         // Beside a canary the old one serves on: the same time is compared, if enough happened in it.
         let beside =
             Some(old.since(&self.before)).filter(|old| self.is_canary() && old.answers >= self.bounds.requests);
-        let judgement = judge(&self.bounds, &beside.unwrap_or(old), &self.record.usage.tallied());
+        let earlier = self.earlier.iter().map(|record| record.usage.tallied());
+        let old = beside.unwrap_or_else(|| standard(std::iter::once(old).chain(earlier), &self.bounds));
+        let judgement = judge(&self.bounds, &old, &self.record.usage.tallied());
         if let Judgement::Worse(why) = judgement {
             return Next::Back(why);
         }
@@ -177,6 +181,7 @@ impl Daemon {
         let began = Instant::now();
         self.begin_trial(Trial {
             before: current.record.usage.tallied(),
+            earlier: self.standards_before(&current.record),
             record,
             back: current.record,
             kept: None,
@@ -214,6 +219,7 @@ impl Daemon {
         {
             self.begin_trial(Trial {
                 before: Tallied::default(),
+                earlier: self.standards_before(&back),
                 record,
                 back,
                 kept,
@@ -225,6 +231,12 @@ impl Daemon {
             });
         }
         self.trial_over.notify_waiters();
+    }
+
+    /// What a generation is measured by where that before it has answered too little.
+    fn standards_before(&self, back: &Record) -> Vec<Arc<Record>> {
+        let history = self.history();
+        history.iter().filter(|record| record.number < back.number && record.is_a_standard()).cloned().collect()
     }
 
     fn begin_trial(self: &Rc<Self>, trial: Trial) {

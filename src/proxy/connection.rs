@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as Poller, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::holder::{Holder, method_word};
-use super::live::ApiView;
+use super::live::{ApiView, View};
 use super::outgoing::{Outgoing, Trace};
 use super::respond;
 use super::thread::Thread;
@@ -62,8 +63,10 @@ pub struct Peer {
     received: Cell<u64>,
     /// The client does not take what is to be written.
     write_blocked: Cell<bool>,
-    /// The client does not send the body that somebody waits for.
-    body_awaited: Cell<bool>,
+    /// Since when somebody waits for more of the request's body.
+    body_awaited: Cell<Option<Instant>>,
+    /// How long somebody has waited for the body before.
+    waited: Cell<Duration>,
     /// The thread's clock, as of its last tick: exact enough for silence, and free.
     clock: Rc<Cell<Instant>>,
     order: Cell<Order>,
@@ -77,11 +80,14 @@ pub struct Peer {
 /// A request that has not ended.
 struct Running {
     began: Instant,
-    generation: Generation,
-    /// Not its name, which is counted across threads.
+    /// What it began with; once it is answered, what serves with the same workers.
+    view: Rc<View>,
+    /// Of the view.
     api: Rc<ApiView>,
     method: &'static str,
     harmless: bool,
+    /// The head of its answer is there.
+    answered: bool,
 }
 
 /// What the thread wants of a connection.
@@ -109,7 +115,8 @@ impl Peer {
             head_began: Cell::new(None),
             received: Cell::new(0),
             write_blocked: Cell::new(false),
-            body_awaited: Cell::new(false),
+            body_awaited: Cell::new(None),
+            waited: Cell::default(),
             clock,
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
@@ -119,11 +126,12 @@ impl Peer {
     }
 
     /// A request's head has been read.
-    pub fn begin(&self, began: Instant, generation: Generation, api: &Rc<ApiView>, method: &Method) {
+    pub fn begin(&self, began: Instant, view: Rc<View>, api: Rc<ApiView>, method: &Method) {
         let (method, harmless) = method_word(method);
-        *self.request.borrow_mut() = Some(Running { began, generation, api: Rc::clone(api), method, harmless });
+        *self.request.borrow_mut() = Some(Running { began, view, api, method, harmless, answered: false });
         self.head_began.set(None);
         self.received.set(0);
+        self.waited.set(Duration::ZERO);
     }
 
     /// Bytes of the request's body that have come so far.
@@ -131,18 +139,68 @@ impl Peer {
         self.received.get()
     }
 
-    /// Its response has been written, or given up.
-    pub fn end(&self) {
-        *self.request.borrow_mut() = None;
-        self.body_awaited.set(false);
+    /// How long the request was in its client's hands: somebody waited for its body. No more than a look at the clock
+    /// where that is still so.
+    pub fn waited(&self) -> Duration {
+        self.waited.get() + self.body_awaited.get().map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// The body was asked for more of it.
+    fn asked_for_body(&self, pending: bool) {
+        match self.body_awaited.get() {
+            None if pending => self.body_awaited.set(Some(Instant::now())),
+            Some(_) if !pending => {
+                self.waited.set(self.waited());
+                self.body_awaited.set(None);
+            }
+            _ => {}
+        }
+    }
+
+    /// The head of its answer is there. What its generation answers for ends here, and has begun with the request's head,
+    /// without the time that the client took for the body. Who gets no answer is counted by nobody.
+    pub fn answered(&self, status: u16) {
+        if let Some(running) = &mut *self.request.borrow_mut() {
+            running.view.usage.count(status, running.began.elapsed().saturating_sub(self.waited()));
+            running.answered = true;
+        }
+    }
+
+    /// What is answered needs nothing of its generation any more but the workers: where one that serves now has them, it
+    /// is that one's from now on.
+    pub fn follow_workers(&self, serving: &[Rc<View>]) {
+        let mut request = self.request.borrow_mut();
+        let Some(running) = request.as_mut().filter(|running| running.answered) else { return };
+        if serving.iter().any(|view| Rc::ptr_eq(view, &running.view)) {
+            return;
+        }
+        let pool = &running.api.api.pool;
+        if let Some((view, api)) = serving.iter().find_map(|view| Some((view, view.api_on(pool)?))) {
+            view.usage.begin();
+            running.view.usage.end();
+            (running.view, running.api) = (Rc::clone(view), Rc::clone(api));
+        }
+    }
+
+    /// What it was upgraded to is over.
+    fn tunnel_ended(&self, end: TunnelEnd) {
+        if let Some(running) = &*self.request.borrow() {
+            running.api.metrics.tunnel_ended(end);
+        }
+    }
+
+    /// Its response has been written, or given up; what it was answered by.
+    pub fn end(&self) -> Option<(Rc<View>, Rc<ApiView>)> {
+        self.body_awaited.set(None);
         self.active.set(self.clock.get());
+        self.request.take().map(|running| (running.view, running.api))
     }
 
     /// The request on it, and the generation that it holds.
     pub fn holder(&self) -> Option<(Generation, Holder)> {
         self.request.borrow().as_ref().map(|running| {
-            let Running { began, generation, api, method, .. } = running;
-            (*generation, Holder { peer: self.address, api: api.api.name.clone(), method, began: *began })
+            let Running { began, view, api, method, .. } = running;
+            (view.snapshot.generation, Holder { peer: self.address, api: api.api.name.clone(), method, began: *began })
         })
     }
 
@@ -183,7 +241,9 @@ impl Peer {
             } else if limits.idle.is_some_and(|limit| silent > limit) {
                 self.finish();
             }
-        } else if (self.write_blocked.get() || self.body_awaited.get()) && silent > limits.idle.unwrap_or(STALLED) {
+        } else if (self.write_blocked.get() || self.body_awaited.get().is_some())
+            && silent > limits.idle.unwrap_or(STALLED)
+        {
             self.drop_now();
         }
     }
@@ -258,13 +318,22 @@ where
     } else if let Some((tunnel, trace)) = switched {
         let parts = connection.into_parts();
         peer.tunnelling.set(true);
+        let worker = Arc::clone(tunnel.lease.member());
         let end = tokio::select! {
             carried = tunnel.carry(parts.io.into_inner(), &parts.read_buf) => {
                 if carried.is_ok() { TunnelEnd::Closed } else { TunnelEnd::Io }
             }
             end = peer.tunnel_dropped() => end,
+            () = worker.parted() => {
+                tracing::warn!(
+                    target: "pasteway::proxy",
+                    "the upgraded connection from {address} is ended: its worker {} has waited long enough", worker.slot,
+                );
+                TunnelEnd::Asked
+            }
         };
-        trace.tunnel_ended(end);
+        peer.tunnel_ended(end);
+        drop(trace);
     }
 }
 
@@ -372,7 +441,7 @@ impl hyper::body::Body for ClientBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        self.peer.body_awaited.set(polled.is_pending());
+        self.peer.asked_for_body(polled.is_pending());
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
             self.peer.received.set(self.peer.received.get() + bytes);
