@@ -20,13 +20,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::asked::Place;
 use super::holder::{Holder, method_word};
-use super::live::ApiView;
+use super::live::{ApiView, View};
 use super::outgoing::{Outgoing, Trace};
 use super::respond;
 use super::thread::Thread;
 use super::upgrade::{Tunnel, Upgrade};
-use super::{pipeline, snapshot::Limits};
+use super::{balancer, pipeline, snapshot::Limits};
 use crate::filter::{Body, BodyError, Context, RemoteAddr, Scheme};
 use crate::id::Generation;
 use crate::metrics::TunnelEnd;
@@ -54,6 +55,10 @@ pub struct Peer {
     tls: bool,
     /// The request on it.
     request: RefCell<Option<Running>>,
+    /// Where that is while a worker has it.
+    place: Place,
+    /// The client has gone, and a worker is still at its request.
+    client_gone: Cell<bool>,
     /// The last byte that went either way.
     active: Cell<Instant>,
     /// The first byte of a head that is not whole yet.
@@ -77,7 +82,8 @@ pub struct Peer {
 /// A request that has not ended.
 struct Running {
     began: Instant,
-    generation: Generation,
+    /// It holds the generation.
+    view: Rc<View>,
     /// Not its name, which is counted across threads.
     api: Rc<ApiView>,
     method: &'static str,
@@ -105,6 +111,8 @@ impl Peer {
             turn: fastrand::f64(),
             tls,
             request: RefCell::new(None),
+            place: Place::default(),
+            client_gone: Cell::new(false),
             active: Cell::new(clock.get()),
             head_began: Cell::new(None),
             received: Cell::new(0),
@@ -119,9 +127,11 @@ impl Peer {
     }
 
     /// A request's head has been read.
-    pub fn begin(&self, began: Instant, generation: Generation, api: &Rc<ApiView>, method: &Method) {
+    pub fn begin(&self, began: Instant, view: &Rc<View>, api: &Rc<ApiView>, method: &Method) {
         let (method, harmless) = method_word(method);
-        *self.request.borrow_mut() = Some(Running { began, generation, api: Rc::clone(api), method, harmless });
+        view.usage.begin();
+        let (view, api) = (Rc::clone(view), Rc::clone(api));
+        *self.request.borrow_mut() = Some(Running { began, view, api, method, harmless });
         self.head_began.set(None);
         self.received.set(0);
     }
@@ -131,18 +141,39 @@ impl Peer {
         self.received.get()
     }
 
-    /// Its response has been written, or given up.
+    /// Its response has been written, or given up. A request that a worker still has ends later.
     pub fn end(&self) {
-        *self.request.borrow_mut() = None;
         self.body_awaited.set(false);
         self.active.set(self.clock.get());
+        if !self.place.is_left()
+            && let Some(running) = self.request.take()
+        {
+            running.view.usage.end();
+        }
+    }
+
+    /// Waits for the worker that has the request of a client that is gone, unless that is ended before.
+    async fn outlast(&self) {
+        let Some(asked) = self.place.take_left() else { return };
+        let api = self.request.borrow().as_ref().map(|running| Rc::clone(&running.api));
+        if let Some(api) = api {
+            self.client_gone.set(true);
+            self.write_blocked.set(false);
+            tokio::select! {
+                biased;
+                _ = self.dropped() => {}
+                () = balancer::outlast(&api, asked) => {}
+            }
+        }
+        self.end();
     }
 
     /// The request on it, and the generation that it holds.
     pub fn holder(&self) -> Option<(Generation, Holder)> {
         self.request.borrow().as_ref().map(|running| {
-            let Running { began, generation, api, method, .. } = running;
-            (*generation, Holder { peer: self.address, api: api.api.name.clone(), method, began: *began })
+            let Running { began, view, api, method, .. } = running;
+            let (api, client_gone) = (api.api.name.clone(), self.client_gone.get());
+            (view.snapshot.generation, Holder { peer: self.address, api, method, began: *began, client_gone })
         })
     }
 
@@ -203,8 +234,8 @@ impl Peer {
         }
     }
 
-    /// Completes when its tunnel is to be closed at once, with the reason.
-    async fn tunnel_dropped(&self) -> TunnelEnd {
+    /// Completes when what is left of it, a tunnel or a request without its client, is to end at once, with the reason.
+    async fn dropped(&self) -> TunnelEnd {
         poll_fn(|cx| {
             self.listen(cx);
             match self.order.get() {
@@ -230,7 +261,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let peer = Rc::new(Peer::new(address, listener, tls, thread.clock()));
-    let _entry = thread.enter(&peer);
+    let mut entry = thread.enter(&peer);
     let io = TokioIo::new(Watched { stream, peer: Rc::clone(&peer) });
     let service = service_fn({
         let (thread, peer) = (Rc::clone(&thread), Rc::clone(&peer));
@@ -252,19 +283,25 @@ where
         Pin::new(&mut connection).poll(cx)
     })
     .await;
-    let switched = peer.tunnel.take();
+    let switched = peer.tunnel.take().filter(|_| ended.is_ok());
     if let Err(error) = ended {
         tracing::debug!(target: "pasteway::proxy", client = &*peer.ip_text, "connection ended: {error}");
-    } else if let Some((tunnel, trace)) = switched {
+    }
+    if let Some((tunnel, trace)) = switched {
         let parts = connection.into_parts();
         peer.tunnelling.set(true);
         let end = tokio::select! {
             carried = tunnel.carry(parts.io.into_inner(), &parts.read_buf) => {
                 if carried.is_ok() { TunnelEnd::Closed } else { TunnelEnd::Io }
             }
-            end = peer.tunnel_dropped() => end,
+            end = peer.dropped() => end,
         };
         trace.tunnel_ended(end);
+    } else {
+        // With it goes the service, and what that was at.
+        drop(connection);
+        entry.client_gone();
+        peer.outlast().await;
     }
 }
 
@@ -297,7 +334,7 @@ async fn serve_request(
     let mut response = match api.api.door.admit(&mut request, &api.api.limits, trusted) {
         Ok(()) => {
             let mut cx = context(&api, &peer, &request, started, trusted);
-            let response = pipeline::walk(&thread, &api, &mut cx, &mut request).await;
+            let response = pipeline::walk(&thread, &api, &peer.place, &mut cx, &mut request).await;
             // For the access log alone.
             if api.api.access.is_some()
                 && let Some(id) = cx.get("openstack.request_id").and_then(|id| id.as_str())

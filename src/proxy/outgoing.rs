@@ -68,9 +68,8 @@ impl Trace {
         request: &http::request::Parts,
         started: Instant,
     ) -> Self {
-        view.usage.begin();
         api.metrics.started();
-        peer.begin(started, view.snapshot.generation, &api, &request.method);
+        peer.begin(started, &view, &api, &request.method);
         Self {
             thread,
             view,
@@ -153,7 +152,6 @@ impl Drop for Trace {
         let took = self.started.elapsed();
         self.api.metrics.finished(&self.method, self.status, took, self.peer.received(), self.sent);
         self.view.usage.count(self.status, took);
-        self.view.usage.end();
         self.peer.end();
         if let Some(style) = &self.api.api.access {
             let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
