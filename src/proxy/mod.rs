@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`listener`]: the sockets of the APIs, and the one acceptor that deals connections out.
-//! - [`thread`]: the data threads; [`connection`]: hyper on a client's socket.
+//! - [`thread`]: the data threads; [`connection`]: hyper on a client's socket; [`incoming`]: a request's body.
 //! - [`door`]: what no client may say.
 //! - [`pipeline`]: the loop that walks the tree of the [`snapshot`].
 //! - [`balancer`] and [`upstream`]: a lease on a worker, a wire to it, another try where that is safe.
@@ -26,6 +26,7 @@ mod connection;
 pub mod descriptors;
 pub mod door;
 pub mod holder;
+mod incoming;
 pub mod listener;
 pub mod live;
 mod outgoing;
