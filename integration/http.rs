@@ -1,5 +1,7 @@
 //! HTTP/1.1 between client and worker: bodies, framing, header fields, limits, bad input.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -224,9 +226,65 @@ fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
     client
         .send(format!("POST /v2/t1/x HTTP/1.1\r\n{HOST}X-Auth-Token: a\r\nContent-Length: 114689\r\n\r\n"))
         .expect("sent");
-    assert_eq!(client.answer("POST").expect("an answer").status, 413);
+    let answer = client.answer("POST").expect("an answer");
     // The announced body was never sent, so the connection cannot be kept.
+    assert_eq!((answer.status, answer.closes()), (413, true));
     assert!(client.is_closed().expect("an end"));
+}
+
+/// A front that refuses a user's second POST, and what comes on a connection behind the first.
+fn refusing() -> (Front, Client) {
+    let limits = "compute.limits:RateLimitingMiddleware.factory";
+    let paste = Layout::havana().paste().replace(limits, &format!("{limits}\nlimits = (POST, *, .*, 1, HOUR)"));
+    let front = Front::start(&Layout::compute(&paste));
+    let mut client = front.client();
+    assert_eq!(client.request("POST", "/v2/t1/x", &[("X-Auth-Token", "u1:t1")], b"{}").expect("an answer").status, 200);
+    (front, client)
+}
+
+fn head_of_post(more: &str) -> String {
+    format!("POST /v2/t1/x HTTP/1.1\r\n{HOST}X-Auth-Token: u1:t1\r\n{more}\r\n")
+}
+
+#[test]
+fn a_short_body_that_nobody_wanted_does_not_end_the_connection() {
+    let (_front, mut client) = refusing();
+    for size in [1, 100, 65_536] {
+        client.send(head_of_post(&format!("Content-Length: {size}\r\n"))).expect("sent");
+        std::thread::sleep(Duration::from_millis(50));
+        client.send(bytes(size)).expect("the connection is there");
+        let answer = client.answer("POST").expect("an answer");
+        assert_eq!((answer.status, answer.closes()), (429, false), "{size}");
+    }
+    let answer = client.get("/v2/t1/x", &[("X-Auth-Token", "u1:t1")]).expect("the same connection");
+    assert!(received(&answer, "content-length").is_empty());
+}
+
+#[test]
+fn an_answer_before_a_body_that_is_not_waited_for_says_that_the_connection_ends() {
+    let (front, _) = refusing();
+    // Too long; sent only if it is wanted; never sent.
+    for rest in ["Content-Length: 65537\r\n", "Content-Length: 5\r\nExpect: 100-continue\r\n", "Content-Length: 5\r\n"]
+    {
+        let mut client = front.client();
+        client.send(head_of_post(rest)).expect("sent");
+        let answer = client.answer("POST").expect("an answer");
+        assert_eq!((answer.status, answer.closes()), (429, true), "{rest}");
+        assert!(client.is_closed().expect("an end"), "{rest}");
+    }
+}
+
+#[test]
+fn an_app_that_answers_before_the_body_has_come_does_not_end_the_connection() {
+    let front = Front::start(&Layout::bare());
+    let mut client = front.client();
+    for n in 0..5 {
+        client.send(format!("POST /v2/x?pasteway.exit=9 HTTP/1.1\r\n{HOST}Content-Length: 5\r\n\r\n")).expect("sent");
+        std::thread::sleep(Duration::from_millis(100));
+        client.send("hello").expect("the connection is there");
+        let answer = client.answer("POST").expect("an answer");
+        assert_eq!((answer.status, answer.closes()), (400, false), "{n}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! End-to-end tests: one binary that drives the real executable on port 0 and in temporary directories.
 
+mod abandoned;
 mod admin;
 mod carried;
 mod chaos;

@@ -501,4 +501,6 @@ pub struct HolderReport {
     pub method: String,
     /// Since its head was read.
     pub age_seconds: f64,
+    /// Its client has gone away; a worker is still at it.
+    pub client_gone: bool,
 }

@@ -10,9 +10,21 @@ use crate::support::{App, Client, Front, Layout, Save, Tunnel, eventually, proce
 
 const COMPUTE: &[(&str, &str)] = &[("api", "osapi_compute")];
 
+/// Changes something and has it loaded: the verdict.
+type Edit<'a> = &'a dyn Fn() -> (u16, serde_json::Value);
+
 /// Adds a mount point.
 fn with(number: u32) -> impl FnOnce(String) -> String {
     move |text| text.replace("/v2: app\n", &format!("/v2: app\n/g{number}: app\n"))
+}
+
+/// Beside the bare osapi_compute, a metadata that is as bare.
+fn two_apis() -> Layout {
+    let bare = Layout::bare();
+    let other =
+        "[composite:metadata]\nuse = egg:Paste#urlmap\n/: other\n\n[app:other]\npaste.app_factory = some:where\n";
+    let paste = bare.paste().to_owned() + other;
+    bare.with_paste(&paste).apis(&["osapi_compute", "metadata"]).default("metadata_workers = 1")
 }
 
 #[track_caller]
@@ -80,32 +92,30 @@ fn long_lived_connections_do_not_die_for_unrelated_edits() {
 #[test]
 fn long_lived_connections_outlast_every_drain_but_that_of_their_own_workers() {
     const SIZE: usize = 40_000_000;
-    let paste = Layout::bare().paste().to_owned()
-        + "[composite:metadata]\nuse = egg:Paste#urlmap\n/: other\n\n[app:other]\npaste.app_factory = some:where\n";
-    let layout = Layout::compute(&paste).apis(&["osapi_compute", "metadata"]).default("metadata_workers = 1");
-    let front = Front::start(&layout.pasteway("watch = false").pasteway("drain_timeout = 1"));
+    let front = Front::start(&two_apis().pasteway("watch = false").pasteway("drain_timeout = 1"));
     let mut tunnel = Tunnel::open(&front);
     let mut reader = front.client();
     reader.send(format!("GET /v2/x?pasteway.size={SIZE} HTTP/1.1\r\nHost: a\r\n\r\n")).expect("sent");
     eventually("both are there", || (front.metric("pasteway_requests_in_flight", COMPUTE) == 2.0).then_some(()));
     let newest = || front.admin("/generations").json()[0].clone();
-    let mut edits: Vec<Box<dyn Fn() -> (u16, serde_json::Value)>> = Vec::new();
-    for number in 1..=2 {
-        edits.push(Box::new(|| {
-            front.edit(Save::Rename, with(number));
+    let live = |number| {
+        front.edit(Save::Rename, with(number));
+        front.reload("")
+    };
+    let edits: [Edit<'_>; 5] = [
+        &|| live(1),
+        &|| live(2),
+        &|| {
+            front.edit_conf(|text| text.replace("metadata_workers = 1", "metadata_workers = 2"));
             front.reload("")
-        }));
-    }
-    edits.push(Box::new(|| {
-        front.edit_conf(|text| text.replace("metadata_workers = 1", "metadata_workers = 2"));
-        front.reload("")
-    }));
-    edits.push(Box::new(|| {
-        front.edit(Save::Rename, |text| text.replace("[app:other]\n", "[app:other]\nnew = option\n"));
-        front.reload("")
-    }));
-    edits.push(Box::new(|| front.order("/rollback")));
-    for edit in &edits {
+        },
+        &|| {
+            front.edit(Save::Rename, |text| text.replace("[app:other]\n", "[app:other]\nnew = option\n"));
+            front.reload("")
+        },
+        &|| front.order("/rollback"),
+    ];
+    for edit in edits {
         let (status, verdict) = edit();
         assert_eq!((status, verdict["outcome"].as_str()), (200, Some("applied")), "{verdict}");
         std::thread::sleep(Duration::from_millis(1500));

@@ -212,8 +212,10 @@ pub(super) fn generations(generations: &[Generation]) -> String {
             let _ = writeln!(out, "generation {number} was taken back: {}", plain(why));
         }
         for holder in generation.holders.iter().filter(|_| generation.state != "live") {
-            let HolderReport { peer, api, method, age_seconds } = holder;
-            let line = format!("generation {number} is held by {method} of {api} from {peer}, {}", age(*age_seconds));
+            let HolderReport { peer, api, method, age_seconds, client_gone } = holder;
+            let gone = if *client_gone { ", who has gone" } else { "" };
+            let line =
+                format!("generation {number} is held by {method} of {api} from {peer}{gone}, {}", age(*age_seconds));
             let _ = writeln!(out, "{}", plain(&line));
         }
     }

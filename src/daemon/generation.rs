@@ -147,6 +147,7 @@ impl Record {
             api: holder.api.to_string(),
             method: holder.method.to_owned(),
             age_seconds: holder.began.elapsed().as_secs_f64(),
+            client_gone: holder.client_gone,
         });
         let oldest = self.usage.oldest_ms().map(|ms| (now() - ms as f64 / 1000.0).max(0.0));
         GenerationReport {

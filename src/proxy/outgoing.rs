@@ -69,7 +69,6 @@ impl Trace {
         request: &http::request::Parts,
         started: Instant,
     ) -> Self {
-        view.usage.begin();
         api.metrics.started();
         let generation = view.snapshot.generation;
         peer.begin(started, view, api, &request.method);
@@ -153,9 +152,9 @@ fn digits(n: u64, base: u64) -> usize {
 impl Drop for Trace {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        let Some((view, api)) = self.peer.end() else { return };
+        let Some(api) = self.peer.api() else { return };
         api.metrics.finished(&self.method, self.status, took, self.peer.received(), self.sent);
-        view.usage.end();
+        self.peer.end();
         if let Some(style) = &api.api.access {
             let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
             let version = if self.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };

@@ -270,12 +270,17 @@ pub struct Entry {
     block: Option<Rc<crate::metrics::ApiBlock>>,
 }
 
+impl Entry {
+    /// Its client has gone; what it had asked goes on.
+    pub fn client_gone(&mut self) {
+        self.block.take().inspect(|block| block.connection_closed());
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
         self.thread.peers.borrow_mut().remove(&self.key);
-        if let Some(block) = &self.block {
-            block.connection_closed();
-        }
+        self.client_gone();
         self.thread.left();
     }
 }

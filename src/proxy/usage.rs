@@ -141,7 +141,8 @@ mod tests {
     fn who_has_left_holds_nothing_whatever_was_told_last() {
         let usage = Usage::default();
         let (cell, began) = (usage.enter(), std::time::Instant::now());
-        let holder = Holder { peer: ([127, 0, 0, 1], 1).into(), api: "ec2".into(), method: "GET", began };
+        let holder =
+            Holder { peer: ([127, 0, 0, 1], 1).into(), api: "ec2".into(), method: "GET", began, client_gone: false };
         cell.tell_oldest(7, vec![holder]);
         assert_eq!((usage.oldest_ms(), usage.holders().len()), (Some(7), 1));
         usage.leave(&cell);

@@ -88,16 +88,11 @@ impl Member {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// A request takes longer on it than it may.
+    /// It was silent for too long while a request waited.
     pub fn hang(&self) {
         if !self.hangs.swap(true, Ordering::Relaxed) {
             self.hung.notify_one();
         }
-    }
-
-    /// Whether it was said to hang.
-    pub fn hangs(&self) -> bool {
-        self.hangs.load(Ordering::Relaxed)
     }
 
     /// Returns when it is said to hang; told once, to one listener.

@@ -91,7 +91,7 @@ function showGenerations(generations) {
     ["by", (g) => [g.source, g.peer].filter(Boolean).join(", ")],
     ["changes", (g) => g.changes.map((c) => `${c.what} (${c.class})`).join(", ")],
     ["in flight", (g) => g.in_flight],
-    ["held by", (g) => (g.state === "live" ? "" : (g.holders ?? []).map((h) => `${h.method} of ${h.api} from ${h.peer}`).join(", "))],
+    ["held by", (g) => (g.state === "live" ? "" : (g.holders ?? []).map((h) => `${h.method} of ${h.api} from ${h.peer}${h.client_gone ? ", who has gone" : ""}`).join(", "))],
     ["taken back", (g) => g.undone],
     ["files", (g) => g.sha256.slice(0, 12), null, (g) => `generations/${g.generation}`],
   ], generations);

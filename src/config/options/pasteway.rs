@@ -59,7 +59,7 @@ options! {
     WORKER_MAX_LIFETIME = ours("worker_max_lifetime", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
     /// Bytes of resident memory from which on a worker is replaced; 0 = never.
     WORKER_MAX_RSS = ours("worker_max_rss", Kind::at_least(0), Live).defaults(&[(FIRST, "0")]);
-    /// Seconds that a request may take on a worker, which is killed as hung then; 0 = any time.
+    /// Seconds that a worker may say nothing while a request waits for it; it is killed as hung then; 0 = any time.
     WORKER_REQUEST_TIMEOUT = ours("worker_request_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
     /// Method and path of the probe that a command or external worker must answer before it serves.
     WORKER_READY_REQUEST = ours("worker_ready_request", Kind::Text, Rolling).defaults(&[(FIRST, "GET /")]);
