@@ -60,3 +60,18 @@ fn a_tunnel_that_outlasts_the_drain_of_its_workers_is_ended() {
     eventually("its end is counted", || (ended(&front, "asked") == 1.0).then_some(()));
     front.logged(&format!("its requests are ended: GET of osapi_compute from {}", tunnel.peer()));
 }
+
+#[test]
+fn a_tunnel_is_ended_when_its_worker_has_waited_long_enough_for_it() {
+    let layout = Layout::bare().pasteway("drain_timeout = 0").pasteway("drain_kill_timeout = 1");
+    let front = Front::start(&layout.default("graceful_shutdown_timeout = 60"));
+    let mut tunnel = Tunnel::open(&front);
+    let before = front.workers();
+    assert_eq!(front.order("/workers/osapi_compute/restart").0, 200);
+    tunnel.echoes();
+    assert_eq!(tunnel.rest(), "");
+    eventually("its end is counted", || (ended(&front, "asked") == 1.0).then_some(()));
+    let line = front.logged(&format!("the upgraded connection from {} is ended", tunnel.peer()));
+    assert!(line.contains("osapi_compute/0"), "{line}");
+    eventually("the worker is gone", || front.workers().iter().all(|pid| !before.contains(pid)).then_some(()));
+}

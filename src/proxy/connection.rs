@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as Poller, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::holder::{Holder, method_word};
-use super::live::ApiView;
+use super::live::{ApiView, View};
 use super::outgoing::{Outgoing, Trace};
 use super::respond;
 use super::thread::Thread;
@@ -79,11 +80,14 @@ pub struct Peer {
 /// A request that has not ended.
 struct Running {
     began: Instant,
-    generation: Generation,
-    /// Not its name, which is counted across threads.
+    /// What it began with; once it is answered, what serves with the same workers.
+    view: Rc<View>,
+    /// Of the view.
     api: Rc<ApiView>,
     method: &'static str,
     harmless: bool,
+    /// The head of its answer is there.
+    answered: bool,
 }
 
 /// What the thread wants of a connection.
@@ -122,9 +126,9 @@ impl Peer {
     }
 
     /// A request's head has been read.
-    pub fn begin(&self, began: Instant, generation: Generation, api: &Rc<ApiView>, method: &Method) {
+    pub fn begin(&self, began: Instant, view: Rc<View>, api: Rc<ApiView>, method: &Method) {
         let (method, harmless) = method_word(method);
-        *self.request.borrow_mut() = Some(Running { began, generation, api: Rc::clone(api), method, harmless });
+        *self.request.borrow_mut() = Some(Running { began, view, api, method, harmless, answered: false });
         self.head_began.set(None);
         self.received.set(0);
         self.waited.set(Duration::ZERO);
@@ -153,18 +157,50 @@ impl Peer {
         }
     }
 
-    /// Its response has been written, or given up.
-    pub fn end(&self) {
-        *self.request.borrow_mut() = None;
+    /// The head of its answer is there. What its generation answers for ends here, and has begun with the request's head,
+    /// without the time that the client took for the body. Who gets no answer is counted by nobody.
+    pub fn answered(&self, status: u16) {
+        if let Some(running) = &mut *self.request.borrow_mut() {
+            running.view.usage.count(status, running.began.elapsed().saturating_sub(self.waited()));
+            running.answered = true;
+        }
+    }
+
+    /// What is answered needs nothing of its generation any more but the workers: where one that serves now has them, it
+    /// is that one's from now on.
+    pub fn follow_workers(&self, serving: &[Rc<View>]) {
+        let mut request = self.request.borrow_mut();
+        let Some(running) = request.as_mut().filter(|running| running.answered) else { return };
+        if serving.iter().any(|view| Rc::ptr_eq(view, &running.view)) {
+            return;
+        }
+        let pool = &running.api.api.pool;
+        if let Some((view, api)) = serving.iter().find_map(|view| Some((view, view.api_on(pool)?))) {
+            view.usage.begin();
+            running.view.usage.end();
+            (running.view, running.api) = (Rc::clone(view), Rc::clone(api));
+        }
+    }
+
+    /// What it was upgraded to is over.
+    fn tunnel_ended(&self, end: TunnelEnd) {
+        if let Some(running) = &*self.request.borrow() {
+            running.api.metrics.tunnel_ended(end);
+        }
+    }
+
+    /// Its response has been written, or given up; what it was answered by.
+    pub fn end(&self) -> Option<(Rc<View>, Rc<ApiView>)> {
         self.body_awaited.set(None);
         self.active.set(self.clock.get());
+        self.request.take().map(|running| (running.view, running.api))
     }
 
     /// The request on it, and the generation that it holds.
     pub fn holder(&self) -> Option<(Generation, Holder)> {
         self.request.borrow().as_ref().map(|running| {
-            let Running { began, generation, api, method, .. } = running;
-            (*generation, Holder { peer: self.address, api: api.api.name.clone(), method, began: *began })
+            let Running { began, view, api, method, .. } = running;
+            (view.snapshot.generation, Holder { peer: self.address, api: api.api.name.clone(), method, began: *began })
         })
     }
 
@@ -282,13 +318,22 @@ where
     } else if let Some((tunnel, trace)) = switched {
         let parts = connection.into_parts();
         peer.tunnelling.set(true);
+        let worker = Arc::clone(tunnel.lease.member());
         let end = tokio::select! {
             carried = tunnel.carry(parts.io.into_inner(), &parts.read_buf) => {
                 if carried.is_ok() { TunnelEnd::Closed } else { TunnelEnd::Io }
             }
             end = peer.tunnel_dropped() => end,
+            () = worker.parted() => {
+                tracing::warn!(
+                    target: "pasteway::proxy",
+                    "the upgraded connection from {address} is ended: its worker {} has waited long enough", worker.slot,
+                );
+                TunnelEnd::Asked
+            }
         };
-        trace.tunnel_ended(end);
+        peer.tunnel_ended(end);
+        drop(trace);
     }
 }
 

@@ -16,7 +16,7 @@ use super::connection::Peer;
 use super::live::{ApiView, View};
 use super::thread::Thread;
 use crate::filter::{Body, BodyError, Response};
-use crate::metrics::TunnelEnd;
+use crate::id::Generation;
 use crate::telemetry::AccessRecord;
 
 /// Status in the log and the metrics of a request whose client went away before the response began (as nginx has it).
@@ -40,9 +40,10 @@ impl Outgoing {
 /// A request from its head to its last byte. Its end is its drop, whatever ends it.
 pub struct Trace {
     thread: Rc<Thread>,
-    view: Rc<View>,
-    api: Rc<ApiView>,
+    /// Knows what answers it.
     peer: Rc<Peer>,
+    /// The one that it began with.
+    generation: Generation,
     method: Method,
     uri: Uri,
     version: Version,
@@ -70,12 +71,12 @@ impl Trace {
     ) -> Self {
         view.usage.begin();
         api.metrics.started();
-        peer.begin(started, view.snapshot.generation, &api, &request.method);
+        let generation = view.snapshot.generation;
+        peer.begin(started, view, api, &request.method);
         Self {
             thread,
-            view,
-            api,
             peer,
+            generation,
             method: request.method.clone(),
             uri: request.uri.clone(),
             version: request.version,
@@ -93,11 +94,10 @@ impl Trace {
         self.request_id = Some(request_id.to_owned());
     }
 
-    /// The head of the answer is there. What its generation answers for ends here, and has begun with the request's head,
-    /// without the time that the client took for the body. Who gets no answer is counted by nobody.
+    /// The head of the answer is there.
     fn answer(&mut self, response: &Response) {
         self.status = response.status().as_u16();
-        self.view.usage.count(self.status, self.started.elapsed().saturating_sub(self.peer.waited()));
+        self.peer.answered(self.status);
     }
 
     /// The response is the beginning of another protocol: the trace lasts as long as that is spoken.
@@ -105,11 +105,6 @@ impl Trace {
         self.answer(&response);
         self.head = head_bytes(&response, false, true);
         (response.map(Outgoing::untraced), self)
-    }
-
-    /// What was spoken after the switch has ended.
-    pub fn tunnel_ended(&self, reason: TunnelEnd) {
-        self.api.metrics.tunnel_ended(reason);
     }
 
     /// The response's head is known: the rest of the trace travels with its body.
@@ -158,10 +153,10 @@ fn digits(n: u64, base: u64) -> usize {
 impl Drop for Trace {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.api.metrics.finished(&self.method, self.status, took, self.peer.received(), self.sent);
-        self.view.usage.end();
-        self.peer.end();
-        if let Some(style) = &self.api.api.access {
+        let Some((view, api)) = self.peer.end() else { return };
+        api.metrics.finished(&self.method, self.status, took, self.peer.received(), self.sent);
+        view.usage.end();
+        if let Some(style) = &api.api.access {
             let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
             let version = if self.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
             self.thread.log.borrow_mut().log(
@@ -174,7 +169,7 @@ impl Drop for Trace {
                     body_length: self.head + self.sent + self.framing,
                     wall_seconds: took.as_secs_f64(),
                     request_id: self.request_id.as_deref(),
-                    generation: self.view.snapshot.generation.0,
+                    generation: self.generation.0,
                 },
             );
         }

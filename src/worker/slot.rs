@@ -211,7 +211,12 @@ impl Slot {
                     self.place.pool.dismiss(life.number);
                 }
             }
-            Action::Terminate => self.signal(Signal::TERM),
+            Action::Terminate => {
+                if let Some(member) = self.life.as_ref().and_then(|life| life.member.as_ref()) {
+                    member.part();
+                }
+                self.signal(Signal::TERM);
+            }
             Action::Abort => {
                 tracing::warn!(
                     target: "pasteway::worker",

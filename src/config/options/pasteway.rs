@@ -87,7 +87,7 @@ options! {
         .defaults(&[(FIRST, "true")]);
     /// Seconds without a change before a file is read.
     WATCH_SETTLE = ours("watch_settle", Kind::Seconds, Live).defaults(&[(FIRST, "0.1")]);
-    /// Seconds that requests of an old generation may take to end.
+    /// Seconds that requests of an old generation may take to end, and tunnels on workers that were replaced.
     DRAIN_TIMEOUT = ours("drain_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "60")]);
     /// The same for one API.
     DRAIN_TIMEOUT_API = ours("drain_timeout_<api>", Kind::Seconds, Live);
