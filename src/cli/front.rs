@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::header::RETRY_AFTER;
 use http::{Method, StatusCode};
 use reqwest::redirect::Policy;
 use serde_json::Value;
@@ -15,6 +16,10 @@ use crate::admin::{AdminListen, Instance};
 use crate::message::root_cause;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A front that another one has just replaced says that it is to be asked again; both listen on the same sockets.
+const TIMES: usize = 10;
+/// Before it is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +59,7 @@ impl Front {
         Ok(Self { file: file.to_owned(), instance, token })
     }
 
-    /// Asks the first listener that can be reached, Unix sockets first: there the kernel says who asks. Statuses in
-    /// `fine` are answers, all others are refusals.
+    /// Asks, and again where that is the answer. Statuses in `fine` are answers, all others are refusals.
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -63,12 +67,25 @@ impl Front {
         body: Option<&Value>,
         fine: &[StatusCode],
     ) -> Result<Value, NoAnswer> {
+        let mut response = self.reach(&method, path, body).await?;
+        for _ in 1..TIMES {
+            if !response.headers().contains_key(RETRY_AFTER) {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            response = self.reach(&method, path, body).await?;
+        }
+        answer(response, fine).await
+    }
+
+    /// The response of the first listener that can be reached, Unix sockets first: there the kernel says who asks.
+    async fn reach(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<reqwest::Response, NoAnswer> {
         let mut listeners: Vec<_> = self.instance.admin.iter().collect();
         listeners.sort_by_key(|listen| !matches!(listen, AdminListen::Unix(_)));
         let mut failure = NoAnswer::NoListener;
         for listen in listeners {
-            match self.send(listen, &method, path, body).await {
-                Ok(response) => return answer(response, fine).await,
+            match self.send(listen, method, path, body).await {
+                Ok(response) => return Ok(response),
                 Err(error) if error.is_connect() => {
                     let (file, pid) = (self.file.clone(), self.instance.pid);
                     failure = NoAnswer::Gone { file, pid, cause: root_cause(&error) };

@@ -44,8 +44,9 @@ function showStatus(s) {
   const because = s.config_file_differs_because ? ` (${s.config_file_differs_because})` : "";
   const differs = s.config_file_differs ? `, the files on disk differ from what runs${because}` : "";
   const trial = s.trial ? `, generation ${s.trial.generation} is on trial${s.trial.canary ? `: ${s.trial.canary}` : ""}` : "";
+  const before = s.predecessors.map((p) => `, pid ${p.pid}, before this one, still has ${p.in_flight} requests`).join("");
   $("summary").textContent =
-    `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}${trial}`;
+    `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}${trial}${before}`;
   $("summary").className = reasons.length ? "bad" : "good";
   table("apis", [
     ["name", (a) => a.name],
