@@ -18,7 +18,7 @@ use super::generation::{Current, Origin};
 use super::inherited::Sockets;
 use super::leftovers::end_leftovers;
 use super::predecessor::Predecessor;
-use super::prepare::Workshop;
+use super::prepare::{Workshop, admin_token};
 use super::program::Program;
 use super::runtime_dir::RuntimeDir;
 use super::shutdown::Signals;
@@ -41,8 +41,10 @@ use crate::worker::Supervisor;
 /// How a start can fail.
 #[derive(Debug)]
 pub enum StartFailure {
-    /// The configuration cannot be used.
+    /// What the files say cannot be used; another try would find the same.
     Config(Vec<Diagnostic>),
+    /// The files can be used, but a worker, a port or the disk does not do what they ask for; it may another time.
+    Prepare(Vec<Diagnostic>),
     /// The machine does not give what is needed.
     Machine(String),
 }
@@ -51,7 +53,7 @@ impl fmt::Display for StartFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Machine(why) => f.write_str(why),
-            Self::Config(found) => {
+            Self::Config(found) | Self::Prepare(found) => {
                 let first = found.iter().find(|found| found.is_error()).map(ToString::to_string).unwrap_or_default();
                 // Its help stands in the log.
                 f.write_str(first.lines().next().unwrap_or_default())
@@ -104,7 +106,8 @@ fn run(
         last_words(&log, &program, &problems);
         StartFailure::Config(problems)
     };
-    let plan = compile::compile(config, None).map_err(failed)?;
+    let plan = compile::compile(config, None).map_err(&failed)?;
+    admin_token(&plan.config).map_err(&failed)?;
     let runtime_dir = match lock {
         Some((path, lock)) => RuntimeDir::inherit(path, lock),
         None => RuntimeDir::choose(&plan.config.settings.pasteway.runtime_dir),
@@ -188,7 +191,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
             let program = &invocation.arguments.program;
             supervisor.stop_now().await;
             last_words(&log, program, &problems);
-            return Err(StartFailure::Config(problems));
+            return Err(StartFailure::Prepare(problems));
         }
     };
 
