@@ -241,7 +241,7 @@ fn a_change_is_told_of_the_file_that_it_stands_in() {
 #[test]
 fn a_front_whose_workers_cannot_start_says_why_line_by_line_and_ends() {
     let mut front = Front::launch(&layout(&PASTE.replace("service:tag_factory", "broken:factory")));
-    assert_eq!(front.exit().code(), Some(78), "{}", front.log().join("\n"));
+    assert_eq!(front.exit().code(), Some(1), "{}", front.log().join("\n"));
     front.logged("error: worker osapi_compute/");
     front.logged("    ModuleNotFoundError: No module named 'a_module_that_nobody_has'");
     front.logged("  = help: mend the cause and start again");

@@ -2,8 +2,9 @@
 
 use rustix::process::Signal;
 
+use crate::support::python;
 use crate::support::traffic::{Style, Traffic};
-use crate::support::{Front, Layout, Save, eventually};
+use crate::support::{Front, Layout, Save, eventually, process};
 
 #[track_caller]
 fn wanted(front: &Front, workers: usize) {
@@ -53,4 +54,23 @@ fn a_reload_sets_what_the_files_say() {
     wanted(&front, 1);
     front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/v3: app\n"));
     wanted(&front, 2);
+}
+
+#[test]
+fn a_worker_that_is_long_in_coming_keeps_no_reload_waiting_and_comes_all_the_same() {
+    let room = tempfile::tempdir().expect("a directory");
+    let hold = room.path().join("hold");
+    let front = Front::start(&python::held(&hold).pasteway("watch = false"));
+    std::fs::write(&hold, "").expect("written");
+    let before = front.workers();
+    let new = || front.workers().into_iter().find(|pid| !before.contains(pid));
+    front.signal(Signal::TTIN);
+    let first = eventually("a worker that is not ready", new);
+    front.signal(Signal::TTIN);
+    front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/v3: app\n"));
+    assert_eq!(front.reload("").1["outcome"], "applied", "with the workers that are there");
+    eventually("another in its place", || new().filter(|pid| *pid != first));
+    std::fs::remove_file(&hold).expect("removed");
+    wanted(&front, 4);
+    assert!(!process::lives(first));
 }

@@ -159,6 +159,31 @@ fn serve_refuses_a_broken_file_with_its_place_and_status_78() {
     front.logged(" --> ").split_once("api-paste.ini:3:4").expect("the place");
 }
 
+#[test]
+fn what_is_wrong_in_the_files_is_78_and_what_may_be_good_another_time_is_1() {
+    let room = tempfile::tempdir().expect("a directory");
+    let token = room.path().join("token");
+    std::fs::write(&token, "").expect("written");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let bare = Layout::bare;
+    let starts = [
+        (bare().pasteway("worker_surge = none"), 78, "worker_surge"),
+        (bare().pasteway(&format!("admin_token_file = {}", token.display())), 78, "it holds no token"),
+        (bare().pasteway("admin_token_file = /nonexistent"), 78, "admin_token_file"),
+        (bare().default(&format!("osapi_compute_listen_port = {port}")), 1, "cannot listen on"),
+        (bare().pasteway(&format!("admin_listen = 127.0.0.1:{port}")), 1, "cannot listen for administration"),
+        (bare().default("use_stderr = true").default("log_file = /proc/nobody/api.log"), 1, "/proc/nobody/api.log"),
+        (bare().pasteway("worker_kind = command").pasteway("worker_command = /nonexistent {socket}"), 1, "worker"),
+        (bare().pasteway("runtime_dir = /proc/nobody"), 1, "cannot use runtime_dir"),
+    ];
+    for (layout, status, words) in starts {
+        let mut front = Front::launch(&layout);
+        assert_eq!(front.exit().code(), Some(status), "{}", front.log().join("\n"));
+        front.logged(words);
+    }
+}
+
 /// Runs `nova-api` to its end: exit status and log.
 fn as_nova_api(layout: &Layout) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,7 +1,6 @@
 //! The upgrade: another process of the program takes over, and no request is lost; or it cannot, and nothing changes.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,9 +25,13 @@ fn layout() -> Layout {
 /// `pasteway upgrade`
 #[track_caller]
 fn upgrade(front: &Front) -> Output {
-    let mut command = Command::new(executable());
-    command.arg("upgrade").arg("--config-file").arg(front.conf()).stdin(Stdio::null());
-    command.output().expect("the executable")
+    client(front, "upgrade").output().expect("the executable")
+}
+
+fn client(front: &Front, command: &str) -> Command {
+    let mut client = Command::new(executable());
+    client.arg(command).arg("--config-file").arg(front.conf()).stdin(Stdio::null());
+    client
 }
 
 fn said(output: &Output) -> String {
@@ -55,6 +58,13 @@ fn pid_of(value: &Value) -> u32 {
     value.as_u64().and_then(|pid| pid.try_into().ok()).expect("a process id")
 }
 
+/// The fronts before the one that serves: their processes and requests.
+fn predecessors(front: &Front) -> Vec<(u32, u64)> {
+    let seen = status(front);
+    let list = seen["predecessors"].as_array().expect("a list");
+    list.iter().map(|it| (pid_of(&it["pid"]), it["in_flight"].as_u64().expect("a number"))).collect()
+}
+
 /// The process that serves once the old one has gone.
 #[track_caller]
 fn successor(front: &mut Front) -> u32 {
@@ -62,7 +72,7 @@ fn successor(front: &mut Front) -> u32 {
     let pid = pid_of(&status(front)["pid"]);
     assert_ne!(pid, front.pid());
     assert_eq!(front.serving_pid(), Some(pid));
-    eventually("the old front is seen off", || status(front)["predecessor"].is_null().then_some(()));
+    eventually("the old front is seen off", || predecessors(front).is_empty().then_some(()));
     pid
 }
 
@@ -71,20 +81,6 @@ fn parts(front: &Front) -> Vec<String> {
     let entries = fs::read_dir(front.directory().join("run")).expect("a directory");
     let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"));
     names.filter(|name| name.parse::<u32>().is_ok()).collect()
-}
-
-/// Puts a script in the place of the program.
-fn replace(front: &Front, text: &str, mode: u32) {
-    let new = front.directory().join("new");
-    fs::write(&new, text).expect("written");
-    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("set");
-    fs::rename(&new, front.program()).expect("renamed");
-}
-
-fn mend(front: &Front) {
-    let new = front.directory().join("new");
-    symlink(executable(), &new).expect("a link");
-    fs::rename(&new, front.program()).expect("renamed");
 }
 
 #[test]
@@ -110,11 +106,9 @@ fn an_upgrade_under_load_loses_no_request() {
     assert!(process::lives(old) && !request.is_finished());
     let before = traffic.served();
     eventually("the new one serves", || (traffic.served() > before + 500).then_some(()));
-    let seen = eventually("it hears what the old one still does", || {
-        let seen = status(&front);
-        (seen["predecessor"]["in_flight"].as_u64() >= Some(2)).then_some(seen)
-    });
-    assert_eq!((pid_of(&seen["predecessor"]["pid"]), &seen["state"]), (old, &Value::from("serving")));
+    let seen = predecessors(&front);
+    assert!(seen.len() == 1 && seen[0].0 == old && seen[0].1 >= 2, "{seen:?}");
+    assert_eq!(status(&front)["state"], "serving");
 
     assert_eq!(request.join().expect("no panic").expect("an answer").status, 200);
     assert_eq!(download.answer("GET").expect("an answer").body.len(), 50_000_000);
@@ -189,15 +183,18 @@ fn a_binary_that_cannot_take_over_leaves_the_old_one_serving() {
     let front = Front::start_by_link(&layout().pasteway("upgrade_timeout = 2"));
     let workers = front.workers();
     let traffic = Traffic::start(front.address("osapi_compute"), &STYLES);
-    let broken: [(&str, u32, &[&str]); 5] = [
+    let broken: [(&str, u32, &[&str]); 7] = [
         ("#!/bin/sh\nexit 1\n", 0o755, &["ended before it was ready", "exit status: 1"]),
         ("no program at all\n", 0o755, &["cannot be run", "Exec format error"]),
         ("#!/bin/sh\nexit 1\n", 0o644, &["cannot be run", "Permission denied"]),
         ("#!/bin/sh\nexec sleep 600\n", 0o755, &["not ready within 2 s (upgrade_timeout)"]),
+        ("#!/bin/sh\nsleep 600\n", 0o755, &["not ready within 2 s (upgrade_timeout)"]),
+        ("#!/bin/sh\nexec 3<&0\nsleep 600 <&3 &\n", 0o755, &["not ready within 2 s (upgrade_timeout)"]),
         ("#!/bin/sh\nexec sleep 600 <&-\n", 0o755, &["closed its standard input"]),
     ];
+    let processes = front.processes();
     for (n, (text, mode, why)) in broken.iter().enumerate() {
-        replace(&front, text, *mode);
+        front.replace_program(text, *mode);
         let output = upgrade(&front);
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         let last = status(&front)["last_upgrade"].clone();
@@ -207,7 +204,8 @@ fn a_binary_that_cannot_take_over_leaves_the_old_one_serving() {
             assert!(last["reason"].as_str().expect("a reason").contains(words), "{words}: {last}");
         }
         assert_eq!(front.metric("pasteway_upgrades_total", &[("outcome", "failed")]), (n + 1) as f64);
-        assert_eq!(front.workers(), workers, "its workers, and nobody else");
+        eventually("its workers, and nobody else", || (front.processes() == processes).then_some(()));
+        assert_eq!(front.workers(), workers);
         assert_eq!(parts(&front), [front.pid().to_string()]);
         assert_eq!((status(&front)["state"].clone(), front.admin("/ready").status), ("serving".into(), 200));
     }
@@ -216,7 +214,7 @@ fn a_binary_that_cannot_take_over_leaves_the_old_one_serving() {
     let report = traffic.stop();
     assert_eq!((report.failed, report.closed), (Vec::new(), 0));
     front.logged("upgrade failed, this front serves on");
-    mend(&front);
+    front.restore_program();
     assert_eq!(upgrade(&front).status.code(), Some(0));
 }
 
@@ -225,7 +223,7 @@ fn a_new_front_that_is_killed_while_it_starts_changes_nothing() {
     let front = Front::start_by_link(&layout());
     // A pasteway that waits before it runs, so that there is a time in which to kill it.
     let script = format!("#!/bin/sh\nsleep 600 & wait\nexec {} \"$@\"\n", executable().display());
-    replace(&front, &script, 0o755);
+    front.replace_program(&script, 0o755);
     let workers = front.workers();
     front.signal(Signal::USR2);
     let new = eventually("the new one starts", || {
@@ -238,7 +236,7 @@ fn a_new_front_that_is_killed_while_it_starts_changes_nothing() {
     let last = eventually("a verdict", || Some(status(&front)["last_upgrade"].clone()).filter(|last| !last.is_null()));
     assert!(last["reason"].as_str().expect("a reason").contains("signal: 9"), "{last}");
     assert_eq!(front.get("/v2/x").status, 200);
-    mend(&front);
+    front.restore_program();
     assert_eq!(upgrade(&front).status.code(), Some(0));
 }
 
@@ -258,18 +256,21 @@ fn an_old_front_that_is_killed_after_the_upgrade_is_missed_by_its_own_requests_a
 
 #[test]
 fn an_old_front_that_is_killed_while_the_new_one_starts_is_replaced_all_the_same() {
-    let mut front = Front::start_by_link(&layout());
-    let script = format!("#!/bin/sh\nsleep 1\nexec {} \"$@\"\n", executable().display());
-    replace(&front, &script, 0o755);
+    let room = tempfile::tempdir().expect("a directory");
+    let hold = room.path().join("hold");
+    let mut front = Front::start_by_link(&python::held(&hold).pasteway("generation_header = true"));
+    fs::write(&hold, "").expect("written");
     front.signal(Signal::USR2);
-    eventually("it is under way", || (status(&front)["state"] == "upgrading").then_some(()));
+    eventually("the new one has the sockets", || (parts(&front).len() == 2).then_some(()));
     front.signal(Signal::KILL);
     assert_eq!(front.exit().code(), None);
     // Nobody accepts now; the socket is open all the same, and who comes now waits.
     let mut early = front.client();
+    fs::remove_file(&hold).expect("removed");
     assert_eq!(early.get("/v2/x", &[]).expect("an answer").header("x-pasteway-generation"), Some("2"));
     let new = eventually("it serves", || front.serving_pid().filter(|pid| *pid != front.pid()));
     eventually("what the old one left is removed", || (parts(&front) == [new.to_string()]).then_some(()));
+    eventually("its workers, and nobody else", || (front.processes().len() == 3).then_some(()));
     assert_eq!(front.admin("/ready").status, 200);
 }
 
@@ -305,7 +306,7 @@ fn an_upgrade_is_refused_while_files_and_front_differ_or_another_is_under_way() 
     assert!(report["reason"].as_str().expect("a reason").contains("api-paste.ini:4"), "{report}");
     fs::write(front.paste(), good).expect("written");
 
-    replace(&front, "#!/bin/sh\nexec sleep 600\n", 0o755);
+    front.replace_program("#!/bin/sh\nexec sleep 600\n", 0o755);
     front.signal(Signal::USR2);
     eventually("it is under way", || (status(&front)["state"] == "upgrading").then_some(()));
     let (code, report) = front.order("/upgrade");
@@ -319,7 +320,7 @@ fn an_upgrade_is_refused_while_files_and_front_differ_or_another_is_under_way() 
 #[test]
 fn a_reload_waits_for_an_upgrade_and_a_stop_ends_both() {
     let mut front = Front::start_by_link(&layout().pasteway("watch = false").pasteway("upgrade_timeout = 2"));
-    replace(&front, "#!/bin/sh\nexec sleep 600\n", 0o755);
+    front.replace_program("#!/bin/sh\nexec sleep 600\n", 0o755);
     let workers = front.workers();
     front.signal(Signal::USR2);
     eventually("it is under way", || (status(&front)["state"] == "upgrading").then_some(()));
@@ -340,7 +341,7 @@ fn a_reload_waits_for_an_upgrade_and_a_stop_ends_both() {
 #[test]
 fn a_stop_at_once_takes_the_new_front_along() {
     let mut front = Front::start_by_link(&layout());
-    replace(&front, "#!/bin/sh\nexec sleep 600\n", 0o755);
+    front.replace_program("#!/bin/sh\nexec sleep 600\n", 0o755);
     let workers = front.workers();
     front.signal(Signal::USR2);
     let new = eventually("the new one", || front.workers().into_iter().find(|pid| !workers.contains(pid)));
@@ -361,4 +362,138 @@ fn a_stop_waits_for_the_front_before_too() {
     assert_eq!(request.join().expect("no panic").expect("an answer").status, 200);
     assert_eq!(front.exit().code(), Some(0));
     eventually("both are gone", || (!process::lives(new)).then_some(()));
+}
+
+#[test]
+fn of_fronts_that_follow_each_other_each_finishes_what_it_has_begun_and_the_last_waits_for_all() {
+    let mut front = Front::start_by_link(&layout());
+    let (first, begun_on_first) = (front.pid(), slow(&front, "POST", Duration::from_secs(9)));
+    assert_eq!(upgrade(&front).status.code(), Some(0));
+    assert_eq!(predecessors(&front), [(first, 1)], "known at once");
+    let second = pid_of(&status(&front)["pid"]);
+    let begun_on_second = slow(&front, "POST", Duration::from_secs(6));
+    assert_eq!(upgrade(&front).status.code(), Some(0));
+    assert_eq!(predecessors(&front), [(second, 1), (first, 1)]);
+    let third = pid_of(&status(&front)["pid"]);
+    let shown = said(&client(&front, "status").output().expect("the executable"));
+    for pid in [first, second] {
+        assert!(shown.contains(&format!("pid {pid}, before this one, still has 1 requests")), "{shown}");
+    }
+    process::signal(third, Signal::TERM);
+    eventually("it stops", || Client::connect(front.address("osapi_compute")).is_err().then_some(()));
+    assert_eq!(begun_on_second.join().expect("no panic").expect("an answer").status, 200);
+    eventually("the second is gone", || (!process::lives(second)).then_some(()));
+    assert!(process::lives(first) && process::lives(third) && !begun_on_first.is_finished());
+    assert_eq!(begun_on_first.join().expect("no panic").expect("an answer").status, 200);
+    assert_eq!(front.exit().code(), Some(0));
+    eventually("all are gone", || front.processes().is_empty().then_some(()));
+    let left: Vec<_> = fs::read_dir(front.directory().join("run")).expect("a directory").collect();
+    assert_eq!(left.len(), 1, "only the lock: {left:?}");
+    front.start_again();
+}
+
+#[test]
+fn a_front_is_known_to_the_one_after_next_whatever_becomes_of_the_one_between() {
+    let mut front = Front::start_by_link(&layout());
+    let (first, request) = (front.pid(), slow(&front, "POST", Duration::from_secs(5)));
+    assert_eq!(upgrade(&front).status.code(), Some(0));
+    let second = pid_of(&status(&front)["pid"]);
+    let lost = slow(&front, "POST", Duration::from_secs(60));
+    assert_eq!(upgrade(&front).status.code(), Some(0));
+    process::signal(second, Signal::KILL);
+    assert!(lost.join().expect("no panic").is_err());
+    eventually("the second is missed", || (predecessors(&front) == [(first, 1)]).then_some(()));
+    assert_eq!(request.join().expect("no panic").expect("an answer").status, 200);
+    let third = successor(&mut front);
+    assert_eq!(parts(&front), [third.to_string()]);
+    eventually("its workers, and nobody else", || (front.processes().len() == 3).then_some(()));
+}
+
+#[test]
+fn a_program_that_hangs_holds_neither_the_ports_nor_the_lock() {
+    let mut front = Front::start_by_link(&layout().pasteway("upgrade_timeout = 1"));
+    // One of them is where no signal to the group reaches it.
+    let hangs = "#!/bin/sh\nexec 3<&0\nsetsid sleep 600 <&3 &\nsleep 600\n";
+    let sleepers = |front: &Front| {
+        let titles = front.processes().into_iter().map(process::title);
+        titles.filter(|title| title == "sleep 600").count()
+    };
+    front.replace_program(hangs, 0o755);
+    assert_eq!(upgrade(&front).status.code(), Some(1));
+    eventually("the group is gone", || (sleepers(&front) == 1).then_some(()));
+    front.restore_program();
+    front.signal(Signal::TERM);
+    assert_eq!(front.exit().code(), Some(0));
+    assert!(Client::connect(front.address("osapi_compute")).is_err(), "nobody has the port");
+    front.start_again();
+    front.replace_program(hangs, 0o755);
+    front.signal(Signal::USR2);
+    eventually("it hangs", || (sleepers(&front) == 3).then_some(()));
+    front.restore_program();
+    front.signal(Signal::KILL);
+    assert_eq!(front.exit().code(), None);
+    assert!(Client::connect(front.address("osapi_compute")).is_err(), "nobody has the port");
+    front.start_again();
+    assert_eq!(front.get("/v2/x").status, 200);
+}
+
+#[test]
+fn workers_of_a_new_front_that_is_killed_go_with_it_even_if_they_hear_no_signal() {
+    let room = tempfile::tempdir().expect("a directory");
+    let hold = room.path().join("hold");
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/integration/fixtures/python/");
+    let command = format!(
+        "worker_command = sh -c 'test -e {hold} && exec python3 {program}stubborn.py {{socket}} {hold}; \
+         exec python3 {program}ledger.py {{socket}} /dev/null'",
+        hold = hold.display()
+    );
+    let commands = python::held(&hold).pasteway("worker_kind = command").pasteway(&command);
+    for layout in [python::held(&hold), commands] {
+        let front = Front::start_by_link(&layout);
+        let processes = front.processes();
+        fs::write(&hold, "").expect("written");
+        front.signal(Signal::USR2);
+        let (new, workers) = eventually("the new one has two workers that hear nothing", || {
+            let new = front.workers().into_iter().find(|pid| !processes.contains(pid))?;
+            let workers = process::children(new);
+            (workers.len() == 2 && workers.iter().all(|pid| ignores_sigterm(*pid))).then_some((new, workers))
+        });
+        process::signal(new, Signal::KILL);
+        eventually("they are gone", || workers.iter().all(|pid| !process::lives(*pid)).then_some(()));
+        eventually("nobody else is", || (front.processes() == processes).then_some(()));
+        fs::remove_file(&hold).expect("removed");
+        assert_eq!(upgrade(&front).status.code(), Some(0));
+    }
+}
+
+/// By proc_pid_status(5).
+fn ignores_sigterm(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let bit = 1 << (Signal::TERM.as_raw() - 1);
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & bit != 0)
+}
+
+#[test]
+fn who_asks_for_a_reload_during_an_upgrade_gets_the_verdict_of_the_new_front() {
+    let mut front = Front::start_by_link(&layout().pasteway("watch = false"));
+    let script = format!("#!/bin/sh\nsleep 2\nexec {} \"$@\"\n", executable().display());
+    front.replace_program(&script, 0o755);
+    front.signal(Signal::USR2);
+    eventually("it is under way", || (status(&front)["state"] == "upgrading").then_some(()));
+    front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/v3: app\n"));
+    let mut command = client(&front, "reload");
+    let reload = std::thread::spawn(move || command.output().expect("the executable"));
+    front.signal(Signal::HUP);
+    let mut curl = front.admin_client();
+    curl.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").expect("sent");
+    let answer = curl.answer("POST").expect("an answer");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+    let output = reload.join().expect("no panic");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let passed_on = |line: &String| line.contains("nothing to reload") && line.contains("(asked by signal, -)");
+    eventually("a signal is passed on", || front.log().iter().any(passed_on).then_some(()));
+    successor(&mut front);
+    assert_eq!(front.get("/v3/x").status, 200);
+    assert!(!front.log().iter().any(|line| line.contains("reload rejected")), "{:?}", front.log());
 }

@@ -297,8 +297,8 @@ pub struct StatusReport {
     pub last_reload: Option<LastReload>,
     /// The newest upgrade that was tried, also the one by which this front came.
     pub last_upgrade: Option<UpgradeReport>,
-    /// The front that this one has replaced, until it is gone.
-    pub predecessor: Option<PredecessorReport>,
+    /// The front that this one has replaced, and those before it that still drain.
+    pub predecessors: Vec<PredecessorReport>,
     /// `serving`, `upgrading`, `draining`.
     pub state: &'static str,
 }
@@ -383,7 +383,7 @@ pub struct UpgradeReport {
     pub reason: Option<String>,
 }
 
-/// The front that this one has replaced, while it still serves what began on it.
+/// A front before this one, while it still serves what began on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PredecessorReport {
     /// Its process.

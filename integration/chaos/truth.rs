@@ -88,17 +88,21 @@ fn real(front: &Front, generation: u64) -> Facts {
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
     let numbers = |names: Vec<String>| names.iter().filter_map(|name| name.parse().ok()).collect();
-    let own = names(front.own());
+    let run = front.directory().join("run");
+    let pid = front.serving_pid().unwrap_or_default();
+    let directory = run.join(pid.to_string());
+    let own = names(directory.clone());
     let ending = |end: &str| own.iter().filter(|name| name.ends_with(end)).count();
     Facts {
-        pid: u64::from(front.pid()),
+        pid: u64::from(pid),
         generation,
-        workers: front.workers().into_iter().filter(|pid| process::lives(*pid)).map(u64::from).collect(),
-        ports: process::listens_on(front.pid()),
-        fronts: numbers(names(front.directory().join("run"))),
+        // Whoever else lives has been forgotten.
+        workers: front.processes().into_iter().filter(|other| *other != pid).map(u64::from).collect(),
+        ports: process::listens_on(pid),
         sockets: ending(".sock"),
         notifications: ending(".notify"),
-        generations: numbers(names(front.own().join("generations"))),
+        generations: numbers(names(directory.join("generations"))),
+        fronts: numbers(names(run)),
     }
 }
 
@@ -126,8 +130,8 @@ pub fn is_told(front: &Front) {
 #[track_caller]
 pub fn is_told_and_all_serve(front: &Front, workers: usize) {
     let deadline = Instant::now() + HEALING;
-    let count = || (front.metric("pasteway_workers", &[("state", "serving")]), front.workers().len());
-    while count() != (workers as f64, workers) {
+    let count = || (front.metric("pasteway_workers", &[("state", "serving")]), front.processes().len());
+    while count() != (workers as f64, workers + 1) {
         assert!(Instant::now() < deadline, "not {workers} workers: {}", front.admin("/workers").text());
         std::thread::sleep(LOOK);
     }

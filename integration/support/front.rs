@@ -2,7 +2,7 @@
 //!
 //! Must not know what a test wants of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -17,6 +17,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Answer, Client, DEADLINE, Layout, Save, eventually, process};
+
+/// Tells what a front has started, and what that has, from everything else: its directory.
+const MARK: &str = "PASTEWAY_TEST_FRONT";
 
 /// The lines that were written so far.
 type Log = Arc<Mutex<Vec<String>>>;
@@ -108,6 +111,7 @@ impl Front {
     /// Runs a command whose standard error is the log.
     #[track_caller]
     pub fn spawn(directory: TempDir, mut command: Command) -> Self {
+        command.env(MARK, directory.path());
         let (child, log) = run(&mut command);
         Self { directory, command, child, log, addresses: HashMap::new() }
     }
@@ -132,6 +136,26 @@ impl Front {
         let text = std::fs::read(self.directory().join("run/front.json")).ok()?;
         let instance: Value = serde_json::from_slice(&text).ok()?;
         instance["pid"].as_u64()?.try_into().ok()
+    }
+
+    /// Puts a script in the place of the program that it was started by.
+    pub fn replace_program(&self, text: &str, mode: u32) {
+        let new = self.directory().join("new");
+        std::fs::write(&new, text).expect("written");
+        std::fs::set_permissions(&new, Permissions::from_mode(mode)).expect("set");
+        std::fs::rename(&new, self.program()).expect("renamed");
+    }
+
+    /// And the real one again.
+    pub fn restore_program(&self) {
+        let new = self.directory().join("new");
+        std::os::unix::fs::symlink(executable(), &new).expect("a link");
+        std::fs::rename(&new, self.program()).expect("renamed");
+    }
+
+    /// All that lives of what was started here: fronts, workers, whatever they have started, and orphans of all these.
+    pub fn processes(&self) -> BTreeSet<u32> {
+        process::with_variable(MARK, &self.directory().display().to_string())
     }
 
     /// What it alone has in `runtime_dir`.
@@ -302,11 +326,11 @@ impl Drop for Front {
                 eprintln!("--- it had ended by itself: {status} ---");
             }
         }
-        if let Some(other) = self.serving_pid().filter(|pid| *pid != self.pid() && process::lives(*pid)) {
-            process::signal(other, Signal::KILL);
-        }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Its successors, and whatever a failed test has left.
+        let left = self.processes().into_iter().filter_map(process::Process::of);
+        left.for_each(|process| process.signal(Signal::KILL));
     }
 }
 

@@ -20,6 +20,18 @@ pub fn children(pid: u32) -> Vec<u32> {
     all
 }
 
+/// All processes that live and whose environment says so, whoever their parent is by now.
+pub fn with_variable(name: &str, value: &str) -> BTreeSet<u32> {
+    let wanted = format!("{name}={value}");
+    let says_so = |pid: &u32| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+    };
+    let entries = fs::read_dir("/proc").expect("it is mounted").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(says_so).filter(|pid| lives(*pid)).collect()
+}
+
 /// The command line as `ps` shows it.
 pub fn title(pid: u32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -59,3 +59,11 @@ pub fn with_interpreter(paste: &str, python: &Path) -> Layout {
         .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/integration/fixtures/python"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
 }
+
+/// Two Python workers that are not ready as long as a file is there, and deaf to SIGTERM meanwhile.
+#[track_caller]
+pub fn held(hold: &Path) -> Layout {
+    let app = format!("paste.app_factory = stubborn:app_factory\nhold = {}\n", hold.display());
+    layout(&format!("[composite:osapi_compute]\nuse = egg:Paste#urlmap\n/v2: app\n\n[app:app]\n{app}"))
+        .pasteway("worker_stop_timeout = 1")
+}

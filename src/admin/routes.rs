@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -176,6 +176,14 @@ impl App {
 
 const SILENT: &str = "the daemon does not answer: it is stopping or stuck";
 
+/// It was waited for as long as it took, and nothing was done: another front has taken this one's place, or it is gone.
+fn unanswered() -> Response {
+    const TEXT: &str = "nothing was done: this front is stopping, or another one has just taken its place; ask again";
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, TEXT);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 async fn in_time<T>(answer: impl Future<Output = Option<T>>) -> Option<T> {
     timeout(PATIENCE, answer).await.ok().flatten()
 }
@@ -291,7 +299,7 @@ async fn reload(
     });
     match verdict.await {
         Ok(Some(report)) => (reload_status(&report), Json(report)).into_response(),
-        Ok(None) | Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+        Ok(None) | Err(_) => unanswered(),
     }
 }
 
@@ -318,7 +326,7 @@ async fn rollback(State(app): State<App>, Extension(peer): Extension<Peer>, body
     let verdict = lasting(app, peer, "rollback", move |peer, reply| Command::Rollback { generation, peer, reply });
     match verdict.await {
         Some(report) => (reload_status(&report), Json(report)).into_response(),
-        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+        None => unanswered(),
     }
 }
 
@@ -327,7 +335,7 @@ async fn confirm(State(app): State<App>, Extension(peer): Extension<Peer>) -> Re
     match confirmed.await {
         Some(Some(trial)) => Json(json!({ "confirmed": trial.generation, "trial": trial })).into_response(),
         Some(None) => error(StatusCode::CONFLICT, "no generation is on trial"),
-        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+        None => unanswered(),
     }
 }
 

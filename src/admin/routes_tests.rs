@@ -36,7 +36,7 @@ impl Daemon {
                 connections: 0,
                 last_reload: None,
                 last_upgrade: None,
-                predecessor: None,
+                predecessors: Vec::new(),
                 state: "serving",
             })),
             Command::Tree(reply) => drop(reply.send(json!({ "tree": 1 }))),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{Method, StatusCode};
 use reqwest::redirect::Policy;
 use serde_json::Value;
@@ -16,6 +17,10 @@ use crate::admin::{AdminListen, Instance};
 use crate::message::root_cause;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A front that another one has just replaced says that it is to be asked again; both listen on the same sockets.
+const TIMES: usize = 10;
+/// Before it is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +73,7 @@ impl Front {
         serde_json::from_slice(&answer).map_err(|e| NoAnswer::Broken(e.to_string()))
     }
 
-    /// Asks the first listener that can be reached, Unix sockets first: there the kernel says who asks. Statuses in
-    /// `fine` are answers, all others are refusals.
+    /// Asks, and again where that is the answer. Statuses in `fine` are answers, all others are refusals.
     pub(super) async fn fetch(
         &self,
         method: Method,
@@ -77,12 +81,25 @@ impl Front {
         body: Option<&Value>,
         fine: &[StatusCode],
     ) -> Result<Bytes, NoAnswer> {
+        let mut response = self.reach(&method, path, body).await?;
+        for _ in 1..TIMES {
+            if !response.headers().contains_key(RETRY_AFTER) {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            response = self.reach(&method, path, body).await?;
+        }
+        answer(response, fine).await
+    }
+
+    /// The response of the first listener that can be reached, Unix sockets first: there the kernel says who asks.
+    async fn reach(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<reqwest::Response, NoAnswer> {
         let mut listeners: Vec<_> = self.instance.admin.iter().collect();
         listeners.sort_by_key(|listen| !matches!(listen, AdminListen::Unix(_)));
         let mut failure = NoAnswer::NoListener;
         for listen in listeners {
-            match self.send(listen, &method, path, body).await {
-                Ok(response) => return answer(response, fine).await,
+            match self.send(listen, method, path, body).await {
+                Ok(response) => return Ok(response),
                 Err(error) if error.is_connect() => {
                     let (file, pid) = (self.file.clone(), self.instance.pid);
                     failure = NoAnswer::Gone { file, pid, cause: root_cause(&error) };

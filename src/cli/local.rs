@@ -91,6 +91,10 @@ fn serve(invocation: Invocation, nova: bool) -> ExitCode {
             diagnostic::print(&found, &text_of);
             ExitCode::from(EX_CONFIG)
         }
+        Err(StartFailure::Prepare(found)) => {
+            diagnostic::print(&found, &text_of);
+            ExitCode::FAILURE
+        }
         Err(StartFailure::Machine(why)) => {
             complain(&format!("pasteway: {why}\n"));
             ExitCode::FAILURE

@@ -149,7 +149,7 @@ pub(super) fn status(status: &Status) -> String {
     if let Some(last) = &status.last_upgrade {
         let _ = write!(out, "last upgrade: at {}, {}", time(last.when), upgrade(last));
     }
-    if let Some(PredecessorReport { pid, in_flight, connections }) = &status.predecessor {
+    for PredecessorReport { pid, in_flight, connections } in &status.predecessors {
         let _ = writeln!(out, "pid {pid}, before this one, still has {in_flight} requests, {connections} connections");
     }
     out.push('\n');

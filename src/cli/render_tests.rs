@@ -23,7 +23,9 @@ fn a_status_names_every_reason_and_every_api() {
             "outcome": "upgraded", "pid": 42, "version": "0.1.0", "previous_pid": 41, "previous_version": "0.0.9",
             "when": 0.0, "took_ms": 170,
         },
-        "predecessor": {"pid": 41, "in_flight": 1, "connections": 2},
+        "predecessors": [
+            {"pid": 41, "in_flight": 1, "connections": 2}, {"pid": 40, "in_flight": 3, "connections": 3},
+        ],
     })));
     assert_eq!(
         text,
@@ -34,6 +36,7 @@ the files on disk differ from what runs
 last reload: rejected by watch at 1970-01-01 00:00:00Z, 3 ms
 last upgrade: at 1970-01-01 00:00:00Z, upgraded in 170 ms: pasteway 0.1.0, pid 42; before 0.0.9, pid 41, which ends with its last request
 pid 41, before this one, still has 1 requests, 2 connections
+pid 40, before this one, still has 3 requests, 3 connections
 
 API            LISTENS ON          WORKERS  QUEUED
 osapi_compute  0.0.0.0:8774 (TLS)  4/4      0

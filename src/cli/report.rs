@@ -50,7 +50,8 @@ pub(super) struct Status {
     pub(super) connections: usize,
     pub(super) last_reload: Option<LastReload>,
     pub(super) last_upgrade: Option<UpgradeReport>,
-    pub(super) predecessor: Option<PredecessorReport>,
+    #[serde(default)]
+    pub(super) predecessors: Vec<PredecessorReport>,
 }
 
 /// One API of [`Status`].

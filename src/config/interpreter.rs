@@ -19,9 +19,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
 /// How long an interpreter may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the end of its output is waited for after its own end: a process that it left behind may hold the pipe.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the end of its output is waited for after its own end: a process that it left behind may hold the pipe. On a
+/// machine that has much to do, as at its boot, the thread that reads may be late by itself.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Lines of its standard error that are told.
 const TOLD: usize = 5;
 /// Python that the host runs on begins here.

@@ -17,6 +17,7 @@ mod events;
 mod generation;
 mod handover;
 mod inherited;
+mod leftovers;
 mod log;
 mod predecessor;
 mod prepare;
@@ -33,6 +34,7 @@ mod start;
 mod swap;
 mod systemd;
 mod trial;
+mod turns;
 mod upgrade;
 mod watchdog;
 
@@ -42,12 +44,12 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use start::{StartFailure, serve};
 
 use crate::admin::{self, Token};
-use crate::command::{Command, Commands, Event, LastReload, PredecessorReport, Source, UpgradeReport};
+use crate::command::{Command, Commands, Event, LastReload, Source, UpgradeReport};
 use crate::config::Invocation;
 use crate::config::settings::AdminAddress;
 use crate::config::watch::Watcher;
@@ -58,11 +60,13 @@ use crate::proxy::thread::DataThread;
 use crate::telemetry::Log;
 use crate::worker::Supervisor;
 use generation::{Current, PoolInUse, Record};
-use handover::Channel;
+use predecessor::Draining;
 use program::Program;
 use runtime_dir::RuntimeDir;
 use shutdown::{Signalled, Signals};
 use trial::Trial;
+use turns::Turns;
+use upgrade::Replacement;
 
 /// Newest first; the metrics look at it from the admin thread.
 type History = Arc<Mutex<VecDeque<Arc<Record>>>>;
@@ -107,7 +111,9 @@ pub struct Daemon {
     drain_wanted: Notify,
     state: Cell<Phase>,
     /// One reload at a time; the others wait for their turn.
-    reloading: tokio::sync::Mutex<()>,
+    reloading: Turns,
+    /// One signal for more or fewer workers after the other.
+    scaling: tokio::sync::Mutex<()>,
     /// One upgrade at a time; others are refused.
     upgrading: tokio::sync::Mutex<()>,
     /// The front that an upgrade has started, until it is known what becomes of it.
@@ -115,10 +121,10 @@ pub struct Daemon {
     /// Ends an upgrade that is under way.
     stopping: Notify,
     /// The front that has taken this one's place.
-    successor: RefCell<Option<Channel>>,
+    successor: RefCell<Option<Replacement>>,
     last_upgrade: RefCell<Option<UpgradeReport>>,
-    /// The front whose place this one has taken, until it is gone.
-    predecessor: RefCell<Option<PredecessorReport>>,
+    /// The front whose place this one has taken, and those before it, until they are gone.
+    predecessors: RefCell<Vec<Draining>>,
     seen_off: Notify,
 }
 
@@ -166,7 +172,8 @@ impl Daemon {
             Command::Reload { source, peer, dry_run, terms, reply } => {
                 let daemon = Rc::clone(self);
                 tokio::task::spawn_local(async move {
-                    let _ = reply.send(daemon.reload(source, peer, dry_run, terms).await);
+                    let verdict = daemon.reload(source, peer, dry_run, terms).await;
+                    daemon.answer(reply, verdict);
                 });
             }
             Command::Status(reply) => drop(reply.send(self.status())),
@@ -183,13 +190,15 @@ impl Daemon {
             Command::Confirm { peer, reply } => {
                 let daemon = Rc::clone(self);
                 tokio::task::spawn_local(async move {
-                    let _ = reply.send(daemon.confirm(peer.as_deref()).await);
+                    let confirmed = daemon.confirm(peer.as_deref()).await;
+                    daemon.answer(reply, confirmed);
                 });
             }
             Command::Rollback { generation, peer, reply } => {
                 let daemon = Rc::clone(self);
                 tokio::task::spawn_local(async move {
-                    let _ = reply.send(daemon.rollback(generation, peer).await);
+                    let verdict = daemon.rollback(generation, peer).await;
+                    daemon.answer(reply, verdict);
                 });
             }
             Command::Restart { api, slot, peer, reply } => {
@@ -210,6 +219,14 @@ impl Daemon {
                 drop(reply.send(self.status()));
             }
             Command::Events(reply) => drop(reply.send(self.listen())),
+        }
+    }
+
+    /// Answers who waited for a turn. When it came after another front has taken this one's place, nothing was done and
+    /// there is no answer: that front is to be asked.
+    fn answer<T>(&self, reply: oneshot::Sender<T>, answer: T) {
+        if self.replaced_by().is_none() {
+            let _ = reply.send(answer);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The front in whose place this one starts: what it has handed over, and what it does until it is gone.
+//! The front in whose place this one starts: what it has handed over, and what it, and those before it, do until they are
+//! gone.
 //!
 //! Must not know what is made of the sockets.
 
@@ -7,9 +8,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
+use rustix::process::{Pid, getpgid, setpgid};
+use tokio::task::AbortHandle;
+
 use super::Daemon;
 use super::generation::now;
-use super::handover::{self, Channel, ENV_UPGRADE, Handover, Word};
+use super::handover::{self, Channel, ENV_UPGRADE, Handover, Load, Word};
 use super::inherited::Sockets;
 use super::reload::millis;
 use super::upgrade::VERSION;
@@ -22,8 +26,22 @@ pub struct Predecessor {
     /// The lock of `runtime_dir`; once.
     pub lock: Option<OwnedFd>,
     end: OwnedFd,
+    /// To those before it, in the order of the handover.
+    older: Vec<OwnedFd>,
+    /// Its process group.
+    group: Option<Pid>,
     began: Instant,
     when: f64,
+}
+
+/// A front that still drains, and what tells of it.
+pub type Before = (PredecessorReport, Channel);
+
+/// The same, as long as it is listened to.
+pub struct Draining {
+    pub report: PredecessorReport,
+    pub channel: Rc<Channel>,
+    listener: AbortHandle,
 }
 
 impl Predecessor {
@@ -36,12 +54,15 @@ impl Predecessor {
             return Ok(None);
         }
         let end = rustix::stdio::stdin().try_clone_to_owned()?;
+        handover::say(end.as_fd(), &Word::Here);
         let (handover, mut descriptors) = handover::take(&end)?;
         // Nobody whom this process starts is to hold the other end open.
         rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+        let older = descriptors.split_off(1 + handover.sockets.len());
         let sockets = Sockets::handed_over(handover.sockets.clone(), descriptors.split_off(1));
         let lock = descriptors.pop();
-        Ok(Some((Self { handover, lock, end, began: Instant::now(), when: now() }, sockets)))
+        let group = handover.pid.try_into().ok().and_then(Pid::from_raw).and_then(|pid| getpgid(Some(pid)).ok());
+        Ok(Some((Self { handover, lock, end, older, group, began: Instant::now(), when: now() }, sockets)))
     }
 
     /// Tells it that it must stay.
@@ -50,18 +71,31 @@ impl Predecessor {
     }
 
     /// Tells it that this front could serve, and waits until it is to. One that is gone meanwhile can serve no more.
+    /// Returns who is to be seen off.
     ///
     /// # Errors
-    /// The system cannot watch it.
-    pub async fn released(&self) -> io::Result<Channel> {
+    /// The system cannot watch them.
+    pub async fn released(&self) -> io::Result<Vec<Before>> {
         let channel = Channel::new(self.end.try_clone()?)?;
         channel.tell(&Word::Ready { version: VERSION.to_owned() });
+        let mut load = Load::default();
         while let Some(word) = channel.hear().await {
-            if word == Word::Go {
+            if let Word::Go(left) = word {
+                load = left;
                 break;
             }
         }
-        Ok(channel)
+        if let Some(group) = self.group {
+            // Until now this process led one of its own, to be ended with all that it had started. From now on it hears
+            // what its terminal says to the other (Ctrl-C). It leads a session where that fails: then it has no terminal.
+            let _ = setpgid(None, Some(group));
+        }
+        let Load { in_flight, connections } = load;
+        let mut before = vec![(PredecessorReport { pid: self.handover.pid, in_flight, connections }, channel)];
+        for (report, end) in self.handover.predecessors.iter().zip(&self.older) {
+            before.push((report.clone(), Channel::new(end.try_clone()?)?));
+        }
+        Ok(before)
     }
 
     /// How this front came, for those who ask.
@@ -80,21 +114,40 @@ impl Predecessor {
 }
 
 impl Daemon {
-    /// Listens to the front before this one until it is gone, and removes what it has left.
-    pub(super) async fn see_off(self: Rc<Self>, pid: u32, channel: Channel) {
-        *self.predecessor.borrow_mut() = Some(PredecessorReport { pid, in_flight: 0, connections: 0 });
-        loop {
-            match channel.hear().await {
-                Some(Word::Draining { in_flight, connections }) => {
-                    *self.predecessor.borrow_mut() = Some(PredecessorReport { pid, in_flight, connections });
-                }
-                Some(_) => {}
-                None => break,
+    /// Listens to the fronts before this one until they are gone.
+    pub(super) fn see_off(self: &Rc<Self>, before: Vec<Before>) {
+        for (report, channel) in before {
+            let channel = Rc::new(channel);
+            let listening = Rc::clone(self).listen_to(report.pid, Rc::clone(&channel));
+            let listener = tokio::task::spawn_local(listening).abort_handle();
+            self.predecessors.borrow_mut().push(Draining { report, channel, listener });
+        }
+    }
+
+    /// Listens to one of them, and removes what it has left.
+    async fn listen_to(self: Rc<Self>, pid: u32, channel: Rc<Channel>) {
+        while let Some(word) = channel.hear().await {
+            let mut predecessors = self.predecessors.borrow_mut();
+            let before = predecessors.iter_mut().find(|before| before.report.pid == pid);
+            if let (Word::Draining(Load { in_flight, connections }), Some(before)) = (word, before) {
+                before.report = PredecessorReport { pid, in_flight, connections };
             }
         }
-        self.runtime_dir.clear_after(pid);
-        *self.predecessor.borrow_mut() = None;
+        self.clear_after(pid);
+        self.predecessors.borrow_mut().retain(|before| before.report.pid != pid);
         self.seen_off.notify_one();
         tracing::info!(target: "pasteway", "the front before this one, pid {pid}, is gone");
+    }
+
+    /// Waits until all of them are gone.
+    pub(super) async fn all_seen_off(&self) {
+        while !self.predecessors.borrow().is_empty() {
+            self.seen_off.notified().await;
+        }
+    }
+
+    /// Leaves them to the front that takes this one's place.
+    pub(super) fn leave_predecessors(&self) {
+        self.predecessors.borrow_mut().drain(..).for_each(|before| before.listener.abort());
     }
 }

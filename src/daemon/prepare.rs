@@ -299,7 +299,7 @@ fn one(message: String) -> Vec<Diagnostic> {
 }
 
 /// The token, from the file as it was read with the others.
-fn admin_token(config: &Config) -> Result<Option<Token>, Vec<Diagnostic>> {
+pub fn admin_token(config: &Config) -> Result<Option<Token>, Vec<Diagnostic>> {
     let Some(path) = &config.settings.pasteway.admin_token_file else { return Ok(None) };
     let unusable = |why: String| {
         let place = config.conf.place("pasteway", "admin_token_file");

@@ -29,6 +29,13 @@ impl Daemon {
         terms: Terms,
     ) -> ReloadReport {
         let _turn = self.reloading.lock().await;
+        if let Some(successor) = self.replaced_by() {
+            // Who waits for the verdict asks that one; a signal does not wait.
+            if source == Source::Signal {
+                Self::pass_on_reload(successor);
+            }
+            return self.verdict(Outcome::Rejected, Vec::new());
+        }
         let begun = Instant::now();
         scheduler::give_way();
         let loaded = self.load_files();
@@ -41,10 +48,9 @@ impl Daemon {
         if telling {
             systemd::reloading();
         }
-        let report = match self.attempt(loaded, source, peer.clone(), dry_run, terms).await {
-            Ok(report) => report,
-            Err(diagnostics) => self.verdict(Outcome::Rejected, diagnostics),
-        };
+        let attempt = self.attempt(loaded, source, peer.clone(), dry_run, terms);
+        let attempted = if telling { systemd::busy_with("reloading", attempt).await } else { attempt.await };
+        let report = attempted.unwrap_or_else(|diagnostics| self.verdict(Outcome::Rejected, diagnostics));
         let report = ReloadReport { took_ms: millis(begun.elapsed()), dry_run, ..report };
         // To look is enough to know.
         let why = match report.outcome {

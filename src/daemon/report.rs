@@ -55,7 +55,7 @@ impl Daemon {
             connections,
             last_reload: self.last_reload.borrow().clone(),
             last_upgrade: self.last_upgrade.borrow().clone(),
-            predecessor: self.predecessor.borrow().clone(),
+            predecessors: self.predecessor_reports(),
             state: match self.state.get() {
                 Phase::Serving if self.upgrading.try_lock().is_err() => "upgrading",
                 Phase::Serving => "serving",

@@ -1,7 +1,8 @@
 //! One worker more or less, by a signal: for each API whose workers are ours.
 //!
-//! The next reload that is applied, or that somebody asks for, sets what the files say, as gunicorn's does. Must not know
-//! how workers are started.
+//! The next reload that is applied, or that somebody asks for, sets what the files say, as gunicorn's does. A worker that
+//! is long in coming keeps nobody from reloading: it is begun anew behind the reload. Must not know how workers are
+//! started.
 
 use std::rc::Rc;
 
@@ -17,12 +18,31 @@ impl Daemon {
     pub(super) fn scale(self: &Rc<Self>, more: bool) {
         let daemon = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let _turn = daemon.reloading.lock().await;
-            if daemon.refuse_while_stopping().is_ok() {
-                let wanted = |_: &ApiPlan, now: u32| if more { now.saturating_add(1) } else { now.saturating_sub(1) };
-                daemon.scale_to(wanted, "a signal").await;
-            }
+            let _only = daemon.scaling.lock().await;
+            while !daemon.scale_unless_overtaken(more).await {}
         });
+    }
+
+    /// Whether it is done: somebody else may have wanted the turn first.
+    async fn scale_unless_overtaken(&self, more: bool) -> bool {
+        let _turn = self.reloading.lock().await;
+        if self.refuse_while_stopping().is_err() {
+            return true;
+        }
+        let running = Rc::clone(&self.current.borrow().running);
+        let before: Vec<u32> = running.pools.iter().map(|pool| pool.pool.wanted()).collect();
+        let wanted = |_: &ApiPlan, now: u32| if more { now.saturating_add(1) } else { now.saturating_sub(1) };
+        tokio::select! {
+            biased;
+            () = self.scale_to(wanted, "a signal") => return true,
+            () = self.reloading.is_wanted() => {}
+        }
+        for ((api, pool), before) in running.plan.apis.iter().zip(&running.pools).zip(before) {
+            if pool.pool.wanted() != before {
+                self.resize(api, pool, before, "a reload that does not wait").await;
+            }
+        }
+        false
     }
 
     /// What the files say is wanted again.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::handover::Word;
+use super::handover::{Load, Word};
 use super::retire::{deadlines, deadlines_of_stop};
 use super::{Daemon, systemd};
 use crate::command::{Command, Source, Terms};
@@ -24,12 +24,8 @@ use crate::worker::announce;
 /// After an upgrade nothing hurries: a connection is closed behind its next answer, or when it was silent for so long.
 /// Who closes a connection at once may meet a request that is on its way.
 const QUIET: Duration = Duration::from_secs(5);
-/// How often a drain is told to those who watch.
-const LOOK: Duration = Duration::from_secs(1);
 /// How often it is told to the log, in looks.
 const LOG_EVERY: u32 = 10;
-/// The service manager is to wait for so long after each look.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Workers without requests get at least so long to end.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
 
@@ -169,22 +165,21 @@ impl Daemon {
         };
         let plan = &current.running.plan;
         let deadlines = if replaced { deadlines(plan) } else { deadlines_of_stop(plan, limit) };
-        if !self.told(replaced, self.drain(&current, begun, deadlines, drained)).await {
+        if self.told(replaced, self.drain(&current, begun, deadlines, drained)).await {
+            let grace = match limit {
+                Some(limit) => limit.saturating_sub(begun.elapsed()).max(LEAST_GRACE),
+                // Zero is for ever.
+                None => settings.pasteway.worker_stop_timeout.unwrap_or_default(),
+            };
+            // Workers that did not end in time were killed, and the log says so.
+            let _ = self.supervisor.stop(grace).await;
+        } else {
             announce::out_of_grace(settings.release);
             self.supervisor.stop_now().await;
-            return;
         }
-        let grace = match limit {
-            Some(limit) => limit.saturating_sub(begun.elapsed()).max(LEAST_GRACE),
-            // Zero is for ever.
-            None => settings.pasteway.worker_stop_timeout.unwrap_or_default(),
-        };
-        // Workers that did not end in time were killed, and the log says so.
-        let _ = self.supervisor.stop(grace).await;
-        if !replaced && self.predecessor.borrow().is_some() {
-            // The service manager kills what is left when its main process is gone; that one has requests still.
-            self.told(false, self.seen_off.notified()).await;
-        }
+        // The service manager kills what is left when its main process is gone, and they have requests still. Who is
+        // replaced has left them to its successor.
+        self.told(replaced, self.all_seen_off()).await;
     }
 
     /// Waits for a part of the stop, and tells meanwhile how far it is: the log, the service manager, and the front that
@@ -192,9 +187,9 @@ impl Daemon {
     async fn told<T>(&self, replaced: bool, part: impl Future<Output = T>) -> T {
         let telling = async {
             for turn in 1_u32.. {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(systemd::LOOK).await;
                 let (mut in_flight, mut connections) = self.load();
-                if let Some(before) = &*self.predecessor.borrow() {
+                for before in self.predecessor_reports() {
                     in_flight += before.in_flight;
                     connections += before.connections;
                 }
@@ -203,8 +198,8 @@ impl Daemon {
                     tracing::info!(target: "pasteway", "{status}");
                 }
                 match self.successor.borrow().as_ref().filter(|_| replaced) {
-                    Some(successor) => successor.tell(&Word::Draining { in_flight, connections }),
-                    None => systemd::busy(&status, PATIENCE),
+                    Some(successor) => successor.channel.tell(&Word::Draining(Load { in_flight, connections })),
+                    None => systemd::busy(&status),
                 }
             }
         };
@@ -227,7 +222,7 @@ impl Daemon {
     }
 
     pub(super) async fn stop_now(&self, why: &str) {
-        self.kill_successor();
+        self.kill_successor().await;
         let release = self.current.borrow().running.plan.config.settings.release;
         tracing::info!(target: "pasteway::launcher", logger = announce::logger(release), "{why}");
         self.supervisor.stop_now().await;

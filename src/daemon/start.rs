@@ -16,11 +16,13 @@ use tokio::task::LocalSet;
 
 use super::generation::{Current, Origin, State};
 use super::inherited::Sockets;
+use super::leftovers::end_leftovers;
 use super::predecessor::Predecessor;
-use super::prepare::Workshop;
+use super::prepare::{Workshop, admin_token};
 use super::program::Program;
 use super::runtime_dir::RuntimeDir;
 use super::shutdown::Signals;
+use super::turns::Turns;
 use super::{Daemon, Phase, systemd};
 use crate::admin::Token;
 use crate::command::{Commands, Source, UpgradeOutcome};
@@ -35,13 +37,15 @@ use crate::proxy::descriptors::Descriptors;
 use crate::proxy::listener::Acceptor;
 use crate::proxy::{live, thread};
 use crate::telemetry::Log;
-use crate::worker::{Supervisor, leftover};
+use crate::worker::Supervisor;
 
 /// How a start can fail.
 #[derive(Debug)]
 pub enum StartFailure {
-    /// The configuration cannot be used.
+    /// What the files say cannot be used; another try would find the same.
     Config(Vec<Diagnostic>),
+    /// The files can be used, but a worker, a port or the disk does not do what they ask for; it may another time.
+    Prepare(Vec<Diagnostic>),
     /// The machine does not give what is needed.
     Machine(String),
 }
@@ -50,7 +54,7 @@ impl fmt::Display for StartFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Machine(why) => f.write_str(why),
-            Self::Config(found) => {
+            Self::Config(found) | Self::Prepare(found) => {
                 let first = found.iter().find(|found| found.is_error()).map(ToString::to_string).unwrap_or_default();
                 // Its help stands in the log.
                 f.write_str(first.lines().next().unwrap_or_default())
@@ -61,8 +65,6 @@ impl fmt::Display for StartFailure {
 
 /// The log's last lines get so long.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
-/// Workers of a front that is gone get so long where `worker_stop_timeout` says nothing: nobody waits for their answers.
-const LEFTOVER_TIME: Duration = Duration::from_secs(30);
 /// Commands that may wait for the daemon.
 const INBOX: usize = 64;
 
@@ -104,10 +106,12 @@ fn run(
     let program = invocation.arguments.program.clone();
     let log = open_log(&config.settings, &program)?;
     let settings = config.settings.clone();
-    let plan = compile::compile(config, None).map_err(|problems| {
+    let failed = |problems: Vec<Diagnostic>| {
         last_words(&log, &settings, &program, &problems);
         StartFailure::Config(problems)
-    })?;
+    };
+    let plan = compile::compile(config, None).map_err(&failed)?;
+    admin_token(&plan.config).map_err(&failed)?;
     let runtime_dir = match lock {
         Some((path, lock)) => RuntimeDir::inherit(path, lock),
         None => RuntimeDir::choose(&plan.config.settings.pasteway.runtime_dir),
@@ -179,13 +183,19 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         // Numbers go on over an upgrade, so that answers never name a smaller one than before.
         number: Generation(predecessor.map_or(0, |it| it.handover.generation) + 1),
     };
-    let mut prepared = match workshop.prepare(plan).await {
+    let preparing = workshop.prepare(plan);
+    let prepared = match predecessor {
+        None => systemd::busy_with("starting", preparing).await,
+        // The service manager knows the other.
+        Some(_) => preparing.await,
+    };
+    let mut prepared = match prepared {
         Ok(prepared) => prepared,
         Err(problems) => {
             let program = &invocation.arguments.program;
             supervisor.stop_now().await;
             last_words(&log, &settings, program, &problems);
-            return Err(StartFailure::Config(problems));
+            return Err(StartFailure::Prepare(problems));
         }
     };
 
@@ -206,9 +216,9 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         .map_err(|error| StartFailure::Machine(format!("cannot start the acceptor: {error}")))?;
 
     sockets.close_unwanted();
-    let channel = match predecessor {
-        Some(predecessor) => Some(predecessor.released().await.map_err(machine("cannot watch the front before"))?),
-        None => None,
+    let before = match predecessor {
+        Some(predecessor) => predecessor.released().await.map_err(machine("cannot watch the front before"))?,
+        None => Vec::new(),
     };
     runtime_dir.hold();
 
@@ -241,48 +251,32 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         listeners: RefCell::default(),
         drain_wanted: Notify::new(),
         state: Cell::new(Phase::Serving),
-        reloading: tokio::sync::Mutex::new(()),
+        reloading: Turns::new(),
+        scaling: tokio::sync::Mutex::new(()),
         upgrading: tokio::sync::Mutex::new(()),
         successor_pid: Cell::new(None),
         stopping: Notify::new(),
         successor: RefCell::new(None),
         last_upgrade: RefCell::new(predecessor.map(Predecessor::upgrade)),
-        predecessor: RefCell::new(None),
+        predecessors: RefCell::default(),
         seen_off: Notify::new(),
     });
     for listener in &running.listeners {
         daemon.acceptor.accept(Arc::clone(listener));
     }
     daemon.report_to_metrics();
+    daemon.see_off(before);
+    if predecessor.is_some() {
+        daemon.metrics.upgraded(UpgradeOutcome::Upgraded);
+    }
     let pasteway = &running.plan.config.settings.pasteway;
     daemon.administer(bound, &running.plan.config, token);
     daemon.rewatch(pasteway, &running.plan.config);
-    if let Some((predecessor, channel)) = predecessor.zip(channel) {
-        daemon.metrics.upgraded(UpgradeOutcome::Upgraded);
-        tokio::task::spawn_local(Rc::clone(&daemon).see_off(predecessor.handover.pid, channel));
-    }
     systemd::ready(&daemon.summary());
     if let Some(period) = sd_notify::watchdog_enabled() {
         tokio::task::spawn_local(Rc::clone(&daemon).watch_over(period));
     }
     Ok(daemon)
-}
-
-/// Ends the workers of a front before that was killed. Nobody waits for it: what they serve is not ours. To be called
-/// before there are workers of our own.
-fn end_leftovers(runtime_dir: &RuntimeDir, stop_timeout: Option<Duration>) {
-    let grace = stop_timeout.filter(|time| !time.is_zero()).unwrap_or(LEFTOVER_TIME);
-    let left = match leftover::find(runtime_dir.path()) {
-        Ok(left) if left.is_empty() => return,
-        Ok(left) => left,
-        Err(error) => {
-            return tracing::warn!(target: "pasteway::worker", "cannot look for workers of a front before: {error}");
-        }
-    };
-    let thread = std::thread::Builder::new().name("leftover".to_owned());
-    if let Err(error) = thread.spawn(move || leftover::end(&left, grace)) {
-        tracing::warn!(target: "pasteway::worker", "workers of a front before are left alone: {error}");
-    }
 }
 
 fn open_log(settings: &Settings, program: &str) -> Result<Log, StartFailure> {

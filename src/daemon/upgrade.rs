@@ -1,29 +1,30 @@
-//! The upgrade, as the front sees it that is to be replaced: the program is started again, is given every socket, and
-//! proves itself ready; then this front accepts nothing any more and drains.
+//! The upgrade, as the front sees it that is to be replaced: the program is started again, is given every socket when it
+//! asks for them, and proves itself ready; then this front accepts nothing any more and drains.
 //!
 //! ```text
 //! refuse ─▶ start ─▶ ready ─▶ give way ─▶ drain (shutdown)
-//!              └───▶ failed: it is ended, and nothing has changed
+//!              └───▶ failed: it is ended with all that it has started, and nothing has changed
 //! ```
 //!
 //! Both processes have the same sockets, hence the same queues in the kernel: a connection that this front does not
 //! accept any more is accepted by the other. Must not know how the new front starts.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::json;
 use tokio::process::Child;
 
 use super::generation::now;
-use super::handover::{self, Asked, Channel, Handover, Word};
+use super::handover::{self, Asked, Channel, Handover, Load, Word};
 use super::reload::millis;
 use super::{Daemon, Phase, systemd};
-use crate::command::{Outcome, Source, Terms, UpgradeOutcome, UpgradeReport};
+use crate::command::{Outcome, PredecessorReport, Source, Terms, UpgradeOutcome, UpgradeReport};
 use crate::proxy::listener::ListenKey;
 
 /// Of this build.
@@ -45,6 +46,12 @@ enum Stays {
 struct Successor {
     pid: u32,
     version: String,
+}
+
+/// The front that has taken over, and who listens there to what this one still serves.
+pub struct Replacement {
+    pub pid: u32,
+    pub channel: Channel,
 }
 
 impl Daemon {
@@ -103,7 +110,7 @@ impl Daemon {
         let verdict = tokio::select! {
             // What it says counts before what became of it.
             biased;
-            verdict = proof(&channel, &mut child) => verdict,
+            verdict = self.proof(&channel, &mut child) => verdict,
             () = tokio::time::sleep(timeout) => {
                 Err(format!("it was not ready within {} s (upgrade_timeout)", timeout.as_secs_f64()))
             }
@@ -119,8 +126,8 @@ impl Daemon {
                 Ok(Successor { pid, version })
             }
             Err(reason) => {
-                end(&mut child).await;
-                self.runtime_dir.clear_after(pid);
+                end(&mut child, pid).await;
+                self.clear_after(pid);
                 Err(Stays::Failed(reason))
             }
         };
@@ -151,18 +158,43 @@ impl Daemon {
     }
 
     fn start_successor(&self) -> Result<(Channel, Child), String> {
-        let cannot = |error| format!("the sockets cannot be handed over: {error}");
-        let (handover, sockets) = self.handover().map_err(cannot)?;
         let (ours, theirs) = handover::pair().map_err(cannot)?;
-        let mut descriptors = vec![self.runtime_dir.lock()];
-        descriptors.extend(sockets.iter().map(AsFd::as_fd));
-        handover::give(&ours, &handover, &descriptors).map_err(cannot)?;
         let channel = Channel::new(ours).map_err(cannot)?;
         let mut command = self.program.successor();
-        command.stdin(Stdio::from(theirs));
+        command.stdin(Stdio::from(theirs)).process_group(0);
         let child = tokio::process::Command::from(command).spawn();
         let child = child.map_err(|error| format!("{} cannot be run: {error}", self.program.path().display()))?;
         Ok((channel, child))
+    }
+
+    /// Waits until the new front could serve; its version, or why it cannot.
+    async fn proof(&self, channel: &Channel, child: &mut Child) -> Result<String, String> {
+        loop {
+            match channel.hear().await {
+                Some(Word::Here) => self.hand_over(channel).map_err(cannot)?,
+                Some(Word::Ready { version }) => return Ok(version),
+                Some(Word::Failed { reason }) => return Err(reason),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        match tokio::time::timeout(ABOUT_TO_END, child.wait()).await {
+            Ok(Ok(status)) => Err(format!("it ended before it was ready: {status}")),
+            _ => Err("it closed its standard input before it was ready: is it a pasteway that can be upgraded to?"
+                .to_owned()),
+        }
+    }
+
+    /// Only to who asks: what lies in the channel of a program that never reads it would live as long as that one, the
+    /// lock and the listening sockets included.
+    fn hand_over(&self, channel: &Channel) -> io::Result<()> {
+        let (handover, sockets) = self.handover()?;
+        let predecessors = self.predecessors.borrow();
+        let channels = predecessors.iter().map(|before| before.channel.as_fd());
+        let sockets = sockets.iter().map(AsFd::as_fd);
+        let descriptors: Vec<BorrowedFd<'_>> =
+            std::iter::once(self.runtime_dir.lock()).chain(sockets).chain(channels).collect();
+        channel.give(&handover, &descriptors)
     }
 
     /// What the new front is told, and the sockets that go with it.
@@ -186,6 +218,7 @@ impl Daemon {
             generation: self.history().front().map_or(0, |newest| newest.number.0),
             runtime_dir: self.runtime_dir.path().to_owned(),
             sockets: asked,
+            predecessors: self.predecessor_reports(),
         };
         Ok((handover, sockets))
     }
@@ -205,52 +238,60 @@ impl Daemon {
         }
         // The last that the service manager takes from this process, and before the first that it hears of the other.
         systemd::main_process_is(pid);
-        channel.tell(&Word::Go);
-        *self.successor.borrow_mut() = Some(channel);
+        self.leave_predecessors();
+        let (in_flight, connections) = self.load();
+        channel.tell(&Word::Go(Load { in_flight, connections }));
+        *self.successor.borrow_mut() = Some(Replacement { pid, channel });
         self.drain_wanted.notify_one();
     }
 
+    /// The front that has taken this one's place.
+    pub(super) fn replaced_by(&self) -> Option<u32> {
+        self.successor.borrow().as_ref().map(|successor| successor.pid)
+    }
+
+    /// The fronts before this one that still drain.
+    pub(super) fn predecessor_reports(&self) -> Vec<PredecessorReport> {
+        self.predecessors.borrow().iter().map(|before| before.report.clone()).collect()
+    }
+
     /// Ends a new front that is still on its way.
-    pub(super) fn kill_successor(&self) {
+    pub(super) async fn kill_successor(&self) {
         if let Some(pid) = self.successor_pid.take() {
-            signal(pid, Signal::KILL);
-            self.runtime_dir.clear_after(pid);
+            signal_group(pid, Signal::KILL);
+            // The upgrade hears of its end, and clears up.
+            drop(self.upgrading.lock().await);
+        }
+    }
+
+    /// Has another front reload what this one was asked to, but did not get round to.
+    pub(super) fn pass_on_reload(successor: u32) {
+        if let Some(pid) = process(successor) {
+            let _ = kill_process(pid, Signal::HUP);
         }
     }
 }
 
-/// Waits until the new front could serve; its version, or why it cannot.
-async fn proof(channel: &Channel, child: &mut Child) -> Result<String, String> {
-    loop {
-        match channel.hear().await {
-            Some(Word::Ready { version }) => return Ok(version),
-            Some(Word::Failed { reason }) => return Err(reason),
-            Some(_) => {}
-            None => break,
-        }
-    }
-    match tokio::time::timeout(ABOUT_TO_END, child.wait()).await {
-        Ok(Ok(status)) => Err(format!("it ended before it was ready: {status}")),
-        _ => {
-            Err("it closed its standard input before it was ready: is it a pasteway that can be upgraded to?"
-                .to_owned())
-        }
+fn cannot(error: io::Error) -> String {
+    format!("the sockets cannot be handed over: {error}")
+}
+
+/// Has a new front end that is not wanted, and all that it has started, and waits for it.
+async fn end(child: &mut Child, group: u32) {
+    signal_group(group, Signal::TERM);
+    let _ = tokio::time::timeout(LAST_GRACE, child.wait()).await;
+    signal_group(group, Signal::KILL);
+    let _ = child.wait().await;
+}
+
+/// While any process of it is left, the number is nobody else's.
+fn signal_group(leader: u32, signal: Signal) {
+    if let Some(group) = process(leader) {
+        // None is left.
+        let _ = kill_process_group(group, signal);
     }
 }
 
-/// Has a new front end that is not wanted, and waits for it.
-async fn end(child: &mut Child) {
-    if let Some(pid) = child.id() {
-        signal(pid, Signal::TERM);
-    }
-    if tokio::time::timeout(LAST_GRACE, child.wait()).await.is_err() {
-        let _ = child.kill().await;
-    }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) {
-        // It is gone already.
-        let _ = kill_process(pid, signal);
-    }
+fn process(pid: u32) -> Option<Pid> {
+    pid.try_into().ok().and_then(Pid::from_raw)
 }

@@ -50,8 +50,9 @@ function showStatus(s) {
   const differs = s.config_file_differs ? `, the files on disk differ from what runs${because}` : "";
   const within = s.trial?.confirm_seconds == null ? "" : `, to be confirmed within ${age(s.trial.confirm_seconds)}`;
   const trial = s.trial ? `, generation ${s.trial.generation} is on trial${s.trial.canary ? `: ${s.trial.canary}` : ""}${within}` : "";
+  const before = s.predecessors.map((p) => `, pid ${p.pid}, before this one, still has ${p.in_flight} requests`).join("");
   $("summary").textContent =
-    `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}${trial}`;
+    `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}${trial}${before}`;
   $("summary").className = reasons.length || s.config_file_differs ? "bad" : "good";
   table("apis", [
     ["name", (a) => a.name],

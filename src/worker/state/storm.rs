@@ -1,9 +1,10 @@
 //! Storms of events over a slot, and what holds in all of them.
 //!
-//! The storms are proptest's, which finds the shortest one that breaks something (`PROPTEST_CASES` makes more of them). Must not know more of the state than
-//! its answers.
+//! The storms are proptest's, which finds the shortest one that breaks something (`PROPTEST_CASES` makes more of them,
+//! `PASTEWAY_SEED` the same again). Must not know more of the state than its answers.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 
@@ -168,8 +169,15 @@ impl World {
     }
 }
 
+fn config() -> ProptestConfig {
+    let given = std::env::var("PASTEWAY_SEED").ok().map(|text| text.parse().expect("a number"));
+    let seed: u64 = given.unwrap_or_else(|| fastrand::u64(..));
+    println!("storms: repeat with PASTEWAY_SEED={seed}");
+    ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn no_storm_of_events_breaks_a_slot(gusts in storm(1), limits in limits()) {
