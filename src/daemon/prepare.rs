@@ -110,12 +110,15 @@ impl Workshop<'_> {
             .freeze(self.number, &config.reading.sources(), &config.service.dirs, &manifests)
             .map_err(|error| one(format!("cannot keep a copy of the files in runtime_dir: {error}")))?;
 
+        // No worker is started for a port that cannot be had.
+        let listeners = plan.apis.iter().map(|api| self.listener(api, &plan)).collect::<Result<Vec<_>, _>>()?;
         // As the original starts: one API after the other, its listener first, then its workers.
-        let (mut listeners, mut pools) = (Vec::new(), Vec::new());
-        for api in &plan.apis {
-            let listener = self.listener(api, &plan)?;
-            pools.push(self.pool(api, config, &listener, &mut begun.started).await);
-            listeners.push(listener);
+        let mut pools = Vec::new();
+        for (api, listener) in plan.apis.iter().zip(&listeners) {
+            if self.running.is_none() {
+                announce::listening(config.settings.release, &api.settings.name, listener.address);
+            }
+            pools.push(self.pool(api, config, listener, &mut begun.started).await);
         }
         for (api, pool) in plan.apis.iter().zip(&pools) {
             // Workers that something else starts may come later than the front does; until then it is not ready.
@@ -176,7 +179,6 @@ impl Workshop<'_> {
                     .original("error", format!("[Errno {}] {}", error.raw_os_error().unwrap_or(0), plain(&error))),
             ]
         })?;
-        announce::listening(plan.config.settings.release, &settings.name, listener.address);
         Ok(Arc::new(listener))
     }
 

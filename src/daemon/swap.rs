@@ -16,6 +16,7 @@ use crate::id::{ApiName, Generation};
 use crate::proxy::snapshot::{Api, Snapshot};
 use crate::proxy::thread::Message;
 use crate::proxy::usage::Usage;
+use crate::worker::announce;
 
 impl Prepared {
     /// What requests will see, after what they see now.
@@ -100,8 +101,9 @@ impl Daemon {
 
         let running = prepared.running();
         let keepidle = running.plan.config.settings.tcp_keepidle;
-        for listener in &running.listeners {
+        for (api, listener) in running.plan.apis.iter().zip(&running.listeners) {
             if !old.running.listeners.iter().any(|before| before.id == listener.id) {
+                announce::listening(running.plan.config.settings.release, &api.settings.name, listener.address);
                 self.acceptor.accept(Arc::clone(listener));
             } else if let Err(error) = listener.set_keepidle(keepidle) {
                 tracing::warn!(target: "pasteway::reload", "tcp_keepidle of {}: {error}", listener.address);
