@@ -29,5 +29,6 @@ mod stop;
 mod support;
 mod systemd;
 mod tls;
+mod trials;
 mod upgrade;
 mod workers;

@@ -165,7 +165,14 @@ pub enum Client {
     /// Show how the running front stands
     Status(How),
     /// Keep the generation on trial; a canary serves all requests from then on
-    Confirm(How),
+    Confirm {
+        /// Its number: confirm no other one [default: whichever is on trial]
+        #[arg(value_name = "GENERATION")]
+        generation: Option<u64>,
+        /// How to ask and to print.
+        #[command(flatten)]
+        how: How,
+    },
     /// Let an earlier generation's files run again (exit 78 if they cannot)
     Rollback {
         /// Its number [default: the one before]

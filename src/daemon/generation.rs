@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::command::{Change, GenerationReport, HolderReport, Source};
@@ -70,10 +70,14 @@ pub struct PoolInUse {
 pub struct Record {
     /// Its number.
     pub number: Generation,
+    /// The one whose files it was made from again; its own number, but for those that a way back made.
+    pub text_of: Generation,
     /// Over all files that it was made from.
     pub digest: [u8; 32],
-    /// When it went live, in seconds since 1970.
+    /// When it came, in seconds since 1970.
     pub when: f64,
+    /// When it came into force for all requests; never, for a canary that was not promoted.
+    pub live_since: OnceLock<f64>,
     /// Who wanted it.
     pub source: Source,
     /// The asking peer.
@@ -100,6 +104,9 @@ impl Record {
 
     /// It has come to this.
     pub fn enter(&self, state: State) {
+        if state == State::Live {
+            self.live_since.get_or_init(now);
+        }
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
@@ -126,7 +133,7 @@ impl Record {
         GenerationReport {
             generation: self.number,
             sha256: hex(&self.digest),
-            when: self.when,
+            when: self.live_since.get().copied().unwrap_or(self.when),
             source: self.source,
             peer: self.peer.clone(),
             changes: self.changes.clone(),
@@ -138,6 +145,7 @@ impl Record {
             errors: tallied.errors,
             p99_seconds: tallied.p99().as_secs_f64(),
             undone: self.undone(),
+            cannot_go_back: None,
             state: self.state().as_str(),
         }
     }
@@ -150,6 +158,8 @@ pub struct Origin {
     pub source: Source,
     /// The asking peer.
     pub peer: Option<String>,
+    /// The earlier generation whose files it is made from.
+    pub text_of: Option<Generation>,
 }
 
 /// The live generation.

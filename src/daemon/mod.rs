@@ -32,6 +32,7 @@ mod shutdown;
 mod start;
 mod swap;
 mod systemd;
+mod taken_back;
 mod trial;
 mod upgrade;
 mod watchdog;
@@ -62,6 +63,7 @@ use handover::Channel;
 use program::Program;
 use runtime_dir::RuntimeDir;
 use shutdown::{Signalled, Signals};
+use taken_back::TakenBack;
 use trial::Trial;
 
 /// Newest first; the metrics look at it from the admin thread.
@@ -93,12 +95,12 @@ pub struct Daemon {
     admin: RefCell<Vec<(AdminAddress, admin::Handle)>>,
     watcher: RefCell<Option<Watcher>>,
     last_reload: RefCell<Option<LastReload>>,
-    /// The files on disk are not what runs.
-    differs: Cell<bool>,
+    /// Why the files on disk are not what runs, if they are not.
     differs_because: RefCell<Option<String>>,
     /// A generation that may have to go again.
     trial: RefCell<Option<Trial>>,
     trial_over: Notify,
+    taken_back: RefCell<TakenBack>,
     /// Of events.
     listeners: RefCell<Vec<mpsc::Sender<Event>>>,
     /// Somebody asked for the end.
@@ -106,6 +108,8 @@ pub struct Daemon {
     state: Cell<Phase>,
     /// One reload at a time; the others wait for their turn.
     reloading: tokio::sync::Mutex<()>,
+    /// Who waits for a turn and is not to wait for workers of a reload: they want the way back.
+    overtaking: watch::Sender<VecDeque<String>>,
     /// One upgrade at a time; others are refused.
     upgrading: tokio::sync::Mutex<()>,
     /// The front that an upgrade has started, until it is known what becomes of it.
@@ -172,11 +176,8 @@ impl Daemon {
             Command::Config(reply) => drop(reply.send(self.effective_config())),
             Command::Workers(reply) => drop(reply.send(self.supervisor.report())),
             Command::Generations(reply) => drop(reply.send(self.generations())),
-            Command::Confirm { peer, reply } => {
-                let daemon = Rc::clone(self);
-                tokio::task::spawn_local(async move {
-                    let _ = reply.send(daemon.confirm(peer.as_deref()).await);
-                });
+            Command::Confirm { generation, peer, reply } => {
+                drop(reply.send(self.confirm(generation, peer.as_deref())));
             }
             Command::Rollback { generation, peer, reply } => {
                 let daemon = Rc::clone(self);

@@ -67,22 +67,38 @@ struct Begun {
 }
 
 impl Daemon {
-    pub(super) async fn prepare(self: &Rc<Self>, plan: Plan) -> Result<Prepared, Vec<Diagnostic>> {
+    /// Prepares the next generation, unless somebody comes first: `overtaken` tells who.
+    pub(super) async fn prepare(
+        self: &Rc<Self>,
+        plan: Plan,
+        overtaken: impl Future<Output = String>,
+    ) -> Result<Prepared, Vec<Diagnostic>> {
         let running = Rc::clone(&self.current.borrow().running);
         let number = Generation(self.history().front().map_or(0, |newest| newest.number.0) + 1);
         let kept = self.trial.borrow().as_ref().and_then(|trial| trial.kept().cloned());
         let (runtime_dir, supervisor) = (&self.runtime_dir, &self.supervisor);
         let workshop =
             Workshop { runtime_dir, supervisor, running: Some(running), kept, inherited: None, serving: true, number };
-        workshop.prepare(plan).await
+        workshop.prepare(plan, overtaken).await
     }
 }
 
 impl Workshop<'_> {
     /// Prepares the whole generation, or takes back what it began.
-    pub async fn prepare(&self, plan: Plan) -> Result<Prepared, Vec<Diagnostic>> {
+    pub async fn prepare(
+        &self,
+        plan: Plan,
+        overtaken: impl Future<Output = String>,
+    ) -> Result<Prepared, Vec<Diagnostic>> {
         let mut begun = Begun::default();
-        let result = self.build(plan, &mut begun).await;
+        let result = tokio::select! {
+            // Who comes first does not find that it was too late.
+            biased;
+            by = overtaken => Err(vec![
+                Diagnostic::error(None, format!("overtaken by {by}")).help("load the files again: pasteway reload"),
+            ]),
+            built = self.build(plan, &mut begun) => built,
+        };
         if result.is_err() {
             for pool in begun.started {
                 self.supervisor.retire(&pool, Duration::ZERO);
@@ -132,12 +148,12 @@ impl Workshop<'_> {
             // More workers are added before the swap; fewer go after it.
             let before = pool.pool.wanted();
             if api.settings.slots() > before {
+                let patience = worker_patience(api, &config.settings.pasteway);
+                begun.grown.push((pool.pool.clone(), before, patience));
                 self.supervisor
                     .resize(&pool.pool, api.settings.slots(), Duration::ZERO)
                     .await
                     .map_err(|failed| one(failed.to_string()))?;
-                let patience = worker_patience(api, &config.settings.pasteway);
-                begun.grown.push((pool.pool.clone(), before, patience));
             }
         }
         Ok(Prepared { number: self.number, listeners, pools, log, admin, admin_token, plan })

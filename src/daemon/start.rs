@@ -1,6 +1,7 @@
 //! The start: load, compile, prepare, and the parts that live as long as the front.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,7 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
-use super::generation::{Current, Origin};
+use super::generation::{Current, Origin, State};
 use super::inherited::Sockets;
 use super::predecessor::Predecessor;
 use super::prepare::Workshop;
@@ -176,7 +177,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         // Numbers go on over an upgrade, so that answers never name a smaller one than before.
         number: Generation(predecessor.map_or(0, |it| it.handover.generation) + 1),
     };
-    let mut prepared = match workshop.prepare(plan).await {
+    let mut prepared = match workshop.prepare(plan, std::future::pending()).await {
         Ok(prepared) => prepared,
         Err(problems) => {
             let program = &invocation.arguments.program;
@@ -188,8 +189,9 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
 
     let snapshot = Arc::new(prepared.snapshot(None));
     let source = if predecessor.is_some() { Source::Upgrade } else { Source::Start };
-    let origin = Origin { source, peer: None };
+    let origin = Origin { source, peer: None, text_of: None };
     let record = prepared.record(Arc::clone(&snapshot.usage), origin, Vec::new(), None);
+    record.enter(State::Live);
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let outside = Outside::new(tokio::runtime::Handle::current(), metrics.clone());
     let descriptors = Arc::new(Descriptors::at_start());
@@ -229,14 +231,15 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         admin: RefCell::default(),
         watcher: RefCell::new(None),
         last_reload: RefCell::new(None),
-        differs: Cell::new(false),
         differs_because: RefCell::new(None),
         trial: RefCell::new(None),
+        taken_back: RefCell::default(),
         trial_over: Notify::new(),
         listeners: RefCell::default(),
         drain_wanted: Notify::new(),
         state: Cell::new(Phase::Serving),
         reloading: tokio::sync::Mutex::new(()),
+        overtaking: watch::channel(VecDeque::new()).0,
         upgrading: tokio::sync::Mutex::new(()),
         successor_pid: Cell::new(None),
         stopping: Notify::new(),

@@ -2,7 +2,7 @@
 
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU8, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -50,7 +50,7 @@ impl Prepared {
         Snapshot { generation: self.number, release, apis: apis.collect(), usage: Arc::default(), header, canary: None }
     }
 
-    /// The record of the generation, from the moment it is live. What it was made from shares the bytes of `older`.
+    /// The record of the generation, which is not live yet. What it was made from shares the bytes of `older`.
     pub fn record(
         &self,
         usage: Arc<Usage>,
@@ -58,16 +58,18 @@ impl Prepared {
         changes: Vec<Change>,
         older: Option<&Record>,
     ) -> Arc<Record> {
-        let Origin { source, peer } = origin;
+        let Origin { source, peer, text_of } = origin;
         Arc::new(Record {
             number: self.number,
+            text_of: text_of.unwrap_or(self.number),
             digest: self.plan.config.digest(),
             when: now(),
+            live_since: OnceLock::new(),
             source,
             peer,
             changes,
             usage,
-            state: AtomicU8::new(State::Live as u8),
+            state: AtomicU8::new(State::Canary as u8),
             frozen: self.plan.config.reading.freeze(older.map(|older| &older.frozen)),
             ended: AtomicU64::new(0),
             undone: Mutex::default(),

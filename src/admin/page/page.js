@@ -43,7 +43,8 @@ function showStatus(s) {
   const state = reasons.length ? `not ready: ${reasons.join("; ")}` : "ready";
   const because = s.config_file_differs_because ? ` (${s.config_file_differs_because})` : "";
   const differs = s.config_file_differs ? `, the files on disk differ from what runs${because}` : "";
-  const trial = s.trial ? `, generation ${s.trial.generation} is on trial${s.trial.canary ? `: ${s.trial.canary}` : ""}` : "";
+  const cannot = s.trial?.cannot_go_back ? ` and cannot go back: ${s.trial.cannot_go_back}` : "";
+  const trial = s.trial ? `, generation ${s.trial.generation} is on trial${s.trial.canary ? `: ${s.trial.canary}` : ""}${cannot}` : "";
   $("summary").textContent =
     `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}${trial}`;
   $("summary").className = reasons.length ? "bad" : "good";
