@@ -149,10 +149,12 @@ pub enum Client {
         /// Only say what would change
         #[arg(long)]
         dry_run: bool,
-        /// Take it back unless it is confirmed within so many seconds [default: reload_confirm]
+        /// Take it back unless it is confirmed within so many seconds; also what is on trial already [default: as the canary
+        /// that it replaces, else reload_confirm]
         #[arg(long, value_name = "SECONDS", conflicts_with = "dry_run")]
         confirm: Option<u32>,
-        /// Let so many of a hundred requests try it first; 0: none [default: canary_share]
+        /// Let so many of a hundred requests try it first; 0: none; also what is on trial already [default: as the canary
+        /// that it replaces, else canary_share]
         #[arg(long, value_name = "PERCENT", conflicts_with = "dry_run", value_parser = clap::value_parser!(u8).range(..=100))]
         canary: Option<u8>,
         /// How to ask and to print.

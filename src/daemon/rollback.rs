@@ -274,11 +274,12 @@ impl Daemon {
         let taken_back = self.taken_back.borrow();
         let Some(text) = taken_back.found_in(reading) else { return Ok(()) };
         let number = text.number;
-        let files: Vec<_> = text.files.iter().map(|(file, _)| file.display().to_string()).collect();
-        let (what, them) = match files.as_slice() {
-            [] => ("the files are".to_owned(), "them"),
-            [file] => (format!("{file} is"), "it"),
-            _ => (format!("{} are", files.join(", ")), "one of them"),
+        // The first is the place.
+        let others: Vec<_> = text.files.iter().skip(1).map(|(file, _)| format!(", {}", file.display())).collect();
+        let (what, them) = match text.files.len() {
+            0 => ("the files are".to_owned(), "them"),
+            1 => ("the file is".to_owned(), "it"),
+            _ => (format!("this file{} are", others.concat()), "one of them"),
         };
         let message = format!("{what} as in generation {number}, which was taken back: {}", text.why);
         let help = match self.remembered(number.0) {

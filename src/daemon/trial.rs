@@ -10,21 +10,25 @@
 //! There is at most one. What comes while there is one takes its place, and is tried as it was. One that cannot go back
 //! stays, and tries again. Must not know how a generation is made.
 
-use std::path::PathBuf;
+mod terms;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use terms::{Deadline, share_text};
+pub use terms::{Tried, terms_text};
+
 use super::Daemon;
 use super::bounds::{Bounds, Judgement, judge};
 use super::generation::{Current, Origin, Record, Running, State};
 use super::prepare::Prepared;
 use super::retire::worker_patience;
-use crate::command::{Change, Class, NotOnTrial, Outcome, ReloadReport, Source, Terms, TrialReport};
+use crate::command::{Change, NotOnTrial, Outcome, ReloadReport, Source, Terms, TrialReport};
 use crate::compile::{ApiPlan, Plan};
-use crate::message::{Diagnostic, Place};
+use crate::message::Diagnostic;
 use crate::proxy::snapshot::{Canary, CanaryShare, Snapshot};
 use crate::proxy::tally::Tallied;
 
@@ -61,21 +65,6 @@ struct Staged {
     time: Option<Duration>,
 }
 
-/// Until when it must be confirmed.
-#[derive(Clone, Copy)]
-struct Deadline {
-    by: Instant,
-    /// What was asked for.
-    time: Duration,
-}
-
-impl Deadline {
-    /// From now on; none in no time.
-    fn after(time: Duration) -> Option<Self> {
-        (!time.is_zero()).then(|| Self { by: Instant::now() + time, time })
-    }
-}
-
 /// A trial that has failed and cannot go back.
 #[derive(Clone)]
 struct Stuck {
@@ -83,21 +72,6 @@ struct Stuck {
     why: String,
     /// Why it cannot.
     cannot: String,
-}
-
-/// How one reload is tried: as the trial in whose place it comes, or after the options of the running configuration.
-pub struct Tried {
-    deadline: Option<Deadline>,
-    bounds: Bounds,
-    share: CanaryShare,
-    time: Option<Duration>,
-}
-
-impl Tried {
-    /// Whether it begins as a canary.
-    pub fn is_canary(&self) -> bool {
-        !self.share.is_nobody()
-    }
 }
 
 /// What is to be done about a trial.
@@ -168,92 +142,7 @@ impl Trial {
     }
 }
 
-/// How one is tried, in words.
-pub fn terms_text(trial: &TrialReport) -> String {
-    let gets = trial.canary.as_deref().unwrap_or("all requests");
-    let within = trial.confirm_seconds.map(|left| format!(", to be confirmed within {left} s"));
-    format!("{gets}{}", within.unwrap_or_default())
-}
-
-fn share_text(share: &CanaryShare) -> String {
-    let percent = (share.percent > 0).then(|| format!("{} % of the requests", share.percent));
-    // Its value may be a secret.
-    let header = share.header.as_ref().map(|(name, _)| format!("requests with the header {name}"));
-    percent.into_iter().chain(header).collect::<Vec<_>>().join(", and ")
-}
-
-/// APIs whose TLS differs: it belongs to the connections, which both generations share.
-fn other_tls<'a>(old: &Plan, new: &'a Plan) -> impl Iterator<Item = &'a ApiPlan> {
-    let tls = |plan: &Plan, api: &ApiPlan| {
-        let tls = api.settings.tls.as_ref()?;
-        let digest = |path: &PathBuf| plan.config.reading.file(path).ok().map(|source| source.digest);
-        Some([Some(&tls.cert), Some(&tls.key), tls.ca.as_ref()].map(|path| path.and_then(digest)))
-    };
-    new.apis.iter().filter(move |api| {
-        let before = old.apis.iter().find(|old| old.settings.name == api.settings.name);
-        before.is_some_and(|before| tls(old, before) != tls(new, api))
-    })
-}
-
 impl Daemon {
-    /// How a reload with these terms is tried. The running configuration decides, not the one that is to be tried; beside
-    /// a canary that canary, since what comes holds its changes too.
-    pub(super) fn tried(&self, terms: Terms) -> Tried {
-        let settings = &self.current.borrow().running.plan.config.settings.pasteway.trial;
-        let trial = self.trial.borrow();
-        let trial = trial.as_ref().filter(|trial| trial.stuck.is_none());
-        let canary = trial.and_then(|trial| Some((trial, trial.staged.as_ref()?)));
-        let by_options = CanaryShare { percent: settings.share, header: settings.header.clone() };
-        let share = canary.map_or(by_options, |(_, staged)| staged.share.clone());
-        let inherited = trial.and_then(|trial| trial.deadline);
-        Tried {
-            deadline: match terms.confirm {
-                Some(time) => Deadline::after(time),
-                None if canary.is_some() => inherited,
-                None => settings.confirm.and_then(Deadline::after).or(inherited),
-            },
-            bounds: canary.map_or_else(|| Bounds::from(settings), |(trial, _)| trial.bounds.clone()),
-            share: match terms.canary {
-                None => share,
-                Some(0) => CanaryShare::default(),
-                Some(percent) => CanaryShare { percent, ..share },
-            },
-            time: canary.map_or(settings.canary_time, |(_, staged)| staged.time),
-        }
-    }
-
-    /// What stands in the way of a canary.
-    pub(super) fn refuse_canary(&self, plan: &Plan, changes: &[Change]) -> Result<(), Vec<Diagnostic>> {
-        let trial = self.trial.borrow();
-        if let Some(waiting) = trial.as_ref().filter(|trial| !trial.is_canary()) {
-            let text = format!("generation {} is not confirmed yet: no canary beside it", waiting.record.number);
-            return Err(vec![Diagnostic::error(None, text).help("confirm it, or roll it back, first")]);
-        }
-        let help = match trial.as_ref() {
-            Some(canary) => format!(
-                "end the trial of generation {} first: pasteway confirm, or pasteway rollback",
-                canary.record.number,
-            ),
-            None => "load it for all requests: pasteway reload --canary 0".to_owned(),
-        };
-        let rebind = changes.iter().filter(|change| change.class == Class::Rebind).map(|change| {
-            let place = change.file.clone().map(|file| Place { file, line: change.line.unwrap_or(0), column: 0 });
-            let text = format!("`{}` cannot be tried by a canary: both generations share their listeners", change.what);
-            Diagnostic::error(place, text)
-        });
-        let current = self.current.borrow();
-        let tls = other_tls(&current.running.plan, plan).map(|api| {
-            let place = api.settings.tls.as_ref().and_then(|tls| tls.place.clone());
-            let text = format!(
-                "TLS of {} cannot be tried by a canary: both generations share their connections",
-                api.settings.name,
-            );
-            Diagnostic::error(place.or_else(|| plan.config.conf.place("DEFAULT", "enabled_ssl_apis")), text)
-        });
-        let found: Vec<_> = rebind.chain(tls).map(|found| found.help(help.clone())).collect();
-        if found.is_empty() { Ok(()) } else { Err(found) }
-    }
-
     /// Puts a prepared generation into force for some of the requests.
     pub(super) fn stage(self: &Rc<Self>, prepared: Prepared, origin: Origin, changes: Vec<Change>, tried: Tried) {
         self.abandon(&format!("generation {} is tried in its place", prepared.number), Some(&prepared.plan));
