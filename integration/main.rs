@@ -31,6 +31,7 @@ mod stop;
 mod support;
 mod systemd;
 mod tls;
+mod trials;
 mod tunnels;
 mod upgrade;
 mod workers;

@@ -306,6 +306,22 @@ fn a_port_that_is_taken_rejects_the_whole_reload() {
 }
 
 #[test]
+fn a_rejected_reload_listens_on_nothing() {
+    let layout = Layout::havana().apis(&["osapi_compute", "metadata"]).pasteway("watch = false");
+    let front = Front::start(&layout.pasteway("worker_start_timeout = 1"));
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    front.edit_conf(|text| {
+        let nobody = "worker_kind_metadata = command\nworker_command_metadata = sleep 1000\n";
+        replace_line(&text, "osapi_compute_listen_port", &free.to_string()) + nobody
+    });
+    let (status, verdict) = front.reload("");
+    assert_eq!((status, verdict["outcome"].as_str()), (422, Some("rejected")), "{verdict}");
+    front.logged("reload rejected");
+    let told = front.log().iter().filter(|line| line.contains("osapi_compute listening on")).count();
+    assert_eq!(told, 1, "only of the start");
+}
+
+#[test]
 fn workers_that_a_rejected_reload_has_added_go_again() {
     let layout = Layout::havana().apis(&["osapi_compute", "metadata"]).default("osapi_compute_workers = 1");
     let front = Front::start(&layout.pasteway("watch = false").pasteway("worker_start_timeout = 3"));

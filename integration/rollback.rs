@@ -9,20 +9,20 @@ use serde_json::Value;
 use crate::support::front::executable;
 use crate::support::{Answer, DEADLINE, Front, Layout, Save, eventually};
 
-const QUIET: &str = "watch = false";
+pub const QUIET: &str = "watch = false";
 
 /// A front whose answers name their generation.
-fn front(options: &[&str]) -> Front {
+pub fn front(options: &[&str]) -> Front {
     let layout = options.iter().fold(Layout::bare(), |layout, line| layout.pasteway(line));
     Front::start(&layout.pasteway("generation_header = true"))
 }
 
 /// Adds a mount point, which only this text has.
-fn with(number: u32) -> impl FnOnce(String) -> String {
+pub fn with(number: u32) -> impl FnOnce(String) -> String {
     move |text| text.replace("/v2: app", &format!("/v2: app\n/g{number}: app"))
 }
 
-fn post(front: &Front, path: &str, body: &str) -> (u16, Value) {
+pub fn post(front: &Front, path: &str, body: &str) -> (u16, Value) {
     let length = body.len();
     let head =
         format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
@@ -31,23 +31,23 @@ fn post(front: &Front, path: &str, body: &str) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-fn generation_of(answer: &Answer) -> u64 {
+pub fn generation_of(answer: &Answer) -> u64 {
     let field = answer.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-pasteway-generation"));
     field.expect("the field").1.parse().expect("a number")
 }
 
-fn generations(front: &Front) -> Vec<Value> {
+pub fn generations(front: &Front) -> Vec<Value> {
     front.admin("/generations").json().as_array().expect("a list").clone()
 }
 
-fn state(front: &Front, number: u64) -> String {
+pub fn state(front: &Front, number: u64) -> String {
     let all = generations(front);
     let one = all.iter().find(|one| one["generation"] == number).expect("remembered");
     one["state"].as_str().expect("a state").to_owned()
 }
 
 #[track_caller]
-fn applied(answer: &(u16, Value), generation: u64) {
+pub fn applied(answer: &(u16, Value), generation: u64) {
     assert_eq!((answer.0, &answer.1["outcome"]), (200, &Value::from("applied")), "{}", answer.1);
     assert_eq!(answer.1["generation"], generation, "{}", answer.1);
 }

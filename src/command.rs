@@ -62,10 +62,12 @@ pub enum Command {
     },
     /// The generation on trial is to stay; a canary is to serve all requests.
     Confirm {
+        /// Which; `None` = whichever is on trial.
+        generation: Option<u64>,
         /// The asking peer.
         peer: Option<String>,
-        /// `None`: there is none on trial.
-        reply: oneshot::Sender<Option<TrialReport>>,
+        /// At once.
+        reply: oneshot::Sender<Result<TrialReport, NotOnTrial>>,
     },
     /// What an earlier generation was made from is to run again.
     Rollback {
@@ -127,6 +129,11 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NoSuchWorker(pub String);
+
+/// Why nothing can be confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotOnTrial(pub String);
 
 /// Who wanted a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -198,6 +205,9 @@ pub struct ReloadReport {
     /// Whether nothing was applied because nothing was to be.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+    /// What came of it, where the outcome alone would say something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What differs between the two.
     pub changes: Vec<Change>,
     /// Of a dry run that would start workers beside the old ones: the resident memory of those now.
@@ -221,6 +231,9 @@ pub struct TrialReport {
     pub confirm_seconds: Option<u64>,
     /// Which requests it gets: `10 % of the requests`; `None` = all.
     pub canary: Option<String>,
+    /// It has failed, and what keeps the one before from running again; that is tried until it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_go_back: Option<String>,
 }
 
 /// What a change has to do to the running front.
@@ -441,7 +454,7 @@ pub struct GenerationReport {
     pub generation: Generation,
     /// Over all files that it was made from, hex.
     pub sha256: String,
-    /// When it was swapped in, in seconds since 1970.
+    /// When it was swapped in, or came as a canary that was not promoted, in seconds since 1970.
     pub when: f64,
     /// Who wanted it.
     pub source: Source,
@@ -465,6 +478,9 @@ pub struct GenerationReport {
     pub p99_seconds: f64,
     /// Why it was taken back; the same files are not loaded again by themselves.
     pub undone: Option<String>,
+    /// It should be taken back, and what keeps the one before from running again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cannot_go_back: Option<String>,
     /// `live`, `canary`, `standby` (kept until the next one is confirmed), `draining`, `retired`.
     pub state: &'static str,
 }

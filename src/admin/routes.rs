@@ -310,18 +310,25 @@ fn reload_status(report: &ReloadReport) -> StatusCode {
     }
 }
 
-/// `{"generation": 5}`; without a body the one before is meant.
+/// `{"generation": 5}`; without a body the one before is meant, or the one on trial.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RollbackWish {
+struct Meant {
     generation: Option<u64>,
 }
 
+fn meant(body: &Bytes) -> Result<Option<u64>, Response> {
+    if body.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let wrong = |problem| error(StatusCode::BAD_REQUEST, &format!("write {{\"generation\": N}}: {problem}"));
+    serde_json::from_slice(body).map(|Meant { generation }| generation).map_err(wrong)
+}
+
 async fn rollback(State(app): State<App>, Extension(peer): Extension<Peer>, body: Bytes) -> Response {
-    let wish = if body.trim_ascii().is_empty() { Ok(RollbackWish::default()) } else { serde_json::from_slice(&body) };
-    let generation = match wish {
-        Ok(RollbackWish { generation }) => generation,
-        Err(problem) => return error(StatusCode::BAD_REQUEST, &format!("write {{\"generation\": N}}: {problem}")),
+    let generation = match meant(&body) {
+        Ok(generation) => generation,
+        Err(refused) => return refused,
     };
     let verdict = lasting(app, peer, "rollback", move |peer, reply| Command::Rollback { generation, peer, reply });
     match verdict.await {
@@ -330,11 +337,15 @@ async fn rollback(State(app): State<App>, Extension(peer): Extension<Peer>, body
     }
 }
 
-async fn confirm(State(app): State<App>, Extension(peer): Extension<Peer>) -> Response {
-    let confirmed = lasting(app, peer, "confirm", |peer, reply| Command::Confirm { peer, reply });
+async fn confirm(State(app): State<App>, Extension(peer): Extension<Peer>, body: Bytes) -> Response {
+    let generation = match meant(&body) {
+        Ok(generation) => generation,
+        Err(refused) => return refused,
+    };
+    let confirmed = lasting(app, peer, "confirm", move |peer, reply| Command::Confirm { generation, peer, reply });
     match confirmed.await {
-        Some(Some(trial)) => Json(json!({ "confirmed": trial.generation, "trial": trial })).into_response(),
-        Some(None) => error(StatusCode::CONFLICT, "no generation is on trial"),
+        Some(Ok(trial)) => Json(json!({ "confirmed": trial.generation, "trial": trial })).into_response(),
+        Some(Err(other)) => error(StatusCode::CONFLICT, &other.to_string()),
         None => unanswered(),
     }
 }

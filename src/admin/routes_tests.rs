@@ -7,7 +7,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::admin::Token;
-use crate::command::{Event, NoSuchWorker, RestartReport, TrialReport, UpgradeReport};
+use crate::command::{Event, NoSuchWorker, NotOnTrial, RestartReport, TrialReport, UpgradeReport};
 use crate::id::Generation;
 use crate::message::{Diagnostic, Place};
 
@@ -58,6 +58,7 @@ impl Daemon {
                     previous: Generation(6),
                     took_ms: 12,
                     dry_run,
+                    reason: None,
                     changes: Vec::new(),
                     extra_memory_bytes: None,
                     diagnostics: vec![Diagnostic::error(place, "filter `a` is not defined")],
@@ -66,6 +67,7 @@ impl Daemon {
                         back: 6,
                         confirm_seconds: Some(seconds),
                         canary: canary.map(|percent| percent.to_string()),
+                        cannot_go_back: None,
                     }),
                 }));
             }
@@ -77,13 +79,17 @@ impl Daemon {
                     previous: Generation(generation.unwrap_or(6)),
                     took_ms: 1,
                     dry_run: false,
+                    reason: None,
                     changes: Vec::new(),
                     extra_memory_bytes: None,
                     diagnostics: Vec::new(),
                     trial: None,
                 }));
             }
-            Command::Confirm { reply, .. } => drop(reply.send(None)),
+            Command::Confirm { generation, reply, .. } => {
+                let other = generation.map_or_else(|| "nothing".to_owned(), |number| number.to_string());
+                drop(reply.send(Err(NotOnTrial(other))));
+            }
             Command::Restart { api, slot, reply, .. } => drop(reply.send(match api.as_str() {
                 "ec2" => Ok(RestartReport { api, restarted: slot.into_iter().collect(), failed: Vec::new() }),
                 _ => Err(NoSuchWorker(format!("`{api}` is no enabled API"))),
@@ -292,6 +298,17 @@ async fn a_file_of_a_generation_is_told_as_it_was_to_those_who_may_read_it() {
     ] {
         assert_eq!(ask(path, "k3y").await.0, status, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_confirmation_may_name_its_generation() {
+    for (body, status, why) in [("", 409, "nothing"), (r#"{"generation": 5}"#, 409, "5")] {
+        let response = ask_with(Daemon::default(), None, Request::post("/confirm"), body.into()).await;
+        assert_eq!(response.status(), status, "{body}");
+        assert_eq!(json_of(response).await["error"], why);
+    }
+    let wrong = ask_with(Daemon::default(), None, Request::post("/confirm"), "5".into()).await;
+    assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

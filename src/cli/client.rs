@@ -99,6 +99,7 @@ async fn follow(front: &Front, how: &How) -> std::io::Result<()> {
 fn question(command: &Client) -> Question {
     const FINE: &[StatusCode] = &[StatusCode::OK];
     const VERDICT: &[StatusCode] = &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY];
+    let meant = |generation: Option<u64>| generation.map(|number| json!({ "generation": number }));
     let get = |path: &str| Question { method: Method::GET, path: path.to_owned(), body: None, fine: FINE };
     let post = |path: String, fine| Question { method: Method::POST, path, body: None, fine };
     match command {
@@ -113,11 +114,12 @@ fn question(command: &Client) -> Question {
             post(path, VERDICT)
         }
         Client::Rollback { generation, .. } => {
-            let body = generation.map(|number| json!({ "generation": number }));
-            Question { body, ..post("/rollback".to_owned(), VERDICT) }
+            Question { body: meant(*generation), ..post("/rollback".to_owned(), VERDICT) }
         }
         Client::Plan(_) => post("/reload?dry_run=true".to_owned(), VERDICT),
-        Client::Confirm(_) => post("/confirm".to_owned(), FINE),
+        Client::Confirm { generation, .. } => {
+            Question { body: meant(*generation), ..post("/confirm".to_owned(), FINE) }
+        }
         Client::Upgrade(_) => {
             post("/upgrade".to_owned(), &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::CONFLICT])
         }
@@ -155,7 +157,7 @@ fn show(command: &Client, how: &How, answer: Value) -> Result<ExitCode, Failure>
             let report: report::Status = read(answer)?;
             (render::status(&report), report.last_reload.map(|last| last.diagnostics).unwrap_or_default())
         }
-        Client::Confirm(_) => {
+        Client::Confirm { .. } => {
             let Confirmed { confirmed } = read(answer)?;
             (format!("generation {confirmed} is confirmed\n"), Vec::new())
         }

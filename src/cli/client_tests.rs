@@ -32,6 +32,7 @@ impl Bench {
                     previous: id::Generation(6),
                     took_ms: 12,
                     dry_run,
+                    reason: None,
                     changes: Vec::new(),
                     extra_memory_bytes: None,
                     diagnostics: Vec::new(),

@@ -150,10 +150,12 @@ pub enum Client {
         /// Only say what would change
         #[arg(long)]
         dry_run: bool,
-        /// Take it back unless it is confirmed within so many seconds [default: reload_confirm]
+        /// Take it back unless it is confirmed within so many seconds; also what is on trial already [default: as the canary
+        /// that it replaces, else reload_confirm]
         #[arg(long, value_name = "SECONDS", conflicts_with = "dry_run")]
         confirm: Option<u32>,
-        /// Let so many of a hundred requests try it first; 0: none [default: canary_share]
+        /// Let so many of a hundred requests try it first; 0: none; also what is on trial already [default: as the canary
+        /// that it replaces, else canary_share]
         #[arg(long, value_name = "PERCENT", conflicts_with = "dry_run", value_parser = clap::value_parser!(u8).range(..=100))]
         canary: Option<u8>,
         /// How to ask and to print.
@@ -166,7 +168,14 @@ pub enum Client {
     /// Show how the running front stands
     Status(How),
     /// Keep the generation on trial; a canary serves all requests from then on
-    Confirm(How),
+    Confirm {
+        /// Its number: confirm no other one [default: whichever is on trial]
+        #[arg(value_name = "GENERATION")]
+        generation: Option<u64>,
+        /// How to ask and to print.
+        #[command(flatten)]
+        how: How,
+    },
     /// Let an earlier generation's files run again (exit 78 if they cannot)
     Rollback {
         /// Its number [default: the one before]
@@ -249,8 +258,8 @@ impl Client {
         match self {
             Self::Workers { action: Some(WorkersAction::Restart { how, .. }), .. } => how,
             Self::Reload { how, .. } | Self::Rollback { how, .. } | Self::Workers { how, .. } => how,
-            Self::Generations { how, .. } | Self::Plan(how) | Self::Status(how) | Self::Confirm(how) => how,
-            Self::Upgrade(how) | Self::Drain(how) => how,
+            Self::Generations { how, .. } | Self::Confirm { how, .. } => how,
+            Self::Plan(how) | Self::Status(how) | Self::Upgrade(how) | Self::Drain(how) => how,
         }
     }
 }

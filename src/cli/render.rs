@@ -16,10 +16,17 @@ use crate::command::{
 /// The verdict on a reload, without its diagnostics: those go to standard error.
 pub(super) fn reload(report: &Reload) -> String {
     let Reload { generation, previous, took_ms, .. } = report;
+    let reason = report.reason.as_deref().map(plain);
     let mut out = match (report.outcome, report.dry_run) {
         (Outcome::Applied, true) => "would be applied (dry run); nothing was changed\n".to_owned(),
-        (Outcome::Applied, false) => format!("applied in {took_ms} ms: generation {generation}, before {previous}\n"),
-        (Outcome::Unchanged, _) => format!("unchanged: generation {generation} is what the files say\n"),
+        (Outcome::Applied, false) => match reason {
+            Some(reason) => format!("applied in {took_ms} ms: {reason}\n"),
+            None => format!("applied in {took_ms} ms: generation {generation}, before {previous}\n"),
+        },
+        (Outcome::Unchanged, _) => match reason {
+            Some(reason) => format!("unchanged: {reason}\n"),
+            None => format!("unchanged: generation {generation} is what the files say\n"),
+        },
         (Outcome::RolledBack, _) => format!("taken back: generation {generation} serves\n"),
         (Outcome::Rejected, true) => "would be rejected (dry run)\n".to_owned(),
         (Outcome::Rejected, false) => format!("rejected: generation {generation} serves on\n"),
@@ -34,7 +41,10 @@ pub(super) fn reload(report: &Reload) -> String {
 }
 
 fn trial_text(trial: &TrialReport) -> String {
-    let TrialReport { generation, back, confirm_seconds, canary } = trial;
+    let TrialReport { generation, back, confirm_seconds, canary, cannot_go_back } = trial;
+    if let Some(why) = cannot_go_back {
+        return format!("generation {generation} should go, but cannot go back to generation {back}: {why}");
+    }
     let gets = canary.as_ref().map_or_else(String::new, |share| format!(", gets {share}"));
     let until = match confirm_seconds {
         Some(seconds) => format!(": generation {back} again unless `pasteway confirm` comes within {seconds} s"),
@@ -80,7 +90,10 @@ pub(super) fn plan(report: &Reload) -> String {
         return format!("the files cannot be loaded: generation {} would serve on\n", report.generation);
     }
     if report.changes.is_empty() {
-        return format!("nothing to do: generation {} is what the files say\n", report.generation);
+        return match &report.reason {
+            Some(reason) => format!("nothing to do: {}\n", plain(reason)),
+            None => format!("nothing to do: generation {} is what the files say\n", report.generation),
+        };
     }
     let mut out = String::new();
     for change in &report.changes {
@@ -210,6 +223,9 @@ pub(super) fn generations(generations: &[Generation]) -> String {
         let number = generation.generation;
         if let Some(why) = &generation.undone {
             let _ = writeln!(out, "generation {number} was taken back: {}", plain(why));
+        }
+        if let Some(why) = &generation.cannot_go_back {
+            let _ = writeln!(out, "generation {number} cannot go back: {}", plain(why));
         }
         for holder in generation.holders.iter().filter(|_| generation.state != "live") {
             let HolderReport { peer, api, method, age_seconds, client_gone } = holder;

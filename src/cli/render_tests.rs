@@ -108,3 +108,25 @@ fn generations_show_who_made_them() {
     let line = text.lines().nth(1).unwrap();
     assert_eq!(line, "7           live   1970-01-02 00:00:00Z  admin, uid 0  3          2 min   0123456789ab  debug");
 }
+
+#[test]
+fn a_verdict_says_what_came_of_it_where_its_outcome_says_too_little() {
+    let report = |outcome: &str| {
+        json!({
+            "outcome": outcome, "generation": 1, "previous": 1, "took_ms": 2,
+            "reason": "generation 2 is on trial: 20 % of the requests",
+        })
+    };
+    assert_eq!(reload(&read(report("unchanged"))), "unchanged: generation 2 is on trial: 20 % of the requests\n");
+    assert_eq!(reload(&read(report("applied"))), "applied in 2 ms: generation 2 is on trial: 20 % of the requests\n");
+    assert_eq!(plan(&read(report("unchanged"))), "nothing to do: generation 2 is on trial: 20 % of the requests\n");
+}
+
+#[test]
+fn a_trial_that_cannot_go_back_says_why() {
+    let trial = json!({
+        "generation": 2, "back": 1, "confirm_seconds": 0, "canary": null, "cannot_go_back": "the port is taken",
+    });
+    let text = trial_text(&read(trial));
+    assert_eq!(text, "generation 2 should go, but cannot go back to generation 1: the port is taken");
+}

@@ -18,6 +18,7 @@ pub(super) struct Reload {
     pub(super) took_ms: u64,
     #[serde(default)]
     pub(super) dry_run: bool,
+    pub(super) reason: Option<String>,
     #[serde(default)]
     pub(super) changes: Vec<Change>,
     pub(super) extra_memory_bytes: Option<u64>,
@@ -115,6 +116,7 @@ pub(super) struct Generation {
     #[serde(default)]
     pub(super) holders: Vec<HolderReport>,
     pub(super) undone: Option<String>,
+    pub(super) cannot_go_back: Option<String>,
     pub(super) state: String,
 }
 

@@ -3,8 +3,8 @@
 //! Must not know how one is made or ended.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -72,10 +72,14 @@ pub struct PoolInUse {
 pub struct Record {
     /// Its number.
     pub number: Generation,
+    /// The one whose files it was made from again; its own number, but for those that a way back made.
+    pub text_of: Generation,
     /// Over all files that it was made from.
     pub digest: [u8; 32],
-    /// When it went live, in seconds since 1970.
+    /// When it came, in seconds since 1970.
     pub when: f64,
+    /// When it came into force for all requests; never, for a canary that was not promoted.
+    pub live_since: OnceLock<f64>,
     /// Who wanted it.
     pub source: Source,
     /// The asking peer.
@@ -86,8 +90,6 @@ pub struct Record {
     pub usage: Arc<Usage>,
     /// Where it is in its life.
     pub state: AtomicU8,
-    /// It was live once: no mere canary.
-    pub was_live: AtomicBool,
     /// All that it was made from.
     pub frozen: Frozen,
     /// Requests that were ended at its deadline.
@@ -104,13 +106,15 @@ impl Record {
 
     /// It has come to this.
     pub fn enter(&self, state: State) {
+        if state == State::Live {
+            self.live_since.get_or_init(now);
+        }
         self.state.store(state as u8, Ordering::Relaxed);
-        self.was_live.fetch_or(state == State::Live, Ordering::Relaxed);
     }
 
     /// Whether what follows is measured by how its requests went.
     pub fn is_a_standard(&self) -> bool {
-        self.was_live.load(Ordering::Relaxed) && self.undone().is_none()
+        self.live_since.get().is_some() && self.undone().is_none()
     }
 
     /// Why it was taken back, if it was.
@@ -153,7 +157,7 @@ impl Record {
         GenerationReport {
             generation: self.number,
             sha256: hex(&self.digest),
-            when: self.when,
+            when: self.live_since.get().copied().unwrap_or(self.when),
             source: self.source,
             peer: self.peer.clone(),
             changes: self.changes.clone(),
@@ -165,6 +169,7 @@ impl Record {
             errors: tallied.errors,
             p99_seconds: tallied.p99().as_secs_f64(),
             undone: self.undone(),
+            cannot_go_back: None,
             state: self.state().as_str(),
         }
     }
@@ -177,6 +182,8 @@ pub struct Origin {
     pub source: Source,
     /// The asking peer.
     pub peer: Option<String>,
+    /// The earlier generation whose files it is made from.
+    pub text_of: Option<Generation>,
 }
 
 /// The live generation.

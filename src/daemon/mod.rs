@@ -33,6 +33,7 @@ mod shutdown;
 mod start;
 mod swap;
 mod systemd;
+mod taken_back;
 mod trial;
 mod turns;
 mod upgrade;
@@ -64,6 +65,7 @@ use predecessor::Draining;
 use program::Program;
 use runtime_dir::RuntimeDir;
 use shutdown::{Signalled, Signals};
+use taken_back::TakenBack;
 use trial::Trial;
 use turns::Turns;
 use upgrade::Replacement;
@@ -99,12 +101,12 @@ pub struct Daemon {
     admin: RefCell<Vec<(AdminAddress, admin::Handle)>>,
     watcher: RefCell<Option<Watcher>>,
     last_reload: RefCell<Option<LastReload>>,
-    /// The files on disk are not what runs.
-    differs: Cell<bool>,
+    /// Why the files on disk are not what runs, if they are not.
     differs_because: RefCell<Option<String>>,
     /// A generation that may have to go again.
     trial: RefCell<Option<Trial>>,
     trial_over: Notify,
+    taken_back: RefCell<TakenBack>,
     /// Of events.
     listeners: RefCell<Vec<mpsc::Sender<Event>>>,
     /// Somebody asked for the end.
@@ -187,12 +189,8 @@ impl Daemon {
             Command::File { generation, path, reply } => {
                 drop(reply.send(self.generation(generation).and_then(|record| record.file(&path))));
             }
-            Command::Confirm { peer, reply } => {
-                let daemon = Rc::clone(self);
-                tokio::task::spawn_local(async move {
-                    let confirmed = daemon.confirm(peer.as_deref()).await;
-                    daemon.answer(reply, confirmed);
-                });
+            Command::Confirm { generation, peer, reply } => {
+                drop(reply.send(self.confirm(generation, peer.as_deref())));
             }
             Command::Rollback { generation, peer, reply } => {
                 let daemon = Rc::clone(self);

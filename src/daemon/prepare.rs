@@ -67,22 +67,38 @@ struct Begun {
 }
 
 impl Daemon {
-    pub(super) async fn prepare(self: &Rc<Self>, plan: Plan) -> Result<Prepared, Vec<Diagnostic>> {
+    /// Prepares the next generation, unless somebody comes first: `overtaken` tells who.
+    pub(super) async fn prepare(
+        self: &Rc<Self>,
+        plan: Plan,
+        overtaken: impl Future<Output = String>,
+    ) -> Result<Prepared, Vec<Diagnostic>> {
         let running = Rc::clone(&self.current.borrow().running);
         let number = Generation(self.history().front().map_or(0, |newest| newest.number.0) + 1);
         let kept = self.trial.borrow().as_ref().and_then(|trial| trial.kept().cloned());
         let (runtime_dir, supervisor) = (&self.runtime_dir, &self.supervisor);
         let workshop =
             Workshop { runtime_dir, supervisor, running: Some(running), kept, inherited: None, serving: true, number };
-        workshop.prepare(plan).await
+        workshop.prepare(plan, overtaken).await
     }
 }
 
 impl Workshop<'_> {
     /// Prepares the whole generation, or takes back what it began.
-    pub async fn prepare(&self, plan: Plan) -> Result<Prepared, Vec<Diagnostic>> {
+    pub async fn prepare(
+        &self,
+        plan: Plan,
+        overtaken: impl Future<Output = String>,
+    ) -> Result<Prepared, Vec<Diagnostic>> {
         let mut begun = Begun::default();
-        let result = self.build(plan, &mut begun).await;
+        let result = tokio::select! {
+            // Who comes first does not find that it was too late.
+            biased;
+            by = overtaken => Err(vec![
+                Diagnostic::error(None, format!("overtaken by {by}")).help("load the files again: pasteway reload"),
+            ]),
+            built = self.build(plan, &mut begun) => built,
+        };
         if result.is_err() {
             for pool in begun.started {
                 self.supervisor.retire(&pool, Duration::ZERO);
@@ -114,15 +130,18 @@ impl Workshop<'_> {
                 .map_err(|error| one(format!("cannot keep a copy of the files in runtime_dir: {error}")))?;
         }
 
+        // No worker is started for a port that cannot be had.
+        let listeners = plan.apis.iter().map(|api| self.listener(api, &plan)).collect::<Result<Vec<_>, _>>()?;
         // As the original starts: one API after the other, its listener first, then its workers.
-        let (mut listeners, mut pools) = (Vec::new(), Vec::new());
-        for (api, kept) in plan.apis.iter().zip(kept) {
-            let listener = self.listener(api, &plan)?;
+        let mut pools = Vec::new();
+        for ((api, kept), listener) in plan.apis.iter().zip(kept).zip(&listeners) {
+            if self.running.is_none() {
+                announce::listening(config.settings.release, &api.settings.name, listener.address);
+            }
             pools.push(match kept {
                 Some(pool) => pool,
-                None => self.pool(api, config, &listener, &mut begun.started).await,
+                None => self.pool(api, config, listener, &mut begun.started).await,
             });
-            listeners.push(listener);
         }
         for (api, pool) in plan.apis.iter().zip(&pools) {
             // Workers that something else starts may come later than the front does; until then it is not ready.
@@ -136,12 +155,12 @@ impl Workshop<'_> {
             // More workers are added before the swap; fewer go after it.
             let before = pool.pool.wanted();
             if api.settings.slots() > before {
+                let patience = worker_patience(api, &config.settings.pasteway);
+                begun.grown.push((pool.pool.clone(), before, patience));
                 self.supervisor
                     .resize(&pool.pool, api.settings.slots(), Duration::ZERO)
                     .await
                     .map_err(|failed| one(failed.to_string()))?;
-                let patience = worker_patience(api, &config.settings.pasteway);
-                begun.grown.push((pool.pool.clone(), before, patience));
             }
         }
         Ok(Prepared { number: self.number, listeners, pools, log, admin, admin_token, plan })
@@ -183,7 +202,6 @@ impl Workshop<'_> {
                     .original("error", format!("[Errno {}] {}", error.raw_os_error().unwrap_or(0), plain(&error))),
             ]
         })?;
-        announce::listening(plan.config.settings.release, &settings.name, listener.address);
         Ok(Arc::new(listener))
     }
 

@@ -11,8 +11,9 @@ use serde_json::json;
 
 use super::changes::{changes, rolled};
 use super::generation::{Origin, now};
+use super::trial::{Trial, terms_text};
 use super::{Daemon, Phase as Stage, systemd};
-use crate::command::{Class, LastReload, Outcome, ReloadReport, Source, Terms};
+use crate::command::{LastReload, Outcome, ReloadReport, Source, Terms};
 use crate::compile::{self, Plan};
 use crate::config::{self, Config, Failed};
 use crate::message::{Diagnostic, Place};
@@ -49,21 +50,23 @@ impl Daemon {
             systemd::reloading();
         }
         let attempt = self.attempt(loaded, source, peer.clone(), dry_run, terms);
-        let attempted = if telling { systemd::busy_with("reloading", attempt).await } else { attempt.await };
-        let report = attempted.unwrap_or_else(|diagnostics| self.verdict(Outcome::Rejected, diagnostics));
-        let report = ReloadReport { took_ms: millis(begun.elapsed()), dry_run, ..report };
+        let result = if telling { systemd::busy_with("reloading", attempt).await } else { attempt.await };
         // To look is enough to know.
-        let why = match report.outcome {
-            Outcome::Rejected => {
-                let first = report.diagnostics.iter().find(|found| found.is_error());
+        let why = match &result {
+            Err(found) => {
+                let first = found.iter().find(|found| found.is_error());
                 Some(first.map_or_else(|| "they were rejected".to_owned(), ToString::to_string))
             }
-            Outcome::Applied if dry_run => Some("they have not been loaded yet".to_owned()),
-            _ => None,
+            Ok(report) if dry_run && report.outcome == Outcome::Applied => {
+                Some("they have not been loaded yet".to_owned())
+            }
+            Ok(_) => None,
         };
+        let report = result.unwrap_or_else(|found| self.verdict(Outcome::Rejected, found));
+        let report = ReloadReport { took_ms: millis(begun.elapsed()), dry_run, ..report };
         // What a stop has kept from being read is as true as before.
         if self.state.get() == Stage::Serving {
-            self.set_differs(why.is_some(), why);
+            self.set_differs(why);
         }
         if !dry_run {
             self.conclude(source, peer.as_deref(), &report);
@@ -113,19 +116,14 @@ impl Daemon {
         emptied?;
         let plan = plan?;
         let digest = plan.config.digest();
-        if digest == self.current.borrow().record.digest {
-            if !dry_run {
-                self.abandon("the files say again what was there before it", false);
-                if source != Source::Watch {
-                    self.scale_as_written().await;
-                }
-            }
-            return Ok(self.verdict(Outcome::Unchanged, plan.config.warnings));
+        if digest == self.current.borrow().record.digest && !dry_run && source != Source::Watch {
+            self.scale_as_written().await;
         }
-        if self.trial.borrow().as_ref().is_some_and(|trial| trial.record.digest == digest) {
-            return Ok(self.verdict(Outcome::Unchanged, plan.config.warnings));
+        if let Some(mut report) = self.known(&digest, dry_run, terms) {
+            report.diagnostics.extend(plan.config.warnings);
+            return Ok(report);
         }
-        self.refuse_what_was_undone(&digest)?;
+        self.refuse_what_was_undone(&reading)?;
         self.refuse_what_cannot_change(&plan)?;
         let changes = changes(&self.current.borrow().running.plan, &plan);
         if dry_run {
@@ -133,13 +131,13 @@ impl Daemon {
             let extra_memory_bytes = self.doubled(&plan);
             return Ok(ReloadReport { changes, extra_memory_bytes, ..self.verdict(outcome, plan.config.warnings) });
         }
-        let tried = self.tried(terms);
-        if tried.is_canary() {
-            self.refuse_canary(&changes)?;
+        let canary = self.tried(terms).is_canary();
+        if canary {
+            self.refuse_canary(&plan, &changes)?;
         }
         scheduler::give_way();
         let begun = Instant::now();
-        let prepared = self.prepare(plan).await?;
+        let prepared = self.prepare(plan, self.reloading.overtaken()).await?;
         // A stop that began meanwhile would not close the new listeners; it ends the new workers with all others.
         self.refuse_while_stopping()?;
         self.metrics.phase(Phase::Prepare, begun.elapsed());
@@ -150,12 +148,38 @@ impl Daemon {
             tracing::info!(target: "pasteway::reload", "{chosen}");
         }
         let (previous, generation) = (self.current.borrow().record.number, prepared.number);
-        let origin = Origin { source, peer };
-        self.timed(Phase::Swap, || match tried.is_canary() {
+        let origin = Origin { source, peer, text_of: None };
+        // Once more: a trial may have been confirmed meanwhile.
+        let tried = self.tried(terms);
+        let canary = canary && tried.is_canary();
+        self.timed(Phase::Swap, || match canary {
             true => self.stage(prepared, origin, changes.clone(), tried),
             false => self.go_live(prepared, origin, changes.clone(), Some(tried)),
         });
-        Ok(ReloadReport { generation, previous, changes, ..self.verdict(Outcome::Applied, warnings) })
+        let verdict = self.verdict(Outcome::Applied, warnings);
+        let share = verdict.trial.as_ref().and_then(|trial| trial.canary.as_ref());
+        let reason = share.map(|share| format!("generation {generation} is a canary ({share})"));
+        Ok(ReloadReport { generation, previous, reason, changes, ..verdict })
+    }
+
+    /// The verdict on files of which a generation is made already: the one on trial, or the one that serves.
+    fn known(self: &Rc<Self>, digest: &[u8; 32], dry_run: bool, terms: Terms) -> Option<ReloadReport> {
+        let trial = self.trial_report();
+        let reason = match &trial {
+            Some(trial) if self.is_of_trial(digest) => {
+                if !dry_run && terms != Terms::default() {
+                    return Some(self.try_otherwise(terms));
+                }
+                let (number, how) = (trial.generation, terms_text(trial));
+                Some(format!("the files are those of generation {number}, which is on trial: {how}"))
+            }
+            _ if *digest != self.current.borrow().record.digest => return None,
+            Some(canary) if dry_run => Some(format!("canary generation {} would be taken out", canary.generation)),
+            _ => self.abandon("the files say again what serves", None).map(|canary| {
+                format!("canary generation {} is taken out: the files say again what serves", canary.number)
+            }),
+        };
+        Some(ReloadReport { reason, ..self.verdict(Outcome::Unchanged, Vec::new()) })
     }
 
     /// Remembers, counts and logs a verdict.
@@ -170,15 +194,17 @@ impl Daemon {
         self.metrics.reloaded(report.outcome, source);
         match report.outcome {
             Outcome::Applied => {
-                let class = report.changes.iter().map(|change| change.class).max().unwrap_or(Class::Live);
+                let what = report.reason.clone().unwrap_or_else(|| format!("generation {} is live", report.generation));
+                let class = report.changes.iter().map(|change| change.class).max();
+                let changes = class.map(|class| format!(": {} changes, {class}", report.changes.len()));
                 tracing::info!(
                     target: "pasteway::reload",
-                    "generation {} is live after {} ms: {} changes, {class} (asked by {source}, {peer})",
-                    report.generation, report.took_ms, report.changes.len(),
+                    "{what} after {} ms{} (asked by {source}, {peer})", report.took_ms, changes.unwrap_or_default(),
                 );
             }
             Outcome::Unchanged => {
-                tracing::info!(target: "pasteway::reload", "nothing to reload: the files say what runs (asked by {source}, {peer})");
+                let why = report.reason.as_deref().unwrap_or("the files say what runs");
+                tracing::info!(target: "pasteway::reload", "nothing to reload: {why} (asked by {source}, {peer})");
             }
             Outcome::Rejected | Outcome::RolledBack => {
                 tracing::error!(
@@ -205,11 +231,11 @@ impl Daemon {
         });
     }
 
-    /// Whether the files on disk are not what runs, and why.
-    pub(super) fn set_differs(&self, differs: bool, why: Option<String>) {
-        self.differs.set(differs);
-        *self.differs_because.borrow_mut() = why.filter(|_| differs);
-        self.metrics.config_file_differs(differs);
+    /// Why the files on disk are not what runs, if they are not; or what runs is not what should.
+    pub(super) fn set_differs(&self, why: Option<String>) {
+        let why = self.trial.borrow().as_ref().and_then(Trial::stuck).or(why);
+        self.metrics.config_file_differs(why.is_some());
+        *self.differs_because.borrow_mut() = why;
     }
 
     pub(super) fn refuse_while_stopping(&self) -> Result<(), Vec<Diagnostic>> {
@@ -280,6 +306,7 @@ impl Daemon {
             previous: generation,
             took_ms: 0,
             dry_run: false,
+            reason: None,
             changes: Vec::new(),
             extra_memory_bytes: None,
             diagnostics,

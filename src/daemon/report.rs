@@ -48,7 +48,7 @@ impl Daemon {
             apis: apis.collect(),
             not_ready,
             not_live: Vec::new(),
-            config_file_differs: self.differs.get() || canary.is_some(),
+            config_file_differs: self.differs_because.borrow().is_some() || canary.is_some(),
             config_file_differs_because: self.differs_because.borrow().clone().or(canary),
             trial: self.trial_report(),
             in_flight,
@@ -92,7 +92,12 @@ impl Daemon {
     }
 
     pub(super) fn generations(&self) -> Vec<GenerationReport> {
-        self.history().iter().map(|record| record.report()).collect()
+        let trial = self.trial_report();
+        let of_trial = |report: GenerationReport| {
+            let trial = trial.as_ref().filter(|trial| trial.generation == report.generation.0);
+            GenerationReport { cannot_go_back: trial.and_then(|trial| trial.cannot_go_back.clone()), ..report }
+        };
+        self.history().iter().map(|record| of_trial(record.report())).collect()
     }
 
     /// A generation that is remembered.

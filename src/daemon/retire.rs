@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Daemon;
-use super::generation::{Current, Record, State};
+use super::generation::{Current, PoolInUse, Record, State};
 use crate::compile::{ApiPlan, Plan};
 use crate::config::settings::PastewaySettings;
 use crate::id::{ApiName, Generation};
@@ -48,14 +48,22 @@ impl Daemon {
             over.await;
         }
         // The last generation that holds a pool ends it.
-        for pool in old.running.pools.iter().filter(|pool| Rc::strong_count(pool) == 1) {
-            self.supervisor.retire(&pool.pool, Duration::ZERO);
-        }
+        let shared = self.end_unshared(&old.running.pools);
         self.enter(&old.record, State::Retired);
+        // One that is being prepared may hold a pool, and come to nothing.
+        let _turn = self.reloading.lock().await;
+        self.end_unshared(shared);
         let mut read: Vec<Generation> = old.running.pools.iter().map(|pool| pool.born).collect();
         read.push(old.record.number);
         drop(old.running);
         self.forget_unused(&read);
+    }
+
+    /// Ends the pools that nobody else holds; the others.
+    fn end_unshared<'a>(&self, pools: impl IntoIterator<Item = &'a Rc<PoolInUse>>) -> Vec<&'a Rc<PoolInUse>> {
+        let (own, shared): (Vec<_>, Vec<_>) = pools.into_iter().partition(|pool| Rc::strong_count(pool) == 1);
+        own.into_iter().for_each(|pool| self.supervisor.retire(&pool.pool, Duration::ZERO));
+        shared
     }
 
     /// Waits until it is `drained`, and ends the requests of it whose time has come. Whether it is drained then.

@@ -183,7 +183,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         // Numbers go on over an upgrade, so that answers never name a smaller one than before.
         number: Generation(predecessor.map_or(0, |it| it.handover.generation) + 1),
     };
-    let preparing = workshop.prepare(plan);
+    let preparing = workshop.prepare(plan, std::future::pending());
     let prepared = match predecessor {
         None => systemd::busy_with("starting", preparing).await,
         // The service manager knows the other.
@@ -201,7 +201,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
 
     let snapshot = Arc::new(prepared.snapshot(None));
     let source = if predecessor.is_some() { Source::Upgrade } else { Source::Start };
-    let origin = Origin { source, peer: None };
+    let origin = Origin { source, peer: None, text_of: None };
     let record = prepared.record(Arc::clone(&snapshot.usage), origin, Vec::new(), None);
     record.enter(State::Live);
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
@@ -244,9 +244,9 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         admin: RefCell::default(),
         watcher: RefCell::new(None),
         last_reload: RefCell::new(None),
-        differs: Cell::new(false),
         differs_because: RefCell::new(None),
         trial: RefCell::new(None),
+        taken_back: RefCell::default(),
         trial_over: Notify::new(),
         listeners: RefCell::default(),
         drain_wanted: Notify::new(),

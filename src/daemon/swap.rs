@@ -1,8 +1,8 @@
 //! The swap, which cannot fail.
 
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -16,6 +16,7 @@ use crate::id::{ApiName, Generation};
 use crate::proxy::snapshot::{Api, Snapshot};
 use crate::proxy::thread::Message;
 use crate::proxy::usage::Usage;
+use crate::worker::announce;
 
 impl Prepared {
     /// What requests will see, after what they see now.
@@ -49,7 +50,7 @@ impl Prepared {
         Snapshot { generation: self.number, release, apis: apis.collect(), usage: Arc::default(), header, canary: None }
     }
 
-    /// The record of the generation, from the moment it is live. What it was made from shares the bytes of `older`.
+    /// The record of the generation, which is not live yet. What it was made from shares the bytes of `older`.
     pub fn record(
         &self,
         usage: Arc<Usage>,
@@ -57,17 +58,18 @@ impl Prepared {
         changes: Vec<Change>,
         older: Option<&Record>,
     ) -> Arc<Record> {
-        let Origin { source, peer } = origin;
+        let Origin { source, peer, text_of } = origin;
         Arc::new(Record {
             number: self.number,
+            text_of: text_of.unwrap_or(self.number),
             digest: self.plan.config.digest(),
             when: now(),
+            live_since: OnceLock::new(),
             source,
             peer,
             changes,
             usage,
-            state: AtomicU8::new(State::Live as u8),
-            was_live: AtomicBool::new(false),
+            state: AtomicU8::new(State::Canary as u8),
             frozen: self.plan.config.reading.freeze(older.map(|older| &older.frozen)),
             ended: AtomicU64::new(0),
             undone: Mutex::default(),
@@ -101,8 +103,9 @@ impl Daemon {
 
         let running = prepared.running();
         let keepidle = running.plan.config.settings.tcp_keepidle;
-        for listener in &running.listeners {
+        for (api, listener) in running.plan.apis.iter().zip(&running.listeners) {
             if !old.running.listeners.iter().any(|before| before.id == listener.id) {
+                announce::listening(running.plan.config.settings.release, &api.settings.name, listener.address);
                 self.acceptor.accept(Arc::clone(listener));
             } else if let Err(error) = listener.set_keepidle(keepidle) {
                 tracing::warn!(target: "pasteway::reload", "tcp_keepidle of {}: {error}", listener.address);

@@ -7,7 +7,10 @@
 //! either          ─▶ not confirmed, worse, rolled back ─▶ what was confirmed last runs again
 //! ```
 //!
-//! There is at most one. Must not know how a generation is made.
+//! There is at most one. What comes while there is one takes its place, and is tried as it was. One that cannot go back
+//! stays, and tries again. Must not know how a generation is made.
+
+mod terms;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,18 +18,24 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use terms::{Deadline, share_text};
+pub use terms::{Tried, terms_text};
+
 use super::Daemon;
 use super::bounds::{Bounds, Judgement, judge, standard};
 use super::generation::{Current, Origin, Record, Running, State};
 use super::prepare::Prepared;
 use super::retire::worker_patience;
-use crate::command::{Change, Class, Source, Terms, TrialReport};
-use crate::message::{Diagnostic, Place};
+use crate::command::{Change, NotOnTrial, Outcome, ReloadReport, Source, Terms, TrialReport};
+use crate::compile::{ApiPlan, Plan};
+use crate::message::Diagnostic;
 use crate::proxy::snapshot::{Canary, CanaryShare, Snapshot};
 use crate::proxy::tally::Tallied;
 
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often one that could not go back tries it again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is remembered of it while it lasts.
 pub struct Trial {
@@ -39,7 +48,7 @@ pub struct Trial {
     /// Who wanted the new one.
     pub source: Source,
     began: Instant,
-    confirm_by: Option<Instant>,
+    deadline: Option<Deadline>,
     bounds: Bounds,
     /// How requests of `back` had gone when the trial began.
     before: Tallied,
@@ -47,6 +56,8 @@ pub struct Trial {
     earlier: Vec<Arc<Record>>,
     /// A canary waits for its swap.
     staged: Option<Staged>,
+    /// It should go, and cannot.
+    stuck: Option<Stuck>,
 }
 
 struct Staged {
@@ -56,19 +67,13 @@ struct Staged {
     time: Option<Duration>,
 }
 
-/// How one reload is tried, after the options of the running configuration.
-pub struct Tried {
-    confirm: Option<Duration>,
-    bounds: Bounds,
-    share: CanaryShare,
-    time: Option<Duration>,
-}
-
-impl Tried {
-    /// Whether it begins as a canary.
-    pub fn is_canary(&self) -> bool {
-        !self.share.is_nobody()
-    }
+/// A trial that has failed and cannot go back.
+#[derive(Clone)]
+struct Stuck {
+    /// Why it should.
+    why: String,
+    /// Why it cannot.
+    cannot: String,
 }
 
 /// What is to be done about a trial.
@@ -94,7 +99,21 @@ impl Trial {
         self.staged.is_some()
     }
 
+    /// That it should go and cannot, in words.
+    pub fn stuck(&self) -> Option<String> {
+        let Stuck { why, cannot } = self.stuck.as_ref()?;
+        Some(format!("generation {} should go ({why}), but cannot go back: {cannot}", self.record.number))
+    }
+
+    /// Remembers that it cannot go back; whether that is news.
+    pub fn get_stuck(&mut self, why: &str, cannot: String) -> bool {
+        self.stuck.replace(Stuck { why: why.to_owned(), cannot }).is_none()
+    }
+
     fn next(&self) -> Next {
+        if let Some(Stuck { why, .. }) = &self.stuck {
+            return Next::Back(why.clone());
+        }
         let old = self.back.usage.tallied();
         // Beside a canary the old one serves on: the same time is compared, if enough happened in it.
         let beside =
@@ -105,8 +124,7 @@ impl Trial {
         if let Judgement::Worse(why) = judgement {
             return Next::Back(why);
         }
-        if self.confirm_by.is_some_and(|by| Instant::now() >= by) {
-            let time = self.confirm_by.map(|by| by.saturating_duration_since(self.began)).unwrap_or_default();
+        if let Some(Deadline { time, .. }) = self.deadline.filter(|deadline| Instant::now() >= deadline.by) {
             return Next::Back(format!("it was not confirmed within {} s", time.as_secs_f64().round()));
         }
         let time = self.staged.as_ref().and_then(|staged| staged.time);
@@ -117,68 +135,30 @@ impl Trial {
     }
 
     fn report(&self) -> TrialReport {
-        let left = self.confirm_by.map(|by| by.saturating_duration_since(Instant::now()));
+        let left = self.deadline.map(|deadline| deadline.by.saturating_duration_since(Instant::now()));
         TrialReport {
             generation: self.record.number.0,
             back: self.back.number.0,
             confirm_seconds: left.map(|left| left.as_secs_f64().round() as u64),
             canary: self.staged.as_ref().map(|staged| share_text(&staged.share)),
+            cannot_go_back: self.stuck.as_ref().map(|stuck| stuck.cannot.clone()),
         }
     }
-}
-
-fn share_text(share: &CanaryShare) -> String {
-    let percent = (share.percent > 0).then(|| format!("{} % of the requests", share.percent));
-    // Its value may be a secret.
-    let header = share.header.as_ref().map(|(name, _)| format!("requests with the header {name}"));
-    percent.into_iter().chain(header).collect::<Vec<_>>().join(", and ")
 }
 
 impl Daemon {
-    /// How a reload with these terms is tried. The running configuration decides, not the one that is to be tried.
-    pub(super) fn tried(&self, terms: Terms) -> Tried {
-        let settings = &self.current.borrow().running.plan.config.settings.pasteway.trial;
-        let by_options = CanaryShare { percent: settings.share, header: settings.header.clone() };
-        Tried {
-            confirm: terms.confirm.or(settings.confirm).filter(|time| !time.is_zero()),
-            bounds: Bounds::from(settings),
-            share: match terms.canary {
-                None => by_options,
-                Some(0) => CanaryShare::default(),
-                Some(percent) => CanaryShare { percent, ..by_options },
-            },
-            time: settings.canary_time,
-        }
-    }
-
-    /// What stands in the way of a canary.
-    pub(super) fn refuse_canary(&self, changes: &[Change]) -> Result<(), Vec<Diagnostic>> {
-        if let Some(waiting) = self.trial.borrow().as_ref().filter(|trial| !trial.is_canary()) {
-            let text = format!("generation {} is not confirmed yet: no canary beside it", waiting.record.number);
-            return Err(vec![Diagnostic::error(None, text).help("confirm it, or roll it back, first")]);
-        }
-        let rebind = changes.iter().filter(|change| change.class == Class::Rebind).map(|change| {
-            let place = change.file.clone().map(|file| Place { file, line: change.line.unwrap_or(0), column: 0 });
-            let text = format!("`{}` cannot be tried by a canary: both generations share their listeners", change.what);
-            Diagnostic::error(place, text).help("load it for all requests: pasteway reload --canary 0")
-        });
-        let found: Vec<_> = rebind.collect();
-        if found.is_empty() { Ok(()) } else { Err(found) }
-    }
-
     /// Puts a prepared generation into force for some of the requests.
     pub(super) fn stage(self: &Rc<Self>, prepared: Prepared, origin: Origin, changes: Vec<Change>, tried: Tried) {
-        self.abandon(&format!("generation {} is tried in its place", prepared.number), false);
+        self.abandon(&format!("generation {} is tried in its place", prepared.number), Some(&prepared.plan));
         let current = self.current.borrow().clone();
         let snapshot = Arc::new(prepared.snapshot(Some(&self.live.load())));
         let source = origin.source;
         let record = prepared.record(Arc::clone(&snapshot.usage), origin, changes, Some(&current.record));
         self.remember(&record);
         self.enter(&record, State::Canary);
-        let Tried { confirm, bounds, share, time } = tried;
-        let canary = Canary { snapshot: Arc::clone(&snapshot), share: share.clone() };
-        self.live.store(Arc::new(self.live.load().with_canary(Some(canary))));
-        let began = Instant::now();
+        let Tried { deadline, bounds, share, time } = tried;
+        let staged = Staged { prepared, snapshot, share, time };
+        self.share(&staged);
         self.begin_trial(Trial {
             before: current.record.usage.tallied(),
             earlier: self.standards_before(&current.record),
@@ -186,10 +166,11 @@ impl Daemon {
             back: current.record,
             kept: None,
             source,
-            began,
-            confirm_by: confirm.map(|time| began + time),
+            began: Instant::now(),
+            deadline,
             bounds,
-            staged: Some(Staged { prepared, snapshot, share, time }),
+            staged: Some(staged),
+            stuck: None,
         });
     }
 
@@ -202,19 +183,17 @@ impl Daemon {
         changes: Vec<Change>,
         tried: Option<Tried>,
     ) {
-        self.abandon(&format!("generation {} came in its place", prepared.number), false);
+        self.abandon(&format!("generation {} came in its place", prepared.number), Some(&prepared.plan));
         let earlier = self.trial.take();
         let old = self.current.borrow().clone();
         let source = origin.source;
         self.swap(prepared, origin, changes);
         let record = Arc::clone(&self.current.borrow().record);
-        let began = Instant::now();
-        let (back, kept, inherited) = match earlier {
-            Some(Trial { back, kept, confirm_by, .. }) => (back, kept, confirm_by),
-            None => (old.record, Some(old.running), None),
+        let (back, kept) = match earlier {
+            Some(Trial { back, kept, .. }) => (back, kept),
+            None => (old.record, Some(old.running)),
         };
-        let by = tried.as_ref().and_then(|tried| tried.confirm.map(|time| began + time).or(inherited));
-        if let (Some(tried), Some(by)) = (tried, by)
+        if let Some(Tried { deadline: Some(deadline), bounds, .. }) = tried
             && back.digest != record.digest
         {
             self.begin_trial(Trial {
@@ -224,10 +203,11 @@ impl Daemon {
                 back,
                 kept,
                 source,
-                began,
-                confirm_by: Some(by),
-                bounds: tried.bounds,
+                began: Instant::now(),
+                deadline: Some(deadline),
+                bounds,
                 staged: None,
+                stuck: None,
             });
         }
         self.trial_over.notify_waiters();
@@ -239,6 +219,61 @@ impl Daemon {
         history.iter().filter(|record| record.number < back.number && record.is_a_standard()).cloned().collect()
     }
 
+    /// The files are those of the generation on trial: it goes on, on the terms that are stated now.
+    pub(super) fn try_otherwise(self: &Rc<Self>, terms: Terms) -> ReloadReport {
+        let serves = self.trial.borrow().as_ref().filter(|trial| !trial.is_canary()).map(|trial| trial.record.number);
+        if let (Some(number), Some(1..)) = (serves, terms.canary) {
+            let text = format!("generation {number} serves all requests already: no canary can be made of it");
+            let found = Diagnostic::error(None, text).help("roll it back, and load it as a canary then");
+            return self.verdict(Outcome::Rejected, vec![found]);
+        }
+        let before = self.current.borrow().clone();
+        let Some(mut trial) = self.trial.take() else { return self.verdict(Outcome::Unchanged, Vec::new()) };
+        let record = Arc::clone(&trial.record);
+        if let Some(time) = terms.confirm {
+            trial.deadline = Deadline::after(time);
+            trial.stuck = None;
+        }
+        let mut live = None;
+        match (trial.staged.take(), terms.canary) {
+            (Some(staged), Some(0)) => {
+                (trial.before, trial.kept) = (Tallied::default(), Some(before.running));
+                live = Some(staged);
+            }
+            (Some(mut staged), percent) => {
+                staged.share.percent = percent.unwrap_or(staged.share.percent);
+                self.share(&staged);
+                trial.staged = Some(staged);
+            }
+            (None, _) => {}
+        }
+        let over = !trial.is_canary() && trial.deadline.is_none();
+        *self.trial.borrow_mut() = Some(trial);
+        if let Some(Staged { prepared, snapshot, .. }) = live {
+            self.install(prepared, snapshot, Arc::clone(&record));
+        }
+        if over {
+            self.confirm_trial("it need not be confirmed any more");
+        }
+        let trial = self.trial_report();
+        self.tell("trial", &json!(trial));
+        let how = trial
+            .as_ref()
+            .map_or_else(|| "live, and on trial no more".to_owned(), |it| format!("on trial: {}", terms_text(it)));
+        ReloadReport {
+            generation: record.number,
+            previous: before.record.number,
+            reason: Some(format!("generation {} is {how}", record.number)),
+            ..self.verdict(Outcome::Applied, Vec::new())
+        }
+    }
+
+    /// Has data threads give a canary its share.
+    fn share(&self, Staged { snapshot, share, .. }: &Staged) {
+        let canary = Canary { snapshot: Arc::clone(snapshot), share: share.clone() };
+        self.live.store(Arc::new(self.live.load().with_canary(Some(canary))));
+    }
+
     fn begin_trial(self: &Rc<Self>, trial: Trial) {
         let (daemon, record) = (Rc::clone(self), Arc::clone(&trial.record));
         self.tell("trial", &json!(trial.report()));
@@ -246,34 +281,54 @@ impl Daemon {
         tokio::task::spawn_local(async move { daemon.attend_trial(&record).await });
     }
 
+    /// Whether this is the one on trial.
+    pub(super) fn is_on_trial(&self, record: &Arc<Record>) -> bool {
+        self.trial.borrow().as_ref().is_some_and(|trial| Arc::ptr_eq(&trial.record, record))
+    }
+
     /// Looks at a trial until it is over.
     async fn attend_trial(self: &Rc<Self>, record: &Arc<Record>) {
-        let is_this = |trial: &&Trial| Arc::ptr_eq(&trial.record, record);
         loop {
-            tokio::time::sleep(LOOK).await;
-            let Some(next) = self.trial.borrow().as_ref().filter(is_this).map(Trial::next) else { return };
-            let why = match next {
-                Next::Wait => continue,
-                Next::Promote => Ok(()),
-                Next::Back(why) => Err(why),
-            };
-            // A reload that is under way may put an end to it.
-            let _turn = self.reloading.lock().await;
-            if self.trial.borrow().as_ref().filter(is_this).is_none() {
+            let stuck = self.trial.borrow().as_ref().is_some_and(|trial| trial.stuck.is_some());
+            tokio::time::sleep(if stuck { AGAIN } else { LOOK }).await;
+            if !self.is_on_trial(record) || self.refuse_while_stopping().is_err() {
                 return;
             }
-            match why {
-                Ok(()) => drop(self.confirm_trial("it is no worse than the one before")),
-                Err(why) => self.fail_trial(&why).await,
+            let next = self.trial.borrow().as_ref().map_or(Next::Wait, Trial::next);
+            let why = match next {
+                Next::Wait => continue,
+                Next::Promote => {
+                    self.confirm_trial("it is no worse than the one before");
+                    return;
+                }
+                Next::Back(why) => why,
+            };
+            let turn = match stuck {
+                false => Some(
+                    self.reloading.overtake(format!("the way back from generation {}: {why}", record.number)).await,
+                ),
+                // What is being loaded may put an end to it.
+                true => self.reloading.try_lock().ok(),
+            };
+            if turn.is_some() && self.is_on_trial(record) {
+                self.fail_trial(&why).await;
             }
-            return;
         }
     }
 
-    /// `confirm`.
-    pub(super) async fn confirm(self: &Rc<Self>, peer: Option<&str>) -> Option<TrialReport> {
-        let _turn = self.reloading.lock().await;
-        self.confirm_trial(&format!("asked by {}", peer.unwrap_or("-")))
+    /// `confirm`: what is on trial now; no reload is waited for.
+    pub(super) fn confirm(self: &Rc<Self>, wanted: Option<u64>, peer: Option<&str>) -> Result<TrialReport, NotOnTrial> {
+        let now = self.trial.borrow().as_ref().map(|trial| trial.record.number.0);
+        let confirmed = match now {
+            Some(now) if wanted.is_some_and(|wanted| wanted != now) => None,
+            _ => self.confirm_trial(&format!("asked by {}", peer.unwrap_or("-"))),
+        };
+        confirmed.ok_or_else(|| {
+            NotOnTrial(match now {
+                Some(now) => format!("another generation is to be confirmed, but generation {now} is on trial"),
+                None => "no generation is on trial".to_owned(),
+            })
+        })
     }
 
     fn confirm_trial(self: &Rc<Self>, why: &str) -> Option<TrialReport> {
@@ -283,26 +338,30 @@ impl Daemon {
         if let Some(staged) = trial.staged {
             self.install(staged.prepared, staged.snapshot, trial.record);
         }
+        if trial.stuck.is_some() {
+            self.set_differs(None);
+            self.compare_with_disk(&[]);
+        }
         self.tell("trial", &json!({ "generation": report.generation, "confirmed": why }));
         self.trial_over.notify_waiters();
         Some(report)
     }
 
-    /// Takes a canary out, if there is one; `undone`: for good.
-    pub(super) fn abandon(self: &Rc<Self>, why: &str, undone: bool) -> Option<Arc<Record>> {
+    /// Takes a canary out, if there is one; `next` comes in its place.
+    pub(super) fn abandon(self: &Rc<Self>, why: &str, next: Option<&Plan>) -> Option<Arc<Record>> {
         let trial = self.trial.borrow_mut().take_if(|trial| trial.is_canary())?;
         let Staged { prepared, .. } = trial.staged?;
         self.live.store(Arc::new(self.live.load().with_canary(None)));
-        if undone {
-            trial.record.undo(why);
-        }
         tracing::warn!(target: "pasteway::reload", "canary generation {} is taken out: {why}", trial.record.number);
         self.tell("trial", &json!({ "generation": trial.record.number, "back": trial.back.number, "reason": why }));
         // Workers that were added for it to pools that both use.
         let running = Rc::clone(&self.current.borrow().running);
         for (api, pool) in running.plan.apis.iter().zip(&running.pools) {
-            if api.settings.slots() < pool.pool.wanted() {
-                self.shrink(pool, api.settings.slots(), worker_patience(api, &running.plan.config.settings.pasteway));
+            let same = |other: &&ApiPlan| other.settings.name == api.settings.name;
+            let next = next.and_then(|next| next.apis.iter().find(same)).map_or(0, |next| next.settings.slots());
+            let slots = api.settings.slots().max(next);
+            if slots < pool.pool.wanted() {
+                self.shrink(pool, slots, worker_patience(api, &running.plan.config.settings.pasteway));
             }
         }
         let gone = Current { record: Arc::clone(&trial.record), running: prepared.running() };
@@ -311,6 +370,11 @@ impl Daemon {
         tokio::task::spawn_local(async move { daemon.retire(gone).await });
         self.trial_over.notify_waiters();
         Some(trial.record)
+    }
+
+    /// Whether the one on trial was made from these files.
+    pub(super) fn is_of_trial(&self, digest: &[u8; 32]) -> bool {
+        self.trial.borrow().as_ref().is_some_and(|trial| trial.record.digest == *digest)
     }
 
     /// For reports.

@@ -2,13 +2,17 @@
 //!
 //! Must not know what is changed.
 
-use tokio::sync::{Mutex, MutexGuard, watch};
+use std::collections::VecDeque;
+
+use tokio::sync::{Mutex, MutexGuard, TryLockError, watch};
 
 /// The turns.
 #[derive(Debug)]
 pub struct Turns {
     turn: Mutex<()>,
     waiting: watch::Sender<usize>,
+    /// Who of them cannot wait for workers of who has the turn: they want the way back.
+    overtaking: watch::Sender<VecDeque<String>>,
 }
 
 /// Somebody who waits.
@@ -23,7 +27,7 @@ impl Drop for Waiting<'_> {
 impl Turns {
     /// It is nobody's.
     pub fn new() -> Self {
-        Self { turn: Mutex::new(()), waiting: watch::Sender::new(0) }
+        Self { turn: Mutex::new(()), waiting: watch::Sender::new(0), overtaking: watch::Sender::default() }
     }
 
     /// Waits for a turn, which lasts until it is dropped.
@@ -31,6 +35,30 @@ impl Turns {
         self.waiting.send_modify(|waiting| *waiting += 1);
         let _waiting = Waiting(self);
         self.turn.lock().await
+    }
+
+    /// The turn, if it is nobody's.
+    ///
+    /// # Errors
+    /// It is somebody's.
+    pub fn try_lock(&self) -> Result<MutexGuard<'_, ()>, TryLockError> {
+        self.turn.try_lock()
+    }
+
+    /// The turn of somebody who wants the way back. No reload that has its turn before may wait for workers meanwhile.
+    pub async fn overtake(&self, by: String) -> MutexGuard<'_, ()> {
+        self.overtaking.send_modify(|all| all.push_back(by));
+        let turn = self.lock().await;
+        // Turns come in the order in which they are asked for.
+        self.overtaking.send_modify(|all| drop(all.pop_front()));
+        turn
+    }
+
+    /// Waits until somebody wants the way back: who.
+    pub async fn overtaken(&self) -> String {
+        let mut overtaking = self.overtaking.subscribe();
+        let all = overtaking.wait_for(|all| !all.is_empty()).await;
+        all.ok().and_then(|all| all.front().cloned()).unwrap_or_default()
     }
 
     /// Returns when somebody waits.
