@@ -28,9 +28,13 @@ fn a_token_that_is_known_and_a_limit_that_is_used_up_stay_so() {
     edit_elsewhere(&front);
     assert_eq!(status(), 429);
     assert_eq!(keystone.asked().len(), asked, "Keystone was asked again");
+    // Nor by workers that are new.
+    front.edit_conf(|text| text.replace("worker_threads = 16", "worker_threads = 8"));
+    eventually("the edit is applied", || (front.generation() == 3).then_some(()));
+    assert_eq!((status(), keystone.asked().len()), (429, asked));
     // What does change the filter begins anew.
     front.edit(Save::Rename, |text| text.replace("2, HOUR", "5, HOUR"));
-    eventually("the edit is applied", || (front.generation() == 3).then_some(()));
+    eventually("the edit is applied", || (front.generation() == 4).then_some(()));
     assert_eq!(status(), 200);
 }
 

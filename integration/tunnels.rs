@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::support::{Front, Layout, Save, Tunnel, eventually};
 
 const COMPUTE: &[(&str, &str)] = &[("api", "osapi_compute")];
@@ -74,4 +76,17 @@ fn a_tunnel_is_ended_when_its_worker_has_waited_long_enough_for_it() {
     let line = front.logged(&format!("the upgraded connection from {} is ended", tunnel.peer()));
     assert!(line.contains("osapi_compute/0"), "{line}");
     eventually("the worker is gone", || front.workers().iter().all(|pid| !before.contains(pid)).then_some(()));
+}
+
+#[test]
+fn a_stop_ends_a_tunnel_of_whatever_generation_at_its_own_deadline() {
+    let mut front = Front::start(&Layout::bare().default("graceful_shutdown_timeout = 2"));
+    let mut tunnel = Tunnel::open(&front);
+    front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/g1: app\n"));
+    eventually("the next generation", || (front.generation() == 2).then_some(()));
+    front.signal(Signal::TERM);
+    front.logged("Caught SIGTERM");
+    tunnel.echoes();
+    assert_eq!(tunnel.rest(), "");
+    assert!(front.exit().success());
 }

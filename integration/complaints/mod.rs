@@ -6,6 +6,7 @@
 //! | 2 | was my edit taken? | traefik | [`reload`]`::whether_an_edit_was_taken_is_told` |
 //! | 3 | no check, no dry run, no difference | traefik | [`reload`]`::there_are_a_check_a_dry_run_and_a_difference` |
 //! | 4 | a reload forgets health | traefik, haproxy | [`serving`]`::a_reload_does_not_forget_health` |
+//! | 4 | the same where the pool is a new one | | [`serving`]`::a_reload_that_adds_a_worker_does_not_forget_the_health_of_the_others` |
 //! | 5 | long-lived connections die for unrelated edits | caddy, envoy, nginx | [`serving`]`::long_lived_connections_do_not_die_for_unrelated_edits` |
 //! | 5 | the same over any time, and upgraded ones | | [`serving`]`::long_lived_connections_outlast_every_drain_but_that_of_their_own_workers` |
 //! | 6 | old generations pile up | haproxy, caddy | [`serving`]`::old_generations_do_not_pile_up` |

@@ -1,5 +1,6 @@
 //! Complaints about what a reload does to those who are being served, and to what is remembered of them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -58,6 +59,40 @@ fn a_reload_does_not_forget_health() {
     }
     assert_eq!(errors(), before, "nobody was sent to those who are not there");
     assert!(well.asked().len() >= 50);
+}
+
+#[test]
+fn a_reload_that_adds_a_worker_does_not_forget_the_health_of_the_others() {
+    let room = tempfile::tempdir().expect("a directory");
+    let [ill, well, new] = ["a", "b", "c"].map(|name| room.path().join(name));
+    let list = |sockets: &[&Path]| {
+        let sockets: Vec<_> = sockets.iter().map(|path| path.display().to_string()).collect();
+        format!("worker_sockets = {}\n", sockets.join(","))
+    };
+    // It answers its probe, and closes on every request.
+    let sick = App::start(&ill, |_, _| false);
+    let _others = [App::echo(&well), App::echo(&new)];
+    let layout = Layout::bare().pasteway("watch = false").pasteway("worker_kind = external");
+    let layout = layout.pasteway(&format!("worker_ready_request = {PROBE}"));
+    let front = Front::start(&layout.pasteway(list(&[&ill, &well]).trim_end()));
+    let left_out = |generation: u64| {
+        let slots = front.admin("/workers").json();
+        let mut slots = slots.as_array().expect("a list").iter();
+        slots.find(|slot| slot["slot"] == 0 && slot["generation"] == generation)?["ejected_seconds"].as_f64()
+    };
+    // Longer each time.
+    eventually("it is left out for a while", || {
+        assert_eq!(front.get("/v2/x").status, 200);
+        left_out(1).filter(|seconds| *seconds > 3.0)
+    });
+    let asked = sick.asked().len();
+    front.edit_conf(|text| text.replace(&list(&[&ill, &well]), &list(&[&ill, &well, &new])));
+    applied(&front);
+    assert!(left_out(2).expect("a slot") > 0.0);
+    for _ in 0..20 {
+        assert_eq!(front.get("/v2/x").status, 200);
+    }
+    assert_eq!(sick.asked().len(), asked, "it was asked again");
 }
 
 #[test]
@@ -191,32 +226,62 @@ fn old_generations_do_not_pile_up() {
 
 #[test]
 fn statistics_neither_vanish_nor_lie_at_a_reload() {
-    let front = Front::start(&Layout::bare());
+    let front = Front::start(&two_apis().pasteway("watch = false"));
+    let metadata = front.address("metadata");
+    let ask = || Client::connect(metadata).and_then(|mut client| client.get("/latest", &[]));
+    for _ in 0..3 {
+        assert_eq!(ask().expect("an answer").status, 200);
+    }
     let traffic = Traffic::start(front.address("osapi_compute"), &[Style { method: "GET", fresh: false }]);
-    eventually("traffic", || (traffic.served() > 100).then_some(()));
-    let series = |text: &str| -> Vec<(String, f64)> {
+    let series = || -> Vec<(String, f64)> {
+        let text = front.admin("/metrics").text();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
-        lines
-            .filter_map(|line| line.rsplit_once(' '))
-            .map(|(n, v)| (n.to_owned(), v.parse().expect("a number")))
-            .collect()
+        let read = lines.filter_map(|line| line.rsplit_once(' '));
+        read.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect()
     };
-    let before = series(&front.admin("/metrics").text());
-    front.edit(Save::Rename, with(1));
-    eventually("generation 2", || (front.generation() == 2).then_some(()));
+    let edits: [(&str, Edit<'_>); 4] = [
+        ("live", &|| {
+            front.edit(Save::Rename, with(1));
+            front.reload("")
+        }),
+        ("rolling", &|| {
+            front.edit(Save::Rename, |text| text.replace("[app:app]\n", "[app:app]\nnew = option\n"));
+            front.reload("")
+        }),
+        ("an API less", &|| {
+            front.edit_conf(|text| text.replace("osapi_compute,metadata\n", "osapi_compute\n"));
+            front.reload("")
+        }),
+        ("back", &|| front.order("/rollback")),
+    ];
+    for (what, edit) in edits {
+        let served = traffic.served();
+        eventually("traffic", || (traffic.served() > served + 100).then_some(()));
+        let before = series();
+        let (status, verdict) = edit();
+        assert_eq!((status, verdict["outcome"].as_str()), (200, Some("applied")), "{what}: {verdict}");
+        let after = series();
+        for (name, old) in before {
+            let counts = ["_total", "_count", "_sum", "_bucket"];
+            if name.split('{').next().is_some_and(|name| counts.iter().any(|end| name.ends_with(end))) {
+                let found = after.iter().find(|(other, _)| *other == name);
+                let (_, new) = found.unwrap_or_else(|| panic!("{what}: {name} vanished"));
+                assert!(*new >= old, "{what}: {name}: {old} → {new}");
+            }
+        }
+    }
     let report = traffic.stop();
     assert_eq!((report.failed, report.closed), (Vec::new(), 0));
-    let after = series(&front.admin("/metrics").text());
-    for (name, old) in before {
-        let found = after.iter().find(|(other, _)| *other == name);
-        let (_, new) = found.unwrap_or_else(|| panic!("{name} vanished"));
-        let counts = name.split('{').next().is_some_and(|n| n.ends_with("_total") || n.ends_with("_count"));
-        assert!(!counts || *new >= old, "{name}: {old} → {new}");
-    }
-    let of_get = [("api", "osapi_compute"), ("method", "GET"), ("code", "200")];
+    let of = |api| [("api", api), ("method", "GET"), ("code", "200")];
+    let answered = |api| front.metric("pasteway_requests_total", &of(api));
     eventually("every answer is counted, and none twice", || {
-        (front.metric("pasteway_requests_total", &of_get) == report.served as f64).then_some(())
+        (answered("osapi_compute") == report.served as f64).then_some(())
     });
+    let given = |api| front.metric("pasteway_worker_requests_total", &[("api", api)]);
+    eventually("to the workers of all generations too", || {
+        (given("osapi_compute") == report.served as f64).then_some(())
+    });
+    assert_eq!((answered("metadata"), given("metadata")), (3.0, 3.0), "over its going and coming back");
 }
 
 #[test]

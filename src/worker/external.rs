@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::worker::choice::Record;
 use crate::worker::member::Member;
 use crate::worker::place::Place;
 use crate::worker::probe::{PATIENCE, PERIOD, Probe, probe};
@@ -69,6 +70,8 @@ fn judge(probe: &Probe, load: Option<Load>, misses: &mut u32) -> Verdict {
 pub struct ExternalSlot {
     place: Place,
     socket: PathBuf,
+    /// What is known of the worker from a pool that has it too.
+    record: Arc<Record>,
     member: Option<Arc<Member>>,
     /// Requests that the worker had been given at the last probe.
     seen: u64,
@@ -77,8 +80,8 @@ pub struct ExternalSlot {
 
 impl ExternalSlot {
     /// A slot for the worker at `socket`.
-    pub fn new(place: Place, socket: PathBuf) -> Self {
-        Self { place, socket, member: None, seen: 0, misses: 0 }
+    pub fn new(place: Place, socket: PathBuf, record: Arc<Record>) -> Self {
+        Self { place, socket, record, member: None, seen: 0, misses: 0 }
     }
 
     /// Probes until an order ends it.
@@ -135,8 +138,9 @@ impl ExternalSlot {
     fn admit(&mut self) {
         // A new life each time, so that no kept connection to the worker before is used again.
         let life = self.place.staff.next_life();
-        let member =
-            Arc::new(Member::new(self.place.id.clone(), life, 0, self.socket.clone(), self.place.spec.threads));
+        let member = Member::new(self.place.id.clone(), life, 0, self.socket.clone(), self.place.spec.threads);
+        // Once: who was gone and comes back is another.
+        let member = Arc::new(member.known_as(std::mem::take(&mut self.record)));
         self.member = Some(Arc::clone(&member));
         self.misses = 0;
         tracing::info!(target: "pasteway::worker", "worker {} answers at {}", self.place.id, self.socket.display());

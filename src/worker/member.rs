@@ -3,6 +3,7 @@
 //! Must not know the queue in front of it or how it is spoken to.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -22,8 +23,8 @@ pub struct Member {
     pub pid: u32,
     /// The Unix socket that it serves.
     pub socket: PathBuf,
-    /// How it does.
-    pub record: Record,
+    /// How it does; the same of every member that is the same worker.
+    pub record: Arc<Record>,
     limit: usize,
     in_flight: AtomicUsize,
     requests: AtomicU64,
@@ -44,7 +45,7 @@ impl Member {
             life,
             pid,
             socket,
-            record: Record::default(),
+            record: Arc::default(),
             limit,
             in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
@@ -56,6 +57,11 @@ impl Member {
             parting: Notify::new(),
             parts: AtomicBool::new(false),
         }
+    }
+
+    /// The same with what is known of the worker from another pool.
+    pub fn known_as(self, record: Arc<Record>) -> Self {
+        Self { record, ..self }
     }
 
     /// Requests that hold a lease now.

@@ -3,7 +3,7 @@
 //! Must not know how workers are started or how requests are spoken to them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -16,6 +16,9 @@ use crate::balance::Balance;
 use crate::id::ApiName;
 use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+
+/// When the clock of all pools began: what is known of a worker holds in each that has it.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Why no worker could be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +44,6 @@ pub struct Pool {
     waiting: AtomicUsize,
     /// Those who wait, the longest first; some may have gone.
     queue: Mutex<VecDeque<oneshot::Sender<Lease>>>,
-    epoch: Instant,
     /// How old a heartbeat may be before the worker counts as not answering.
     heartbeat_limit: Duration,
     facts: OnceLock<Value>,
@@ -59,7 +61,6 @@ impl Pool {
             queue_timeout_ms: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
-            epoch: Instant::now(),
             heartbeat_limit,
             facts: OnceLock::new(),
         };
@@ -104,9 +105,9 @@ impl Pool {
         self.choice.set(balance);
     }
 
-    /// The pool's own clock, for [`Member::beat`].
+    /// The pools' clock, for [`Member::beat`].
     pub fn now(&self) -> Duration {
-        self.epoch.elapsed()
+        EPOCH.elapsed()
     }
 
     /// The workers that take requests now.
@@ -119,7 +120,7 @@ impl Pool {
         let now = self.now();
         member.beat(now);
         member.record.admit(now);
-        self.choice.unsettle(now + choice::SLOW_START);
+        self.choice.unsettle(now + choice::SLOW_START.max(member.record.ejected_for(now)));
         self.members.rcu(|old| {
             let mut new = Vec::clone(old);
             new.push(Arc::clone(&member));
@@ -258,7 +259,7 @@ impl Lease {
     pub fn answered(&self, begun: Instant, took: Duration) {
         match &self.pool {
             Some(pool) if pool.choice.balance() == Balance::P2cEwma => {
-                self.member.record.answered(took, begun.saturating_duration_since(pool.epoch) + took);
+                self.member.record.answered(took, begun.saturating_duration_since(*EPOCH) + took);
             }
             _ => self.member.record.recover(),
         }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::command::SlotReport;
 use crate::id::{ApiName, Generation};
 use crate::metrics::Metrics;
 use crate::worker::announce;
+use crate::worker::choice::Record;
 use crate::worker::external::ExternalSlot;
 use crate::worker::place::{Place, Staff};
 use crate::worker::pool::Pool;
@@ -376,10 +378,19 @@ impl Supervisor {
             }
             Kind::External { sockets } => {
                 let socket = usize::try_from(index).ok().and_then(|index| sockets.get(index)).cloned();
-                self.runtime.spawn(ExternalSlot::new(place, socket.unwrap_or_default()).run());
+                let socket = socket.unwrap_or_default();
+                let record = self.known_of(&socket);
+                self.runtime.spawn(ExternalSlot::new(place, socket, record).run());
             }
         }
         heard
+    }
+
+    /// What is known of the worker at that socket: its health is not forgotten where a new pool has it too.
+    fn known_of(&self, socket: &Path) -> Arc<Record> {
+        let pools = self.pools();
+        let mut members = pools.iter().rev().flat_map(|pool| Vec::clone(&pool.pool().members()));
+        members.find(|member| member.socket == socket).map(|member| Arc::clone(&member.record)).unwrap_or_default()
     }
 
     /// The pools that still have slots, or are being given some.
