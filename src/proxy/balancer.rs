@@ -4,11 +4,12 @@
 //! and no byte of a response came back (a replayed DELETE would answer 404). Must not know the tree.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
 use tokio::net::UnixSocket;
+use tokio::time::timeout;
 
 use super::asked::{Answer, Asked, Place};
 use super::descriptors;
@@ -29,6 +30,8 @@ use crate::worker::{Lease, QueueError, wire as names};
 
 /// A request is given to at most so many workers.
 const ATTEMPTS: usize = 4;
+/// So long a request that has taken too long may still turn out to be nobody's.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Has a worker answer the request.
 ///
@@ -148,7 +151,7 @@ async fn reach(
 /// A descriptor for a wire, waited for as others wait for a worker: as long, with the same end, counted with them.
 async fn descriptor(thread: &Thread, api: &ApiView) -> Result<UnixSocket, Failure> {
     let begun = Instant::now();
-    match tokio::time::timeout(api.api.pool.queue_timeout(), thread.descriptors.socket()).await {
+    match timeout(api.api.pool.queue_timeout(), thread.descriptors.socket()).await {
         Ok(socket) => {
             api.metrics.queued(begun.elapsed());
             Ok(socket.map_err(UpstreamError::Connect)?)
@@ -198,10 +201,14 @@ async fn exchange(
     let (protocol, method, upgrades) = (api.api.wire.protocol, request.method().clone(), upgrade.is_some());
     let (asked, answer) = place.head(Asked { exchange, lease, protocol, method, upgrades, begun }).await;
     judge(api, &asked, &answer);
-    let Asked { exchange, lease, .. } = asked;
+    let Asked { mut exchange, lease, .. } = asked;
     let (head, first) = match answer {
         Ok(answer) => answer,
-        Err(error) => {
+        Err(mut error) => {
+            // The worker's socket is shut for it, and so it turns out whether the worker had the request at all.
+            if matches!(error, UpstreamError::Late) && timeout(LAST_WORD, exchange.is_given_back()).await == Ok(true) {
+                error = UpstreamError::NotAccepted;
+            }
             if error.nothing_sent() {
                 *body = exchange.into_body();
             }

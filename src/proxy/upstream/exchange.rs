@@ -2,6 +2,7 @@
 //!
 //! Must not know retries, leases or where the wire is kept afterwards.
 
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::pin::{Pin, pin};
@@ -274,6 +275,12 @@ impl Exchange {
             Taken::Piece(_) if !self.sending => UpstreamError::NotAccepted,
             _ => UpstreamError::Died(io::ErrorKind::ConnectionReset.into()),
         }
+    }
+
+    /// Waits for a last word on what has taken too long; whether that is that nobody had accepted it.
+    pub async fn is_given_back(&mut self) -> bool {
+        let read = poll_fn(|cx| self.poll_read(cx)).await;
+        read.is_ok() && self.wire.input.first() == Some(&NOT_ACCEPTED) && self.given_back().nothing_sent()
     }
 
     /// Whether all of the request was written.
