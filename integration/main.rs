@@ -1,6 +1,7 @@
 //! End-to-end tests: one binary that drives the real executable on port 0 and in temporary directories.
 
 mod admin;
+mod balance;
 mod carried;
 mod chaos;
 mod cli;

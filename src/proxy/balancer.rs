@@ -54,11 +54,11 @@ pub async fn forward(
     }
     let safe = body.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
 
-    let mut failed_life = None;
+    let mut tried = Vec::new();
     let mut attempt = 1;
     let mut socket = None;
     loop {
-        let lease = lease(api, failed_life).await?;
+        let lease = lease(api, &tried).await?;
         let life = lease.member().life;
         let begun = Instant::now();
         let answer = match reach(thread, &lease, !(safe && attempt == 1), &mut socket).await {
@@ -80,7 +80,7 @@ pub async fn forward(
                     return Err(error.into());
                 }
                 api.metrics.retry();
-                failed_life = Some(life);
+                tried.push(life);
                 attempt += 1;
             }
         }
@@ -100,13 +100,13 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
 }
 
 /// A worker, at once or through the queue.
-async fn lease(api: &ApiView, avoid: Option<u64>) -> Result<Lease, QueueError> {
+async fn lease(api: &ApiView, tried: &[u64]) -> Result<Lease, QueueError> {
     let pool = &api.api.pool;
-    if let Some(lease) = pool.lease_now(avoid) {
+    if let Some(lease) = pool.lease_now(tried) {
         return Ok(lease);
     }
     let begun = Instant::now();
-    let result = pool.lease(avoid).await;
+    let result = pool.lease(tried).await;
     match result {
         Ok(_) => api.metrics.queued(begun.elapsed()),
         Err(QueueError::Full) => api.metrics.queue_rejected(QueueRejection::Full),
@@ -207,9 +207,10 @@ async fn exchange(
     let (head, first) = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            // An app's exception says nothing against the worker.
-            if !matches!(error, UpstreamError::Client(_) | UpstreamError::App(_)) {
-                lease.failed();
+            match error {
+                UpstreamError::Client(_) => {}
+                UpstreamError::App(_) => lease.erred(),
+                _ => lease.failed(),
             }
             if error.nothing_sent() {
                 *body = exchange.into_body();
@@ -219,7 +220,11 @@ async fn exchange(
     };
     let took = begun.elapsed();
     api.metrics.upstream(took);
-    lease.answered(begun, took);
+    if head.response.status().is_server_error() {
+        lease.erred();
+    } else {
+        lease.answered(begun, took);
+    }
     if head.length == Length::Tunnel
         && let Some(upgrade) = upgrade
     {

@@ -211,6 +211,21 @@ impl Slot {
                     self.place.pool.dismiss(life.number);
                 }
             }
+            Action::Suspect => {
+                let silence = self.limits.quiet;
+                tracing::warn!(
+                    target: "pasteway::worker",
+                    "worker {} has given no sign of life for {} s: others are preferred", self.place.id, silence.as_secs(),
+                );
+                if let Some(member) = self.member() {
+                    self.place.pool.suspect(member, self.limits.hang.saturating_sub(silence));
+                }
+            }
+            Action::Trust => {
+                if let Some(member) = self.member() {
+                    self.place.pool.trust(member);
+                }
+            }
             Action::Terminate => self.signal(Signal::TERM),
             Action::Abort => {
                 tracing::warn!(
@@ -331,6 +346,10 @@ impl Slot {
         pool.admit(Arc::clone(&member));
         standing.send_modify(|s| s.serve(member));
         self.turn = None;
+    }
+
+    fn member(&self) -> Option<&Member> {
+        self.life.as_ref()?.member.as_deref()
     }
 
     /// Whether its processes are an operator's program and what that starts.

@@ -238,7 +238,7 @@ async fn a_retired_worker_lives_until_its_last_request_is_answered() {
     let bench = Bench::new();
     let started = bench.supervisor.start(bench.spec(bench.part("good"), 1)).await;
     let pool = in_time(bench.supervisor.ready(&started)).await.expect("ready");
-    let lease = pool.try_lease(None).expect("room");
+    let lease = pool.try_lease(&[]).expect("room");
     bench.supervisor.retire(&started, DEADLINE);
     let standing = first_slot(&started, |s| s.state == "draining").await;
     assert!(standing.pid > 0);
