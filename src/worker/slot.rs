@@ -325,12 +325,15 @@ impl Slot {
         announce::started(spec.release, pid);
         staff.metrics.worker_started(&spec.api);
         standing.send_modify(|s| s.begin(pid));
-        let tails = [&standing.borrow().stdout, &standing.borrow().tail].map(Arc::clone);
-        let [said, tail] = tails;
+        let (said, told) = {
+            let standing = standing.borrow();
+            let history = &standing.history;
+            (vec![Arc::clone(&history.stdout)], vec![Arc::clone(&history.stderr), Arc::clone(&standing.tail)])
+        };
         let (stdout, stderr) = child.outputs();
         let outputs = [
             stdout.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, said))),
-            stderr.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, tail))),
+            stderr.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, told))),
         ];
         self.life =
             Some(Life { number, pid, child, voice, socket, member: None, outputs, kills: Kills::look(), status: None });
