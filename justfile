@@ -45,7 +45,7 @@ chaos n="3":
     PROPTEST_CASES=10000 cargo test --locked --lib storm
     PASTEWAY_CI=1 PASTEWAY_CHAOS={{n}} cargo test --locked --test integration -- --nocapture chaos
 
-# Swap, lease and drain in random orders of their threads (shuttle), by the program's own files.
+# Swap, lease, ejection and drain in random orders of their threads (shuttle), by the program's own files.
 model:
     sh integration/model/run
 

@@ -16,7 +16,7 @@ const COMPUTE: &[(&str, &str)] = &[("api", "osapi_compute")];
 const HOST: &str = "Host: 127.0.0.1:8774\r\n";
 
 /// One data thread, so that every request of a test meets the kept connections of the one before.
-fn layout(sockets: &[&Path]) -> Layout {
+pub fn layout(sockets: &[&Path]) -> Layout {
     let sockets: Vec<_> = sockets.iter().map(|path| path.display().to_string()).collect();
     Layout::bare()
         .pasteway("front_threads = 1")
@@ -42,7 +42,8 @@ fn single(
     (Front::start(&layout), app, directory)
 }
 
-fn serving(front: &Front) -> f64 {
+/// Workers of osapi_compute that serve.
+pub fn serving(front: &Front) -> f64 {
     front.metric("pasteway_workers", &[("api", "osapi_compute"), ("state", "serving")])
 }
 

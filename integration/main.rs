@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod admin;
+mod balance;
 mod carried;
 mod chaos;
 mod cli;

@@ -34,6 +34,13 @@ fn workers_are_replaced_after_their_requests_and_no_request_fails_for_it() {
     assert_eq!((report.failed, report.closed), (Vec::<String>::new(), 0));
     assert!(front.workers().iter().all(|pid| !before.contains(pid)));
     assert_eq!([exits(&front, "signal"), exits(&front, "exit"), exits(&front, "asked")], [0.0; 3]);
+    // A slot remembers the workers that it has had.
+    eventually("they are remembered", || {
+        let slots = front.admin("/workers").json();
+        let remembers =
+            |slot: &serde_json::Value| slot["starts"].as_u64() > Some(1) && slot["last_exit_reason"] == "max_requests";
+        slots.as_array().expect("a list").iter().all(remembers).then_some(())
+    });
 }
 
 #[test]

@@ -74,3 +74,28 @@ fn a_worker_that_is_long_in_coming_keeps_no_reload_waiting_and_comes_all_the_sam
     wanted(&front, 4);
     assert!(!process::lives(first));
 }
+
+#[test]
+fn one_worker_less_in_a_crash_loop_leaves_the_one_that_serves() {
+    let front = Front::start(&Layout::bare().default("osapi_compute_workers = 2").pasteway("queue_timeout = 1"));
+    let slots = || front.admin("/workers").json();
+    let pid = || slots()[0]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a number");
+    // So often that the next one is waited for, for some seconds.
+    for _ in 0..6 {
+        let victim = eventually("a worker", || (slots()[0]["state"] == "serving").then(pid));
+        process::signal(victim, Signal::KILL);
+        eventually("its end", || (pid() != victim).then_some(()));
+    }
+    assert_eq!(slots()[0]["state"], "backoff");
+    front.signal(Signal::TTOU);
+    wanted(&front, 1);
+    assert_eq!((&slots()[0]["slot"], &slots()[0]["state"]), (&1.into(), &"serving".into()));
+    assert_eq!(front.get("/v2/x").status, 200);
+    assert_eq!(front.admin("/ready").status, 200);
+    assert_eq!(front.order("/workers/osapi_compute/0/restart").0, 404, "there is no such slot");
+    // What is free is filled again.
+    front.edit_conf(|text| text.replace("osapi_compute_workers = 2", "osapi_compute_workers = 3"));
+    wanted(&front, 3);
+    let found: Vec<_> = slots().as_array().expect("a list").iter().map(|slot| slot["slot"].as_u64()).collect();
+    assert_eq!(found, [Some(0), Some(1), Some(2)]);
+}

@@ -8,7 +8,8 @@ pub enum Balance {
     /// The one with the fewest requests.
     #[default]
     LeastRequest,
-    /// Of two random ones, that with the shorter expected wait: its recent answer time by its requests in flight.
+    /// Of two random ones, that with the shorter expected wait: its recent answer time, longer where answers fail, by its
+    /// requests in flight.
     P2cEwma,
     /// One after the other.
     RoundRobin,

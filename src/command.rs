@@ -429,15 +429,15 @@ pub struct SlotReport {
     pub in_flight: usize,
     /// Requests since its start.
     pub requests: u64,
-    /// Resident memory; 0 when not known.
+    /// Resident memory of its process and those below it; 0 when not known.
     pub rss_bytes: u64,
     /// Since it was started.
     pub age_seconds: f64,
-    /// For how long it gets no requests, because it failed several in a row; 0 = it gets some.
+    /// For how long others are preferred, because it failed several in a row or is silent; 0 = it gets its share.
     pub ejected_seconds: f64,
     /// Lives that this slot has had.
     pub starts: u64,
-    /// How the life before ended: `exited with status 1`, `killed by signal 9`.
+    /// How the last one that is over ended: `exited with status 1`, `killed by signal 9`.
     pub last_exit: Option<String>,
     /// Why, in one of the words of `worker_exits_total`.
     pub last_exit_reason: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! The model check: swap, lease and drain in the orders in which a front's threads can run, by the program's own files.
+//! The model check: swap, lease, ejection and drain in the orders in which a front's threads can run, by the program's own files.
 //!
 //! shuttle runs the threads one at a time and decides at every atomic, lock and message who goes on: at random, and by
 //! few preemptions at random places (PCT), which finds what needs a certain order. Who waits for ever is a deadlock, and
@@ -53,9 +53,16 @@ fn main() {
     // Timers of the queue are made and never end: nobody may depend on one.
     let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a clock");
     let _clock = clock.enter();
-    let protocols: [(&str, fn()); 5] = [
+    let protocols: [(&str, fn()); 9] = [
         ("whoever waits for a worker gets one", lease::whoever_waits_gets_one),
         ("who gives up takes nobody's turn", lease::who_gives_up_takes_nobodys_turn),
+        ("whose time is over takes nobody's turn", lease::whose_time_is_over_takes_nobodys_turn),
+        ("who waits gets a worker that is no longer left out", lease::who_waits_gets_one_that_is_no_longer_left_out),
+        (
+            "who waits gets a worker that is left out when the last sound one goes",
+            lease::who_waits_gets_one_that_is_left_out_when_the_last_sound_one_goes,
+        ),
+        ("at least half of the workers are never left out", lease::at_least_half_are_never_left_out),
         ("a dismissed worker becomes idle", lease::a_dismissed_worker_becomes_idle),
         ("a generation is retired once, after its last request", swap::retired_once_after_the_last_request),
         ("a canary is promoted or taken out under load", swap::a_canary_comes_and_goes),

@@ -55,7 +55,7 @@ impl Request {
         fate.requests.fetch_add(1, Ordering::SeqCst);
         assert!(!fate.retired.load(Ordering::SeqCst), "it begins with a generation that is retired");
         view.usage.begin();
-        let lease = view.snapshot.apis[0].pool.try_lease(None);
+        let lease = view.snapshot.apis[0].pool.try_lease(&[]);
         Self { view, lease, fates: Arc::clone(fates) }
     }
 

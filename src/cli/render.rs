@@ -79,7 +79,7 @@ pub(super) fn restarted(report: &RestartReport) -> String {
         let _ = writeln!(out, "{}/{slot} has a new worker", plain(&report.api));
     }
     for (slot, why) in &report.failed {
-        let _ = writeln!(out, "{}/{slot} keeps its old worker: {}", plain(&report.api), plain(why));
+        let _ = writeln!(out, "{}/{slot} has no new worker: {}", plain(&report.api), plain(why));
     }
     out
 }

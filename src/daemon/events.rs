@@ -58,10 +58,9 @@ impl Daemon {
     async fn look_at_workers(&self) {
         let mut before: Option<HashMap<_, (&'static str, u32)>> = None;
         for turn in 1_u32.. {
-            let report = self.supervisor.report();
-            let now: HashMap<_, _> = report
-                .into_iter()
-                .map(|slot| ((slot.api.to_string(), slot.slot, slot.generation, slot.starts), (slot.state, slot.pid)))
+            let slots = self.supervisor.glance().into_iter();
+            let now: HashMap<_, _> = slots
+                .map(|slot| ((slot.api.to_string(), slot.slot, slot.generation, slot.life), (slot.state, slot.pid)))
                 .collect();
             if let Some(before) = &before {
                 let worker = |key: &(String, u32, crate::id::Generation, u64), state: &str, pid: u32| {

@@ -29,12 +29,14 @@ impl Daemon {
         let patience = worker_patience(plan, &running.plan.config.settings.pasteway);
         let pool = pool.pool.clone();
         drop(running);
+        let present = pool.indexes();
         let slots: Vec<u32> = match slot {
-            Some(slot) if slot >= pool.wanted() => {
-                return Err(NoSuchWorker(format!("{api} has no slot {slot}: it has {}", pool.wanted())));
+            Some(slot) if !present.contains(&slot) => {
+                let present: Vec<_> = present.iter().map(u32::to_string).collect();
+                return Err(NoSuchWorker(format!("{api} has no slot {slot}: it has {}", present.join(", "))));
             }
             Some(slot) => vec![slot],
-            None => (0..pool.wanted()).collect(),
+            None => present.into_iter().collect(),
         };
         tracing::info!(
             target: "pasteway::worker",

@@ -59,11 +59,11 @@ pub async fn forward(
     }
     let safe = body.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
 
-    let mut failed_life = None;
+    let mut tried = Vec::new();
     let mut attempt = 1;
     let mut socket = None;
     loop {
-        let lease = lease(api, failed_life).await?;
+        let lease = lease(api, &tried).await?;
         let life = lease.member().life;
         let begun = Instant::now();
         let answer = match reach(thread, &lease, !(safe && attempt == 1), &mut socket).await {
@@ -87,7 +87,7 @@ pub async fn forward(
                     return Err(error.into());
                 }
                 api.metrics.retry();
-                failed_life = Some(life);
+                tried.push(life);
                 attempt += 1;
             }
         }
@@ -109,13 +109,13 @@ fn reason(error: &UpstreamError) -> metrics::UpstreamError {
 }
 
 /// A worker, at once or through the queue.
-async fn lease(api: &ApiView, avoid: Option<u64>) -> Result<Lease, QueueError> {
+async fn lease(api: &ApiView, tried: &[u64]) -> Result<Lease, QueueError> {
     let pool = &api.api.pool;
-    if let Some(lease) = pool.lease_now(avoid) {
+    if let Some(lease) = pool.lease_now(tried) {
         return Ok(lease);
     }
     let begun = Instant::now();
-    let result = pool.lease(avoid).await;
+    let result = pool.lease(tried).await;
     match result {
         Ok(_) => api.metrics.queued(begun.elapsed()),
         Err(QueueError::Full) => api.metrics.queue_rejected(QueueRejection::Full),
@@ -229,13 +229,16 @@ async fn exchange(
 /// What the answer, or its want, says of the worker.
 fn judge(api: &ApiView, asked: &Asked, answer: &Answer) {
     match answer {
-        Ok(_) => {
+        Ok((head, _)) => {
             let took = asked.begun.elapsed();
             api.metrics.upstream(took);
-            asked.lease.answered(asked.begun, took);
+            match head.response.status().is_server_error() {
+                true => asked.lease.erred(),
+                false => asked.lease.answered(asked.begun, took),
+            }
         }
-        // An app's exception says nothing against the worker.
-        Err(UpstreamError::Client(_) | UpstreamError::App(_)) => {}
+        Err(UpstreamError::Client(_)) => {}
+        Err(UpstreamError::App(_)) => asked.lease.erred(),
         Err(UpstreamError::Late) => asked.lease.hang(),
         Err(_) => asked.lease.failed(),
     }

@@ -14,7 +14,7 @@ const KEPT: usize = 20;
 /// A line that is longer is logged in pieces of this many bytes.
 const LONGEST_LINE: u64 = 8192;
 
-/// The last lines of one life.
+/// The last lines of one life, or of all that a slot has had.
 #[derive(Debug, Default)]
 pub struct Tail(Mutex<VecDeque<String>>);
 
@@ -34,13 +34,13 @@ impl Tail {
 }
 
 /// Reads one end of a pipe until the worker, and all that inherited the other end from it, are gone.
-pub async fn relay(pipe: impl AsyncRead + Unpin, slot: SlotId, pid: u32, tail: Arc<Tail>) {
+pub async fn relay(pipe: impl AsyncRead + Unpin, slot: SlotId, pid: u32, tails: Vec<Arc<Tail>>) {
     each_line(pipe, |line| {
         tracing::info!(
             target: "pasteway::worker::output",
             api = slot.api.as_str(), slot = slot.index, pid, "{line}"
         );
-        tail.push(line);
+        tails.iter().for_each(|tail| tail.push(line.clone()));
     })
     .await;
 }

@@ -43,7 +43,9 @@ pub struct Pool {
     queue_timeout_ms: AtomicU64,
     waiting: AtomicUsize,
     /// Those who wait, the longest first; some may have gone.
-    queue: Mutex<VecDeque<oneshot::Sender<Lease>>>,
+    queue: Mutex<VecDeque<Waiter>>,
+    /// Held by who leaves a worker out, so that two do not leave out one too many.
+    ejecting: Mutex<()>,
     /// How old a heartbeat may be before the worker counts as not answering.
     heartbeat_limit: Duration,
     facts: OnceLock<Value>,
@@ -61,6 +63,7 @@ impl Pool {
             queue_timeout_ms: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
+            ejecting: Mutex::default(),
             heartbeat_limit,
             facts: OnceLock::new(),
         };
@@ -131,11 +134,53 @@ impl Pool {
     }
 
     /// Takes a worker out: it gets no new requests. Its leases go on.
-    pub fn dismiss(&self, life: u64) {
+    pub fn dismiss(self: &Arc<Self>, life: u64) {
         for member in self.members.load().iter().filter(|m| m.life == life) {
             member.drain();
         }
         self.members.rcu(|old| old.iter().filter(|m| m.life != life).cloned().collect::<Vec<_>>());
+        // Who waited for it may take one that is left out.
+        self.hand_over();
+    }
+
+    /// A worker gives no sign of life: for so long others are preferred.
+    pub fn suspect(&self, member: &Member, time: Duration) {
+        let until = self.now() + time;
+        member.record.leave_out(until);
+        self.choice.unsettle(until);
+    }
+
+    /// It gives one again.
+    pub fn trust(self: &Arc<Self>, member: &Member) {
+        member.record.leave_out(Duration::ZERO);
+        self.hand_over();
+    }
+
+    /// Leaves a worker out for a while because it fails, unless too many are already.
+    fn eject(self: &Arc<Self>, member: &Member) {
+        let time = {
+            let _turn = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = self.now();
+            // What failed together with the request that it was left out for is no news.
+            if member.record.is_ejected(now) || !choice::may_eject(&self.members.load(), now) {
+                return;
+            }
+            let time = member.record.eject(now);
+            self.choice.unsettle(now + time);
+            time
+        };
+        tracing::warn!(
+            target: "pasteway::worker",
+            "worker {} fails again and again: for {} s it gets requests only where nobody else could take them",
+            member.slot, time.as_secs(),
+        );
+        let pool = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            if let Some(pool) = pool.upgrade() {
+                pool.hand_over();
+            }
+        });
     }
 
     /// Requests that wait for a worker now.
@@ -159,15 +204,13 @@ impl Pool {
         Ok(())
     }
 
-    /// A serving worker that has room, if there is one.
-    ///
-    /// `avoid` is the life that just failed this request: it is taken only when there is no other.
-    pub fn try_lease(self: &Arc<Self>, avoid: Option<u64>) -> Option<Lease> {
+    /// A serving worker that has room, if there is one. Those in `tried` (lives) have failed this request: it waits for
+    /// another one, as long as there is any.
+    pub fn try_lease(self: &Arc<Self>, tried: &[u64]) -> Option<Lease> {
         let members = self.members.load();
-        let avoid = avoid.filter(|life| members.iter().any(|member| member.life != *life));
         // Who loses the race for a permit looks again: somebody else has won it.
         for _ in 0..=members.len() {
-            let best = self.choice.next(&members, avoid, || self.now())?;
+            let best = self.choice.next(&members, tried, || self.now())?;
             if best.try_acquire() {
                 return Some(Lease { member: Arc::clone(best), pool: Some(Arc::clone(self)) });
             }
@@ -176,8 +219,8 @@ impl Pool {
     }
 
     /// A worker for a request, if one has room and nobody waits: who comes later does not go before.
-    pub fn lease_now(self: &Arc<Self>, avoid: Option<u64>) -> Option<Lease> {
-        if self.waiting() == 0 { self.try_lease(avoid) } else { None }
+    pub fn lease_now(self: &Arc<Self>, tried: &[u64]) -> Option<Lease> {
+        if self.waiting() == 0 { self.try_lease(tried) } else { None }
     }
 
     /// A worker for a request: at once when one has room and nobody waits, else after waiting in the queue, which is
@@ -185,49 +228,69 @@ impl Pool {
     ///
     /// # Errors
     /// [`QueueError::Full`] at once, [`QueueError::Timeout`] after the queue's time.
-    pub async fn lease(self: &Arc<Self>, avoid: Option<u64>) -> Result<Lease, QueueError> {
-        if let Some(lease) = self.lease_now(avoid) {
-            return Ok(lease);
+    pub async fn lease(self: &Arc<Self>, tried: &[u64]) -> Result<Lease, QueueError> {
+        match self.lease_now(tried) {
+            Some(lease) => Ok(lease),
+            None => self.wait(tried, tokio::time::sleep(self.queue_timeout())).await,
         }
+    }
+
+    /// Waits in the queue until `end`.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`] at once, [`QueueError::Timeout`] at the end.
+    pub async fn wait(self: &Arc<Self>, tried: &[u64], end: impl Future<Output = ()>) -> Result<Lease, QueueError> {
         let limit = self.queue_size.load(Ordering::Relaxed);
         if self.waiting.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| (n < limit).then_some(n + 1)).is_err() {
             return Err(QueueError::Full);
         }
         let place = Place(self);
         let (sender, mut receiver) = oneshot::channel();
-        self.queue().push_back(sender);
+        self.queue().push_back(Waiter { sender, tried: tried.into() });
         // A lease that ended before the line above has told nobody.
         self.hand_over();
-        let result = tokio::time::timeout(self.queue_timeout(), &mut receiver).await;
+        let lease = tokio::select! {
+            biased;
+            lease = &mut receiver => lease.ok(),
+            () = end => None,
+        };
         // Closed before the place is given up: the next in the queue gets what comes now.
         receiver.close();
         drop(place);
-        match (result, receiver.try_recv()) {
-            (Ok(Ok(lease)), _) | (_, Ok(lease)) => Ok(lease),
-            _ => Err(QueueError::Timeout),
-        }
+        lease.or_else(|| receiver.try_recv().ok()).ok_or(QueueError::Timeout)
     }
 
     /// Gives free permits to those who wait, the longest wait first.
     fn hand_over(self: &Arc<Self>) {
-        // Asked again after each lease that nobody took: who came meanwhile has not found its permit.
-        while !self.queue().is_empty() {
-            let Some(lease) = self.try_lease(None) else { return };
-            let next = self.queue().pop_front();
-            let unwanted = match next {
-                // Who waited there may have gone.
-                Some(sender) => sender.send(lease).err(),
-                None => Some(lease),
-            };
-            if let Some(lease) = unwanted {
-                lease.end_quietly();
+        let mut queue = self.queue();
+        let mut place = 0;
+        while let Some(waiter) = queue.get(place) {
+            match self.try_lease(&waiter.tried) {
+                Some(lease) => {
+                    let given = queue.remove(place).map(|waiter| waiter.sender.send(lease));
+                    // Who waited there may have gone. Whoever comes meanwhile waits for this queue.
+                    if let Some(Err(lease)) = given {
+                        lease.end_quietly();
+                    }
+                }
+                None if waiter.tried.is_empty() => return,
+                // It waits for certain workers; who stands behind it may take another one.
+                None => place += 1,
             }
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<Lease>>> {
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct Waiter {
+    sender: oneshot::Sender<Lease>,
+    /// The workers that have failed it.
+    tried: Box<[u64]>,
 }
 
 /// A request's place in the queue.
@@ -236,7 +299,7 @@ struct Place<'a>(&'a Pool);
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.0.queue().retain(|sender| !sender.is_closed());
+        self.0.queue().retain(|waiter| !waiter.sender.is_closed());
     }
 }
 
@@ -255,26 +318,28 @@ impl Lease {
         &self.member
     }
 
-    /// The head of the worker's answer came: `took` after `begun`.
+    /// The head of a good answer came: `took` after `begun`.
     pub fn answered(&self, begun: Instant, took: Duration) {
-        match &self.pool {
-            Some(pool) if pool.choice.balance() == Balance::P2cEwma => {
-                self.member.record.answered(took, begun.saturating_duration_since(*EPOCH) + took);
-            }
-            _ => self.member.record.recover(),
+        self.member.record.recover();
+        if self.watching().is_some() {
+            self.member.record.answered(took, begun.saturating_duration_since(*EPOCH) + took);
+        }
+    }
+
+    /// The app behind it failed, or said that something did (5xx).
+    pub fn erred(&self) {
+        self.member.record.recover();
+        if let Some(pool) = self.watching() {
+            self.member.record.erred(pool.now());
         }
     }
 
     /// The worker could not be spoken to, or gave no usable answer: who does so again and again is left out for a while.
     pub fn failed(&self) {
-        let Some(pool) = &self.pool else { return };
-        let now = pool.now();
-        if self.member.record.failed(now) && choice::may_eject(&pool.members.load(), now) {
-            pool.choice.unsettle(self.member.record.eject(now));
-            tracing::warn!(
-                target: "pasteway::worker",
-                "worker {} fails again and again: it gets no requests for a while", self.member.slot,
-            );
+        if let Some(pool) = &self.pool
+            && self.member.record.failed(pool.now())
+        {
+            pool.eject(&self.member);
         }
     }
 
@@ -282,6 +347,11 @@ impl Lease {
     pub fn hang(&self) {
         self.member.hang();
         self.failed();
+    }
+
+    /// The pool, where it needs to know how workers answer.
+    fn watching(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref().filter(|pool| pool.choice.balance() == Balance::P2cEwma)
     }
 
     /// Ends without handing the permit over: who does that already must not begin it again.
@@ -319,9 +389,9 @@ mod tests {
     #[test]
     fn the_worker_with_the_fewest_requests_is_chosen() {
         let pool = pool(&[9, 9]);
-        let first = pool.try_lease(None).expect("room");
+        let first = pool.try_lease(&[]).expect("room");
         for _ in 0..20 {
-            let second = pool.try_lease(None).expect("room");
+            let second = pool.try_lease(&[]).expect("room");
             assert_ne!(second.member().life, first.member().life);
         }
     }
@@ -329,23 +399,99 @@ mod tests {
     #[test]
     fn a_worker_that_failed_the_request_is_taken_only_when_there_is_no_other() {
         let two = pool(&[1, 1]);
-        let other = two.try_lease(Some(0)).expect("room");
+        let other = two.try_lease(&[0]).expect("room");
         assert_eq!(other.member().life, 1);
-        assert!(two.try_lease(Some(0)).is_none());
-        assert_eq!(pool(&[1]).try_lease(Some(0)).map(|l| l.member().life), Some(0));
+        assert!(two.try_lease(&[0]).is_none());
+        assert_eq!(pool(&[1]).try_lease(&[0]).map(|l| l.member().life), Some(0));
+    }
+
+    /// Its worker could not be spoken to, so often that it is left out.
+    fn leave_out(pool: &Arc<Pool>, life: u64) {
+        let others: Vec<_> = pool.members().iter().map(|member| member.life).filter(|it| *it != life).collect();
+        for _ in 0..choice::FAILURES {
+            let lease = pool.try_lease(&others).expect("room");
+            assert_eq!(lease.member().life, life);
+            lease.failed();
+        }
+        assert!(pool.members().iter().any(|it| it.life == life && it.record.is_ejected(pool.now())));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_when_a_worker_is_no_longer_left_out() {
+        let pool = pool(&[1, 1]);
+        leave_out(&pool, 0);
+        let _busy = pool.try_lease(&[]).expect("the sound one");
+        let lease = pool.lease(&[]).await.expect("the other one, after its time");
+        assert_eq!(lease.member().life, 0);
+        assert!(!lease.member().record.is_ejected(pool.now()));
+    }
+
+    #[tokio::test]
+    async fn who_waits_takes_a_worker_that_is_left_out_when_the_last_sound_one_goes() {
+        let pool = pool(&[1, 1]);
+        leave_out(&pool, 0);
+        let _busy = pool.try_lease(&[]).expect("the sound one");
+        let mut waiting = std::pin::pin!(pool.lease(&[]));
+        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+        pool.dismiss(1);
+        let lease = waiting.await.expect("a worker");
+        assert_eq!(lease.member().life, 0);
+        assert!(lease.member().record.is_ejected(pool.now()));
+    }
+
+    #[tokio::test]
+    async fn failures_of_one_moment_leave_a_worker_out_once_and_the_last_ones_never() {
+        let pool = pool(&[20, 20]);
+        let leases: Vec<_> = (0..20).map(|_| pool.try_lease(&[1]).expect("room")).collect();
+        leases.iter().for_each(Lease::failed);
+        let time = leases[0].member().record.ejected_for(pool.now());
+        assert!(!time.is_zero() && time <= choice::EJECTION, "{time:?}");
+        let others: Vec<_> = (0..20).map(|_| pool.try_lease(&[0]).expect("room")).collect();
+        others.iter().for_each(Lease::failed);
+        assert!(!others[0].member().record.is_ejected(pool.now()));
+    }
+
+    #[tokio::test]
+    async fn a_worker_without_a_sign_of_life_is_avoided_until_it_gives_one() {
+        let pool = pool(&[9, 9]);
+        let member = Arc::clone(&pool.members()[0]);
+        pool.suspect(&member, Duration::from_secs(60));
+        let lives = || (0..50).map(|_| pool.try_lease(&[]).expect("room").member().life).collect::<Vec<_>>();
+        assert_eq!(lives(), [1; 50]);
+        pool.trust(&member);
+        assert!(lives().contains(&0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_another_worker_keeps_nobody_else_waiting() {
+        let pool = pool(&[1, 1]);
+        pool.set_queue(3, Duration::from_secs(5));
+        let first = pool.try_lease(&[1]).expect("room");
+        let second = pool.try_lease(&[0]).expect("room");
+        let wait = |tried: &'static [u64]| {
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move { pool.lease(tried).await.map(|lease| lease.member().life) })
+        };
+        let (failed, other) = (wait(&[0]), wait(&[]));
+        tokio::task::yield_now().await;
+        drop(first);
+        assert_eq!(other.await.expect("no panic"), Ok(0));
+        assert!(!failed.is_finished(), "that one has failed it");
+        drop(second);
+        assert_eq!(failed.await.expect("no panic"), Ok(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_queue_is_served_in_its_order_and_leaves_out_who_has_gone() {
         let pool = pool(&[1]);
         pool.set_queue(3, Duration::from_secs(5));
-        let lease = pool.lease(None).await.expect("room");
+        let lease = pool.lease(&[]).await.expect("room");
         let served = Arc::new(Mutex::new(Vec::new()));
         let mut waiters: Vec<_> = (0..3)
             .map(|n| {
                 let (pool, served) = (Arc::clone(&pool), Arc::clone(&served));
                 tokio::spawn(async move {
-                    let lease = pool.lease(None).await;
+                    let lease = pool.lease(&[]).await;
                     served.lock().expect("no panic").push(n);
                     tokio::task::yield_now().await;
                     drop(lease);
@@ -357,48 +503,48 @@ mod tests {
         tokio::task::yield_now().await;
         drop(lease);
         // A newcomer does not go before those who wait.
-        let newcomer = pool.lease(None).await.expect("a turn");
+        let newcomer = pool.lease(&[]).await.expect("a turn");
         assert_eq!(*served.lock().expect("no panic"), [0, 2]);
         drop(newcomer);
         assert_eq!((pool.waiting(), pool.queue().len()), (0, 0));
-        assert!(pool.try_lease(None).is_some());
+        assert!(pool.try_lease(&[]).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_permit_that_nobody_takes_stays_free_while_somebody_is_about_to_go() {
         let pool = pool(&[2]);
         pool.set_queue(3, Duration::from_secs(5));
-        let (first, second) = (pool.lease(None).await.expect("room"), pool.lease(None).await.expect("room"));
+        let (first, second) = (pool.lease(&[]).await.expect("room"), pool.lease(&[]).await.expect("room"));
         let waiter = tokio::spawn({
             let pool = Arc::clone(&pool);
-            async move { pool.lease(None).await.map(drop) }
+            async move { pool.lease(&[]).await.map(drop) }
         });
         tokio::task::yield_now().await;
         // The first goes to the waiter, which has not run yet and still counts; the second goes to nobody.
         drop((first, second));
         assert_eq!(pool.waiting(), 1);
         assert_eq!(waiter.await.expect("no panic"), Ok(()));
-        assert_eq!(pool.try_lease(None).map(|lease| lease.member().in_flight()), Some(1));
+        assert_eq!(pool.try_lease(&[]).map(|lease| lease.member().in_flight()), Some(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_too_long_is_told_and_leaves_no_trace() {
         let pool = pool(&[1]);
-        let _lease = pool.lease(None).await.expect("room");
-        assert_eq!(pool.lease(None).await.map(drop), Err(QueueError::Timeout));
+        let _lease = pool.lease(&[]).await.expect("room");
+        assert_eq!(pool.lease(&[]).await.map(drop), Err(QueueError::Timeout));
         assert_eq!((pool.waiting(), pool.queue().len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_refuses_and_a_freed_worker_serves_who_waits() {
         let pool = pool(&[1]);
-        let lease = pool.lease(None).await.expect("room");
+        let lease = pool.lease(&[]).await.expect("room");
         let waiter = tokio::spawn({
             let pool = Arc::clone(&pool);
-            async move { pool.lease(None).await.map(drop) }
+            async move { pool.lease(&[]).await.map(drop) }
         });
         tokio::task::yield_now().await;
-        assert_eq!(pool.lease(None).await.map(drop), Err(QueueError::Full));
+        assert_eq!(pool.lease(&[]).await.map(drop), Err(QueueError::Full));
         drop(lease);
         assert_eq!(waiter.await.expect("no panic"), Ok(()));
         assert_eq!(pool.waiting(), 0);
@@ -407,10 +553,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dismissed_worker_takes_nothing_more_and_is_idle_after_its_last_lease() {
         let pool = pool(&[1]);
-        let lease = pool.lease(None).await.expect("room");
+        let lease = pool.lease(&[]).await.expect("room");
         let member = Arc::clone(lease.member());
         pool.dismiss(0);
-        assert!(pool.try_lease(None).is_none());
+        assert!(pool.try_lease(&[]).is_none());
         assert!(pool.health().is_err());
         let idle = tokio::spawn(async move { member.idle().await });
         tokio::task::yield_now().await;
@@ -422,10 +568,10 @@ mod tests {
     #[tokio::test]
     async fn leases_end_while_another_is_on_its_way_to_who_waits() {
         let pool = pool(&[2]);
-        let (a, b) = (pool.try_lease(None).expect("room"), pool.try_lease(None).expect("room"));
+        let (a, b) = (pool.try_lease(&[]).expect("room"), pool.try_lease(&[]).expect("room"));
         let waiter = tokio::spawn({
             let pool = Arc::clone(&pool);
-            async move { pool.lease(None).await }
+            async move { pool.lease(&[]).await }
         });
         tokio::task::yield_now().await;
         assert_eq!(pool.waiting(), 1);

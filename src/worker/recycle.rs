@@ -1,7 +1,7 @@
 //! When a worker has lived long enough: after so many requests, so much time, at so much memory.
 //!
-//! A worker is replaced one at a time, and by one that serves already: see [`Supervisor::replace`]. Each life has
-//! bounds of its own a little below the given ones, so that workers that began together do not end together.
+//! One worker of the front is replaced at a time, and by one that serves already: see [`Supervisor::replace`]. Each life
+//! has bounds of its own a little below the given ones, so that workers that began together do not end together.
 //! Must not know how a worker is replaced.
 //!
 //! [`Supervisor::replace`]: super::Supervisor::replace
@@ -34,20 +34,18 @@ pub struct Lived {
     pub requests: u64,
     /// Its age.
     pub age: Duration,
-    /// Its memory in bytes.
-    pub rss: u64,
 }
 
 impl Recycling {
-    /// Why the worker is to be replaced now.
-    pub fn due(&self, lived: &Lived) -> Option<Reason> {
+    /// Why the worker is to be replaced now. Its memory (bytes) is asked for only where there is a bound to it.
+    pub fn due(&self, lived: &Lived, rss: impl FnOnce() -> u64) -> Option<Reason> {
         let share = 1.0 - JITTER * spread(lived.life);
         let over = |value: f64, bound: f64, share: f64| bound > 0.0 && value >= bound * share;
         if over(lived.requests as f64, self.requests as f64, share) {
             Some(Reason::MaxRequests)
         } else if over(lived.age.as_secs_f64(), self.lifetime.as_secs_f64(), share) {
             Some(Reason::Lifetime)
-        } else if over(lived.rss as f64, self.rss as f64, 1.0) {
+        } else if self.rss > 0 && rss() >= self.rss {
             Some(Reason::Rss)
         } else {
             None
@@ -71,22 +69,24 @@ mod tests {
     use super::*;
 
     const BOUNDS: Recycling = Recycling { requests: 1000, lifetime: Duration::from_secs(1000), rss: 1 << 30 };
-    const YOUNG: Lived = Lived { life: 1, requests: 899, age: Duration::from_secs(899), rss: (1 << 30) - 1 };
+    const YOUNG: Lived = Lived { life: 1, requests: 899, age: Duration::from_secs(899) };
 
     #[test]
     fn each_bound_has_its_reason_and_none_has_none() {
-        assert_eq!(BOUNDS.due(&YOUNG), None);
-        assert_eq!(BOUNDS.due(&Lived { requests: 1000, ..YOUNG }), Some(Reason::MaxRequests));
-        assert_eq!(BOUNDS.due(&Lived { age: Duration::from_secs(1000), ..YOUNG }), Some(Reason::Lifetime));
-        assert_eq!(BOUNDS.due(&Lived { rss: 1 << 30, ..YOUNG }), Some(Reason::Rss));
-        let old = Lived { life: 1, requests: u64::MAX, age: Duration::MAX, rss: u64::MAX };
-        assert_eq!(Recycling::default().due(&old), None);
+        let small = || (1 << 30) - 1;
+        assert_eq!(BOUNDS.due(&YOUNG, small), None);
+        assert_eq!(BOUNDS.due(&Lived { requests: 1000, ..YOUNG }, small), Some(Reason::MaxRequests));
+        assert_eq!(BOUNDS.due(&Lived { age: Duration::from_secs(1000), ..YOUNG }, small), Some(Reason::Lifetime));
+        assert_eq!(BOUNDS.due(&YOUNG, || 1 << 30), Some(Reason::Rss));
+        let old = Lived { life: 1, requests: u64::MAX, age: Duration::MAX };
+        assert_eq!(Recycling::default().due(&old, || panic!("nobody needs to know")), None);
         assert!(Recycling::default().is_off() && !BOUNDS.is_off());
     }
 
     #[test]
     fn lives_that_began_together_do_not_end_together() {
-        let ends = |requests| (0..100).filter(|&life| BOUNDS.due(&Lived { life, requests, ..YOUNG }).is_some()).count();
+        let due = |life, requests| BOUNDS.due(&Lived { life, requests, ..YOUNG }, || 0).is_some();
+        let ends = |requests| (0..100).filter(|&life| due(life, requests)).count();
         assert!((10..90).contains(&ends(950)), "{}", ends(950));
         assert_eq!((ends(899), ends(1000)), (0, 100));
     }

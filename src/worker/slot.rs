@@ -209,8 +209,23 @@ impl Slot {
                     self.place.pool.dismiss(life.number);
                 }
             }
+            Action::Suspect => {
+                let silence = self.limits.quiet;
+                tracing::warn!(
+                    target: "pasteway::worker",
+                    "worker {} has given no sign of life for {} s: others are preferred", self.place.id, silence.as_secs(),
+                );
+                if let Some(member) = self.member() {
+                    self.place.pool.suspect(member, self.limits.hang.saturating_sub(silence));
+                }
+            }
+            Action::Trust => {
+                if let Some(member) = self.member() {
+                    self.place.pool.trust(member);
+                }
+            }
             Action::Terminate => {
-                if let Some(member) = self.life.as_ref().and_then(|life| life.member.as_ref()) {
+                if let Some(member) = self.member() {
                     member.part();
                 }
                 self.signal(Signal::TERM);
@@ -309,12 +324,15 @@ impl Slot {
         announce::started(spec.release, pid);
         staff.metrics.worker_started(&spec.api);
         standing.send_modify(|s| s.begin(pid));
-        let tails = [&standing.borrow().stdout, &standing.borrow().tail].map(Arc::clone);
-        let [said, tail] = tails;
+        let (said, told) = {
+            let standing = standing.borrow();
+            let history = &standing.history;
+            (vec![Arc::clone(&history.stdout)], vec![Arc::clone(&history.stderr), Arc::clone(&standing.tail)])
+        };
         let (stdout, stderr) = child.outputs();
         let outputs = [
             stdout.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, said))),
-            stderr.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, tail))),
+            stderr.map(|pipe| tokio::spawn(relay(pipe, id.clone(), pid, told))),
         ];
         self.life =
             Some(Life { number, pid, child, voice, socket, member: None, outputs, kills: Kills::look(), status: None });
@@ -330,6 +348,10 @@ impl Slot {
         pool.admit(Arc::clone(&member));
         standing.send_modify(|s| s.serve(member));
         self.turn = None;
+    }
+
+    fn member(&self) -> Option<&Member> {
+        self.life.as_ref()?.member.as_deref()
     }
 
     /// Whether its processes are an operator's program and what that starts.

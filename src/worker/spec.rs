@@ -9,6 +9,7 @@ use crate::id::{ApiName, Generation, SlotId};
 use crate::release::Release;
 use crate::worker::line::CommandLine;
 use crate::worker::probe::Tongue;
+use crate::worker::spawn::WATCHDOG;
 use crate::worker::state::Limits;
 
 /// Who runs the workers.
@@ -90,6 +91,9 @@ pub struct PoolSpec {
 /// The binary that runs now, even after a package upgrade replaced the file.
 pub const OWN_BINARY: &str = "/proc/self/exe";
 
+/// A worker that said nothing for this long does not count as answering.
+pub const HEARTBEAT_LIMIT: Duration = WATCHDOG.saturating_mul(3);
+
 /// The usual [`PoolSpec::hang_timeout`]: far beyond any pause of a worker that is merely slow.
 pub const HANG_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -113,7 +117,7 @@ impl PoolSpec {
 
     pub(super) fn limits(&self) -> Limits {
         let stop = Some(self.stop_timeout).filter(|stop| !stop.is_zero());
-        Limits { start: self.start_timeout, stop, hang: self.hang_timeout }
+        Limits { start: self.start_timeout, stop, hang: self.hang_timeout, quiet: HEARTBEAT_LIMIT }
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use crate::command::SlotReport;
 use crate::worker::member::Member;
 use crate::worker::output::Tail;
 use crate::worker::recycle::Lived;
+use crate::worker::resident;
 use crate::worker::spec::{Kind, PoolSpec, StartError};
 use crate::worker::state::Reason;
 
@@ -43,19 +45,35 @@ pub struct Standing {
     pub born: Instant,
     /// What the pool knows of it; `None` until it is ready.
     pub member: Option<Arc<Member>>,
-    /// Lives so far.
+    /// Which life of the slot it is; 0 before the first.
     pub starts: u64,
-    /// How the life before ended.
-    pub last_exit: Option<(String, Reason)>,
-    /// The last lines on standard output, of all lives.
+    /// The last lines on standard error, of the lives that this task has driven.
+    pub tail: Arc<Tail>,
+    /// What is known of the slot beyond them.
+    pub history: Arc<History>,
+}
+
+/// What is remembered of a slot over all its lives: one that is replaced has two for a while.
+#[derive(Debug, Default)]
+pub struct History {
+    starts: AtomicU64,
+    last_exit: Mutex<Option<(String, Reason)>>,
+    /// The last lines on standard output.
     pub stdout: Arc<Tail>,
     /// The same of standard error.
-    pub tail: Arc<Tail>,
+    pub stderr: Arc<Tail>,
+}
+
+impl History {
+    /// How the last life that is over ended.
+    pub fn last_exit(&self) -> Option<(String, Reason)> {
+        self.last_exit.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Standing {
-    /// A slot that nothing happened in yet.
-    pub fn new() -> Self {
+    /// A task that nothing happened in yet, of a slot with such a history.
+    pub fn new(history: Arc<History>) -> Self {
         Self {
             state: "starting",
             proof: Proof::Pending,
@@ -63,9 +81,8 @@ impl Standing {
             born: Instant::now(),
             member: None,
             starts: 0,
-            last_exit: None,
-            stdout: Arc::default(),
             tail: Arc::default(),
+            history,
         }
     }
 
@@ -73,7 +90,7 @@ impl Standing {
     pub fn begin(&mut self, pid: u32) {
         self.pid = pid;
         self.born = Instant::now();
-        self.starts += 1;
+        self.starts = self.history.starts.fetch_add(1, Ordering::Relaxed) + 1;
     }
 
     /// The worker takes requests.
@@ -86,20 +103,24 @@ impl Standing {
     pub fn end(&mut self, how: String, why: Reason) {
         self.pid = 0;
         self.member = None;
-        self.last_exit = Some((how, why));
+        *self.history.last_exit.lock().unwrap_or_else(PoisonError::into_inner) = Some((how, why));
     }
 
     /// What its life has come to, while it serves.
     pub fn lived(&self) -> Option<Lived> {
         let member = self.member.as_deref().filter(|member| !member.is_draining())?;
-        let rss = rss(self.pid).unwrap_or(0);
-        Some(Lived { life: member.life, requests: member.requests(), age: self.born.elapsed(), rss })
+        Some(Lived { life: member.life, requests: member.requests(), age: self.born.elapsed() })
     }
 
-    /// For `GET /workers`.
-    /// `now` is the pool's clock.
+    /// The memory of its process and of what that has started; 0 where there is none of ours.
+    pub fn rss(&self) -> u64 {
+        if self.pid == 0 { 0 } else { resident::of_tree(self.pid) }
+    }
+
+    /// For `GET /workers`; `now` is the pool's clock.
     pub fn report(&self, spec: &PoolSpec, slot: u32, now: Duration) -> SlotReport {
         let member = self.member.as_deref();
+        let last_exit = self.history.last_exit();
         SlotReport {
             api: spec.api.clone(),
             slot,
@@ -113,14 +134,14 @@ impl Standing {
             generation: spec.generation,
             in_flight: member.map_or(0, Member::in_flight),
             requests: member.map_or(0, Member::requests),
-            rss_bytes: rss(self.pid).unwrap_or(0),
+            rss_bytes: self.rss(),
             age_seconds: self.born.elapsed().as_secs_f64(),
             ejected_seconds: member.map_or(0.0, |member| member.record.ejected_for(now).as_secs_f64()),
-            starts: self.starts,
-            last_exit: self.last_exit.as_ref().map(|(how, _)| how.clone()),
-            last_exit_reason: self.last_exit.as_ref().map(|(_, why)| why.as_str()),
-            stdout: self.stdout.lines(),
-            stderr: self.tail.lines(),
+            starts: self.history.starts.load(Ordering::Relaxed),
+            last_exit_reason: last_exit.as_ref().map(|(_, why)| why.as_str()),
+            last_exit: last_exit.map(|(how, _)| how),
+            stdout: self.history.stdout.lines(),
+            stderr: self.history.stderr.lines(),
         }
     }
 }
@@ -133,21 +154,6 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Resident memory of a process in bytes.
-fn rss(pid: u32) -> Option<u64> {
-    if pid == 0 {
-        return None;
-    }
-    resident(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
-}
-
-/// The line `VmRSS:      1234 kB` of proc_pid_status(5).
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,12 +162,5 @@ mod tests {
     fn the_end_of_a_process_is_told_as_the_launcher_tells_it() {
         assert_eq!(describe(ExitStatus::from_raw(9)), "killed by signal 9");
         assert_eq!(describe(ExitStatus::from_raw(3 << 8)), "exited with status 3");
-    }
-
-    #[test]
-    fn resident_memory_is_read_where_there_is_some() {
-        assert_eq!(resident("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t1\n"), Some(1234 * 1024));
-        assert_eq!(resident("Name:\tkthreadd\n"), None);
-        assert!(rss(std::process::id()).is_some_and(|bytes| bytes > 100_000));
     }
 }

@@ -34,6 +34,8 @@ pub struct Limits {
     pub stop: Option<Duration>,
     /// From one sign of life to the next while it serves.
     pub hang: Duration,
+    /// The same, after which others are preferred.
+    pub quiet: Duration,
 }
 
 /// What somebody wants of a slot for good.
@@ -98,6 +100,10 @@ pub enum Action {
     Spawn,
     /// Give it requests.
     Admit,
+    /// Prefer others: it gives no sign of life.
+    Suspect,
+    /// Prefer them no more.
+    Trust,
     /// Give it no more requests.
     Dismiss,
     /// SIGTERM.
@@ -129,7 +135,7 @@ pub enum Cause {
 enum Phase {
     Waiting { until: Duration },
     Starting { until: Duration },
-    Serving { since: Duration, beat: Duration },
+    Serving { since: Duration, beat: Duration, quiet: bool },
     Draining { until: Duration, why: Reason },
     Stopping { kill_at: Option<Duration>, killed: bool, why: Option<Reason>, last: bool },
     Reaped,
@@ -184,7 +190,8 @@ impl State {
     pub fn wakes_at(&self, limits: &Limits) -> Option<Duration> {
         match self.phase {
             Phase::Waiting { until } | Phase::Starting { until } | Phase::Draining { until, .. } => Some(until),
-            Phase::Serving { beat, .. } => Some(beat + limits.hang),
+            Phase::Serving { beat, quiet: false, .. } => Some(beat + limits.quiet.min(limits.hang)),
+            Phase::Serving { beat, quiet: true, .. } => Some(beat + limits.hang),
             Phase::Stopping { kill_at, .. } => kill_at,
             Phase::Reaped => None,
         }
@@ -201,7 +208,7 @@ impl State {
         match self.phase {
             Phase::Waiting { until } => self.waiting(event, until, now, limits),
             Phase::Starting { until } => self.starting(event, until, now, limits),
-            Phase::Serving { since, beat } => self.serving(event, since, beat, now, limits),
+            Phase::Serving { since, beat, quiet } => self.serving(event, since, beat, quiet, now, limits),
             Phase::Draining { until, why } => self.draining(event, until, why, now, limits),
             Phase::Stopping { .. } => self.stopping(event, now),
             Phase::Reaped => (self, Vec::new()),
@@ -221,20 +228,17 @@ impl State {
     fn starting(self, event: Event, until: Duration, now: Duration, limits: &Limits) -> (Self, Vec<Action>) {
         match event {
             Event::Ready => {
-                let serving = self.to(Phase::Serving { since: now, beat: now });
+                let serving = self.to(Phase::Serving { since: now, beat: now, quiet: false });
                 (Self { unready: 0, ..serving }, vec![Action::Admit])
             }
             Event::Tick if now >= until => {
                 let phase = Phase::Stopping { kill_at: None, killed: true, why: Some(Reason::NeverReady), last: false };
                 (self.to(phase), vec![Action::Kill, Action::GiveUp(Cause::Timeout)])
             }
-            Event::Unborn { jitter } => self.mourn(None, Reason::NeverReady, now, jitter),
-            Event::Exited { jitter, .. } => self.mourn(Some(Reason::NeverReady), Reason::NeverReady, now, jitter),
+            Event::Unborn { jitter } => self.mourn(None, Reason::NeverReady, None, now, jitter),
+            Event::Exited { jitter, .. } => self.mourn(Some(Reason::NeverReady), Reason::NeverReady, None, now, jitter),
             Event::Unusable { jitter } => {
-                let (next, mut actions) = self.mourn(Some(Reason::NeverReady), Reason::NeverReady, now, jitter);
-                actions.retain(|action| !matches!(action, Action::GiveUp(_)));
-                actions.push(Action::GiveUp(Cause::Unusable));
-                (next, actions)
+                self.mourn(Some(Reason::NeverReady), Reason::NeverReady, Some(Cause::Unusable), now, jitter)
             }
             // There are no requests to wait for.
             Event::Asked(Order::Retire { why, .. }) => self.terminate(limits.stop.map(|s| now + s), why, Vec::new()),
@@ -249,12 +253,19 @@ impl State {
         event: Event,
         since: Duration,
         beat: Duration,
+        quiet: bool,
         now: Duration,
         limits: &Limits,
     ) -> (Self, Vec<Action>) {
         match event {
-            Event::Beat | Event::Ready => (self.to(Phase::Serving { since, beat: now }), Vec::new()),
+            Event::Beat | Event::Ready => {
+                let actions = if quiet { vec![Action::Trust] } else { Vec::new() };
+                (self.to(Phase::Serving { since, beat: now, quiet: false }), actions)
+            }
             Event::Tick if now >= beat + limits.hang => self.kill(Reason::Hang, false, vec![Action::Dismiss]),
+            Event::Tick if !quiet && now >= beat + limits.quiet => {
+                (self.to(Phase::Serving { since, beat, quiet: true }), vec![Action::Suspect])
+            }
             Event::Hung => {
                 let phase = Phase::Stopping {
                     kill_at: Some(now + LAST_WORDS),
@@ -276,7 +287,7 @@ impl State {
             Event::Exited { signal, jitter } => {
                 let forgiven = if now.saturating_sub(since) >= STEADY { Self { deaths: 0, ..self } } else { self };
                 let why = by_itself(signal);
-                let (next, mut actions) = forgiven.mourn(Some(why), why, now, jitter);
+                let (next, mut actions) = forgiven.mourn(Some(why), why, None, now, jitter);
                 actions.insert(0, Action::Dismiss);
                 (next, actions)
             }
@@ -332,7 +343,7 @@ impl State {
                 if last {
                     (self.to(Phase::Reaped), vec![Action::Bury(why), Action::Close])
                 } else {
-                    self.mourn(Some(why), why, now, jitter)
+                    self.mourn(Some(why), why, None, now, jitter)
                 }
             }
             Event::Tick if !killed && kill_at.is_some_and(|at| now >= at) => {
@@ -359,14 +370,21 @@ impl State {
     }
 
     /// The slot is empty against our will: it is filled again, later after each death in a row.
-    fn mourn(self, buried: Option<Reason>, why: Reason, now: Duration, jitter: f64) -> (Self, Vec<Action>) {
+    fn mourn(
+        self,
+        buried: Option<Reason>,
+        why: Reason,
+        hopeless: Option<Cause>,
+        now: Duration,
+        jitter: f64,
+    ) -> (Self, Vec<Action>) {
         let deaths = self.deaths.saturating_add(1);
         let unready = if why == Reason::NeverReady { self.unready.saturating_add(1) } else { 0 };
-        let mut actions: Vec<Action> = buried.map(Action::Bury).into_iter().collect();
-        if unready >= START_TRIES {
-            actions.push(Action::GiveUp(Cause::Died(unready)));
-        }
-        let phase = Phase::Waiting { until: now + wait_after(deaths, jitter) };
+        let failed = hopeless.or((unready >= START_TRIES).then_some(Cause::Died(unready)));
+        let actions = buried.map(Action::Bury).into_iter().chain(failed.map(Action::GiveUp)).collect();
+        // Whoever waited for it may want no other one: it is not followed before they could say so.
+        let counted = if failed.is_some() { deaths.max(FREE_DEATHS + 1) } else { deaths };
+        let phase = Phase::Waiting { until: now + wait_after(counted, jitter) };
         (Self { phase, deaths, unready }, actions)
     }
 

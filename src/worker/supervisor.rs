@@ -2,6 +2,7 @@
 //!
 //! Must not know what the workers host, nor drive any of them itself: each slot has a task of its own.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -23,13 +24,11 @@ use crate::worker::place::{Place, Staff};
 use crate::worker::pool::Pool;
 use crate::worker::recycle::Recycling;
 use crate::worker::slot::Slot;
-use crate::worker::spawn::{Spawner, WATCHDOG};
-use crate::worker::spec::{Kind, PoolSpec, StartError};
-use crate::worker::standing::{Proof, STATES, Standing};
+use crate::worker::spawn::Spawner;
+use crate::worker::spec::{HEARTBEAT_LIMIT, Kind, PoolSpec, StartError};
+use crate::worker::standing::{History, Proof, STATES, Standing};
 use crate::worker::state::{Order, Reason};
 
-/// A worker that said nothing for this long does not count as answering.
-const HEARTBEAT_LIMIT: Duration = WATCHDOG.saturating_mul(3);
 /// How often the workers' lives are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// A worker that could not be replaced is tried again after this time.
@@ -77,9 +76,9 @@ struct Inner {
     spec: Arc<PoolSpec>,
     pool: Arc<Pool>,
     recycling: Mutex<(Recycling, Duration)>,
-    /// One worker is replaced at a time.
-    replacing: tokio::sync::Mutex<()>,
     slots: Mutex<Vec<SlotHandle>>,
+    /// Of every slot that it ever had.
+    histories: Mutex<BTreeMap<u32, Arc<History>>>,
 }
 
 impl StartedPool {
@@ -114,12 +113,41 @@ impl StartedPool {
         if recycling.is_off() {
             return None;
         }
-        let slots = self.slots();
+        // Nobody waits for the slots while processes are looked at.
+        let slots = self.slots().clone();
         let mut lives = slots.iter().filter(|slot| !slot.leaving);
         lives.find_map(|slot| {
-            let why = slot.standing.borrow().lived().and_then(|lived| recycling.due(&lived))?;
+            let standing = slot.standing.borrow().clone();
+            let why = standing.lived().and_then(|lived| recycling.due(&lived, || standing.rss()))?;
             Some((slot.index, why, drain))
         })
+    }
+
+    /// The slots that it has, but for those that are told to go.
+    pub fn indexes(&self) -> BTreeSet<u32> {
+        self.slots().iter().filter(|slot| !slot.leaving).map(|slot| slot.index).collect()
+    }
+
+    /// The slots that go when only so many are to be left: at first those that do not serve, then those that are left out
+    /// by the balancing; of equal ones the highest.
+    fn surplus(&self, count: u32) -> BTreeSet<u32> {
+        let now = self.pool().now();
+        let mut worth: BTreeMap<u32, u8> = BTreeMap::new();
+        for slot in self.slots().iter().filter(|slot| !slot.leaving) {
+            let own = match &slot.standing.borrow().member {
+                None => 0,
+                Some(member) if member.is_draining() => 0,
+                Some(member) if member.record.is_ejected(now) => 1,
+                Some(_) => 2,
+            };
+            // One that is being replaced has two workers.
+            let of_slot = worth.entry(slot.index).or_default();
+            *of_slot = own.max(*of_slot);
+        }
+        let mut order: Vec<_> = worth.into_iter().map(|(index, worth)| (worth, Reverse(index))).collect();
+        order.sort_unstable();
+        let left = usize::try_from(count).unwrap_or(usize::MAX);
+        order.iter().take(order.len().saturating_sub(left)).map(|(_, Reverse(index))| *index).collect()
     }
 
     /// Returns when all its slots are over.
@@ -156,6 +184,25 @@ pub struct Supervisor {
     runtime: Handle,
     staff: Arc<Staff>,
     pools: Arc<Mutex<Vec<StartedPool>>>,
+    /// Of all pools, one worker is replaced at a time.
+    replacing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A slot at a glance: what can be said without a look at its process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Whose slot.
+    pub api: ApiName,
+    /// Its index.
+    pub slot: u32,
+    /// Whose files its worker reads.
+    pub generation: Generation,
+    /// Which of the slot's lives it is; 0 before the first.
+    pub life: u64,
+    /// One of [`STATES`].
+    pub state: &'static str,
+    /// Its process; 0 = none of ours.
+    pub pid: u32,
 }
 
 impl Supervisor {
@@ -165,7 +212,8 @@ impl Supervisor {
     /// When the thread that starts processes cannot be made.
     pub fn new(runtime: Handle, metrics: Metrics) -> io::Result<Self> {
         let spawner = Spawner::start(runtime.clone())?;
-        Ok(Self { runtime, staff: Arc::new(Staff::new(spawner, metrics)), pools: Arc::default() })
+        let staff = Arc::new(Staff::new(spawner, metrics));
+        Ok(Self { runtime, staff, pools: Arc::default(), replacing: Arc::default() })
     }
 
     /// Begins to fill a pool. Without `surge` it returns when every worker was started (or could not be), so that
@@ -175,9 +223,9 @@ impl Supervisor {
         pool.want(spec.slots());
         let started = StartedPool(Arc::new(Inner {
             recycling: Mutex::default(),
-            replacing: tokio::sync::Mutex::default(),
             pool: Arc::new(pool),
             slots: Mutex::default(),
+            histories: Mutex::default(),
             spec: Arc::new(spec),
         }));
         self.pools().push(started.clone());
@@ -215,8 +263,9 @@ impl Supervisor {
         }
     }
 
-    /// Changes the number of workers. More: returns when the new ones serve. Fewer: the highest slots are drained,
-    /// which is not waited for. External pools have as many workers as sockets and stay as they are.
+    /// Changes the number of workers. More: returns when the new ones serve. Fewer: those that do not serve go, then the
+    /// highest slots are drained, which is not waited for. External pools have as many workers as sockets and stay as
+    /// they are.
     ///
     /// # Errors
     /// What kept a new worker from serving; the pool is as it was before then.
@@ -226,10 +275,13 @@ impl Supervisor {
             return Ok(());
         }
         let before = started.pool().want(count);
-        started.order(Order::Retire { drain, why: Reason::Asked }, |slot| slot.index >= count && !slot.leaving);
-        let present: BTreeSet<u32> = started.slots().iter().filter(|s| !s.leaving).map(|s| s.index).collect();
+        let surplus = started.surplus(count);
+        let goes = |slot: &SlotHandle| surplus.contains(&slot.index) && !slot.leaving;
+        started.order(Order::Retire { drain, why: Reason::Asked }, goes);
+        let present = started.indexes();
         let turns = Arc::new(Semaphore::new(spec.surge.unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
-        let missing: BTreeSet<u32> = (0..count).filter(|index| !present.contains(index)).collect();
+        let more = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(present.len());
+        let missing: BTreeSet<u32> = (0..count).filter(|index| !present.contains(index)).take(more).collect();
         for index in &missing {
             self.fill(started, *index, Some(Arc::clone(&turns)));
         }
@@ -255,7 +307,18 @@ impl Supervisor {
         why: Reason,
         drain: Duration,
     ) -> Result<(), StartError> {
-        let _turn = started.0.replacing.lock().await;
+        let _turn = self.replacing.lock().await;
+        self.replace_now(started, index, why, drain).await
+    }
+
+    /// The same, by who has the turn.
+    async fn replace_now(
+        &self,
+        started: &StartedPool,
+        index: u32,
+        why: Reason,
+        drain: Duration,
+    ) -> Result<(), StartError> {
         let of_slot = |slot: &&SlotHandle| slot.index == index && !slot.leaving;
         let Some(old) = started.slots().iter().find(of_slot).map(|slot| slot.orders.clone()) else { return Ok(()) };
         // It may be heard or not: readiness is what counts.
@@ -276,15 +339,17 @@ impl Supervisor {
     async fn keep_young(self, pool: Weak<Inner>) {
         loop {
             sleep(LOOK).await;
+            // Looked at in its turn: meanwhile a worker may have died and another one have come.
+            let turn = self.replacing.lock().await;
             let Some(started) = pool.upgrade().map(StartedPool) else { return };
             let Some((index, why, drain)) = started.due() else { continue };
             tracing::info!(
                 target: "pasteway::worker",
                 "worker {} is replaced ({})", started.spec().slot(index), why.as_str(),
             );
-            if self.replace(&started, index, why, drain).await.is_err() {
+            if self.replace_now(&started, index, why, drain).await.is_err() {
                 // It was logged by the slot. What fails now would fail again at once.
-                drop(started);
+                drop((started, turn));
                 sleep(AFTER_FAILURE).await;
             }
         }
@@ -302,7 +367,7 @@ impl Supervisor {
     /// [`OutOfGrace`] when some had to be killed.
     pub async fn stop(&self, grace: Duration) -> Result<(), OutOfGrace> {
         let pools = self.pools().clone();
-        let children = self.report().iter().filter(|slot| slot.pid != 0).count();
+        let children = self.glance().iter().filter(|slot| slot.pid != 0).count();
         for pool in &pools {
             pool.order(Order::Stop { grace: None }, |_| true);
         }
@@ -332,12 +397,29 @@ impl Supervisor {
         let _ = timeout(LAST_WAIT, all_gone(&pools)).await;
     }
 
-    /// Every slot that is not over, by API, slot and generation.
+    /// Every slot that is not over.
+    pub fn glance(&self) -> Vec<Glance> {
+        let mut found = Vec::new();
+        for pool in self.pools().iter() {
+            found.extend(pool.slots().iter().map(|slot| {
+                let (api, generation) = (pool.spec().api.clone(), pool.generation());
+                let standing = slot.standing.borrow();
+                let (life, state, pid) = (standing.starts, standing.state, standing.pid);
+                Glance { api, slot: slot.index, generation, life, state, pid }
+            }));
+        }
+        found
+    }
+
+    /// Every slot that is not over, by API, slot and generation, with the memory of its processes.
     pub fn report(&self) -> Vec<SlotReport> {
         let mut reports: Vec<SlotReport> = Vec::new();
-        for pool in self.pools().iter() {
+        // Nobody waits for the pools or the slots while processes are looked at.
+        let pools = self.pools().clone();
+        for pool in &pools {
             let (spec, now) = (pool.spec(), pool.pool().now());
-            reports.extend(pool.slots().iter().map(|slot| slot.standing.borrow().report(spec, slot.index, now)));
+            let slots = pool.slots().clone();
+            reports.extend(slots.iter().map(|slot| slot.standing.borrow().clone().report(spec, slot.index, now)));
         }
         reports.sort_by(|a, b| (&a.api, a.slot, a.generation).cmp(&(&b.api, b.slot, b.generation)));
         reports
@@ -360,7 +442,11 @@ impl Supervisor {
     /// Gives a pool one more slot; the receiver hears when its first worker was started.
     fn fill(&self, started: &StartedPool, index: u32, turns: Option<Arc<Semaphore>>) -> oneshot::Receiver<()> {
         let (orders, receiver) = mpsc::unbounded_channel();
-        let (standing, seen) = watch::channel(Standing::new());
+        let history = {
+            let mut histories = started.0.histories.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(histories.entry(index).or_default())
+        };
+        let (standing, seen) = watch::channel(Standing::new(history));
         let (spawned, heard) = oneshot::channel();
         let place = Place {
             id: started.spec().slot(index),

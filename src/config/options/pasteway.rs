@@ -57,7 +57,7 @@ options! {
     WORKER_MAX_REQUESTS = ours("worker_max_requests", Kind::at_least(0), Live).defaults(&[(FIRST, "0")]);
     /// Seconds after which a worker is replaced; 0 = never.
     WORKER_MAX_LIFETIME = ours("worker_max_lifetime", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
-    /// Bytes of resident memory from which on a worker is replaced; 0 = never.
+    /// Bytes of resident memory, of a worker and the processes below it, from which on it is replaced; 0 = never.
     WORKER_MAX_RSS = ours("worker_max_rss", Kind::at_least(0), Live).defaults(&[(FIRST, "0")]);
     /// Seconds that a worker may say nothing while a request waits for it; it is killed as hung then; 0 = any time.
     WORKER_REQUEST_TIMEOUT = ours("worker_request_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);

@@ -49,6 +49,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         start: Duration::from_secs(60),
         stop: stop.filter(|stop| !stop.is_zero()),
         hang: Duration::from_secs(20),
+        quiet: Duration::from_secs(6),
     })
 }
 
@@ -58,6 +59,7 @@ struct World {
     now: Duration,
     alive: bool,
     admitted: bool,
+    suspected: bool,
     /// When the life became ready.
     ready: Option<Duration>,
     /// SIGKILL is on its way.
@@ -68,6 +70,8 @@ struct World {
     burials: u32,
     /// Deaths in a row that nobody asked for, as the slot must count them.
     row: u32,
+    /// The last death was told to those who waited for the start.
+    told: bool,
 }
 
 impl World {
@@ -94,6 +98,7 @@ impl World {
             self.row = if steady { 1 } else { self.row + 1 };
         }
         self.ordered |= matches!(event, Event::Asked(_));
+        self.told = false;
         let (next, actions) = state.step(event, self.now, limits);
         *state = next;
         actions.into_iter().for_each(|action| self.perform(action));
@@ -107,10 +112,10 @@ impl World {
         assert!(sleeps || state.wakes_at(limits).is_some() || self.alive, "nothing would ever happen again");
     }
 
-    /// Three deaths are free, then the wait doubles from a second to half a minute, less a quarter at most.
+    /// Three deaths are free unless they fail a start, then the wait doubles from a second to half a minute, less a quarter at most.
     fn waits_as_it_must(&self, state: &State) {
         let wait = state.pause(self.now).unwrap_or_default();
-        let longest = match self.row {
+        let longest = match if self.told { self.row.max(4) } else { self.row } {
             0..=3 => Duration::ZERO,
             row => Duration::from_secs(1 << (row - 4).min(5)).min(Duration::from_secs(30)),
         };
@@ -124,12 +129,19 @@ impl World {
                 assert!(!self.alive, "two processes in one slot");
                 assert!(!self.ordered, "a process for a slot that was asked to go");
                 (self.alive, self.doomed, self.admitted, self.ready) = (true, false, false, None);
+                self.suspected = false;
                 self.spawns += 1;
             }
             Action::Admit => {
                 assert!(self.alive && !self.admitted && !self.doomed, "admitted twice, or dead");
                 self.admitted = true;
                 self.ready = Some(self.now);
+            }
+            Action::Suspect => {
+                assert!(self.admitted && !std::mem::replace(&mut self.suspected, true), "suspected twice")
+            }
+            Action::Trust => {
+                assert!(self.admitted && std::mem::take(&mut self.suspected), "trusted, but not suspected")
             }
             Action::Dismiss => assert!(std::mem::take(&mut self.admitted), "dismissed without being admitted"),
             Action::Terminate | Action::Abort => {
@@ -153,6 +165,7 @@ impl World {
                 if let Cause::Died(times) = cause {
                     assert!(times >= START_TRIES);
                 }
+                self.told = cause != Cause::Timeout;
             }
             Action::Close => {
                 assert!(!self.alive, "closed over a living process");

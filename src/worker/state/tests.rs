@@ -4,8 +4,12 @@
 
 use super::*;
 
-const LIMITS: Limits =
-    Limits { start: Duration::from_secs(60), stop: Some(Duration::from_secs(10)), hang: Duration::from_secs(20) };
+const LIMITS: Limits = Limits {
+    start: Duration::from_secs(60),
+    stop: Some(Duration::from_secs(10)),
+    hang: Duration::from_secs(20),
+    quiet: Duration::from_secs(6),
+};
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -81,14 +85,23 @@ fn the_third_death_before_readiness_fails_the_start() {
     let (_, actions) = walk(&[(0, Event::Tick), (0, EXIT), (0, Event::Tick), (0, EXIT), (0, Event::Tick), (0, EXIT)]);
     assert_eq!(actions, [Action::Bury(Reason::NeverReady), Action::GiveUp(Cause::Died(3))]);
     let unborn = Event::Unborn { jitter: 0.0 };
-    let (_, actions) =
+    let (state, actions) =
         walk(&[(0, Event::Tick), (0, unborn), (0, Event::Tick), (0, unborn), (0, Event::Tick), (0, unborn)]);
     assert_eq!(actions, [Action::GiveUp(Cause::Died(3))]);
+    assert_eq!(state.pause(at(0)), Some(at(1)), "whoever waited may want no other one");
 }
 
 #[test]
-fn a_worker_without_a_sign_of_life_is_killed_as_hung_and_followed() {
-    let (state, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (15, Event::Beat), (34, Event::Tick)]);
+fn a_worker_without_a_sign_of_life_is_avoided_then_killed_as_hung_and_followed() {
+    let (state, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (15, Event::Beat), (20, Event::Tick)]);
+    assert_eq!((actions, state.wakes_at(&LIMITS)), (vec![], Some(at(21))));
+    let (state, actions) = state.step(Event::Tick, at(21), &LIMITS);
+    assert_eq!((actions, state.wakes_at(&LIMITS)), (vec![Action::Suspect], Some(at(35))));
+    // It was only late.
+    let (trusted, actions) = state.step(Event::Beat, at(22), &LIMITS);
+    assert_eq!(actions, [Action::Trust]);
+    assert_eq!(trusted.step(Event::Beat, at(23), &LIMITS).1, []);
+    let (state, actions) = state.step(Event::Tick, at(34), &LIMITS);
     assert_eq!(actions, []);
     let (state, actions) = state.step(Event::Tick, at(35), &LIMITS);
     assert_eq!(actions, [Action::Dismiss, Action::Kill]);

@@ -162,7 +162,10 @@ async fn a_killed_worker_is_followed_by_one_on_a_socket_of_its_own() {
     let second = after.member.expect("serving");
     assert!(second.socket != first.socket && !first.socket.exists());
     assert!(second.pid != first.pid && second.life != first.life && first.is_draining());
-    assert_eq!(after.last_exit, Some(("killed by signal 9".to_owned(), crate::worker::state::Reason::Signal)));
+    assert_eq!(
+        after.history.last_exit(),
+        Some(("killed by signal 9".to_owned(), crate::worker::state::Reason::Signal))
+    );
     assert_eq!(bench.exits(), [("signal", 1)]);
     in_time(bench.supervisor.stop_now()).await;
     assert_eq!(bench.left_behind(), 0);
@@ -234,11 +237,84 @@ async fn a_pool_grows_and_shrinks() {
 }
 
 #[tokio::test]
+async fn a_pool_that_shrinks_keeps_those_that_serve_and_fills_what_is_free_when_it_grows() {
+    let bench = Bench::new();
+    let started = bench.supervisor.start(bench.spec(bench.part("good"), 3)).await;
+    let pool = in_time(bench.supervisor.ready(&started)).await.expect("ready");
+    // The lowest one dies and cannot come again.
+    bench.script("exit 3");
+    kill(pool.members()[0].pid);
+    first_slot(&started, |s| s.state == "backoff" && s.starts > 3).await;
+    in_time(bench.supervisor.resize(&started, 2, DEADLINE)).await.expect("shrunk");
+    assert_eq!(started.indexes(), BTreeSet::from([1, 2]));
+    assert!(pool.members().iter().all(|member| !member.is_draining()));
+    in_time(bench.supervisor.resize(&started, 1, DEADLINE)).await.expect("shrunk");
+    assert_eq!(started.indexes(), BTreeSet::from([1]));
+    bench.part("good");
+    in_time(bench.supervisor.resize(&started, 3, DEADLINE)).await.expect("grown");
+    assert_eq!(started.indexes(), BTreeSet::from([0, 1, 2]));
+    in_time(bench.supervisor.stop_now()).await;
+}
+
+#[tokio::test]
+async fn a_slot_remembers_its_lives_when_one_is_replaced_and_when_that_fails() {
+    let bench = Bench::new();
+    let started = bench.supervisor.start(bench.spec(bench.part("good"), 1)).await;
+    in_time(bench.supervisor.ready(&started)).await.expect("ready");
+    in_time(bench.supervisor.replace(&started, 0, Reason::Rss, DEADLINE)).await.expect("replaced");
+    let told = async || {
+        let alone = async {
+            while bench.supervisor.glance().len() > 1 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        in_time(alone).await;
+        let report = bench.supervisor.report().pop().expect("a slot");
+        (report.state, report.starts, report.last_exit_reason, report.stderr)
+    };
+    assert_eq!(told().await, ("serving", 2, Some("rss"), Vec::new()));
+    bench.script("echo 'no module named nova' >&2; exit 3");
+    let failed = in_time(bench.supervisor.replace(&started, 0, Reason::Rss, DEADLINE)).await.expect_err("not ready");
+    assert_eq!(failed.stderr, ["no module named nova"; 3], "its own last words");
+    let words = vec!["no module named nova".to_owned(); 3];
+    assert_eq!(told().await, ("serving", 5, Some("never_ready"), words));
+    in_time(bench.supervisor.stop_now()).await;
+}
+
+#[tokio::test]
+async fn of_all_pools_one_worker_is_replaced_at_a_time() {
+    let bench = Bench::new();
+    let slow = bench.part("good");
+    let fast = fs::read_to_string(&slow).expect("read").replace("#!/bin/sh\n", "");
+    bench.script(&format!("sleep 0.3\n{fast}"));
+    let mut pools = Vec::new();
+    for api in ["ec2", "metadata"] {
+        let spec = PoolSpec { api: api.into(), ..bench.spec(slow.clone(), 2) };
+        pools.push(bench.supervisor.start(spec).await);
+    }
+    for pool in &pools {
+        in_time(bench.supervisor.ready(pool)).await.expect("ready");
+        pool.recycle(Recycling { lifetime: Duration::from_secs(1), ..Recycling::default() }, DEADLINE);
+    }
+    let watched = async {
+        // Two of each.
+        while bench.supervisor.glance().iter().filter(|slot| slot.life >= 2).count() < 4 {
+            let slots = bench.supervisor.glance();
+            let starting = slots.iter().filter(|slot| matches!(slot.state, "starting" | "backoff")).count();
+            assert!(starting <= 1, "{slots:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    in_time(watched).await;
+    in_time(bench.supervisor.stop_now()).await;
+}
+
+#[tokio::test]
 async fn a_retired_worker_lives_until_its_last_request_is_answered() {
     let bench = Bench::new();
     let started = bench.supervisor.start(bench.spec(bench.part("good"), 1)).await;
     let pool = in_time(bench.supervisor.ready(&started)).await.expect("ready");
-    let lease = pool.try_lease(None).expect("room");
+    let lease = pool.try_lease(&[]).expect("room");
     bench.supervisor.retire(&started, DEADLINE);
     let standing = first_slot(&started, |s| s.state == "draining").await;
     assert!(standing.pid > 0);
