@@ -101,11 +101,29 @@ fn whether_an_edit_was_taken_is_told() {
 
 #[test]
 fn there_are_a_check_a_dry_run_and_a_difference() {
-    let front = Front::start(&Layout::bare().pasteway(QUIET));
+    let room = tempfile::tempdir().expect("a directory");
+    let token = room.path().join("token");
+    fs::write(&token, "secret").expect("written");
+    let front =
+        Front::start(&Layout::bare().pasteway(QUIET).pasteway(&format!("admin_token_file = {}", token.display())));
     let workers = front.workers();
     assert_eq!(pasteway(&front, "check").0, Some(0));
     let (code, said) = pasteway(&front, "plan");
     assert_eq!(code, Some(0), "nothing to do: {said}");
+
+    // What no text shows is told too: the next reload would make a generation of it.
+    front.edit_conf(|text| format!("# A comment.\n{text}"));
+    let (code, said) = pasteway(&front, "plan");
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.starts_with("live    nothing that counts: comments, ") && said.contains("nova.conf)"), "{said}");
+    front.edit_conf(|text| text.replace("# A comment.\n", ""));
+    fs::write(&token, "another").expect("written");
+    let (code, said) = pasteway(&front, "plan");
+    assert_eq!(code, Some(3), "{said}");
+    let of_token = format!("live    [pasteway] admin_token_file, the file {}: *** -> *** (", token.display());
+    assert!(said.starts_with(&of_token) && said.contains("nova.conf:") && !said.contains("another"), "{said}");
+    fs::write(&token, "secret").expect("written");
+    assert_eq!(pasteway(&front, "plan").0, Some(0));
 
     front.edit(Save::Rename, with(1));
     front.edit_conf(|text| text.replace("worker_threads = 16", "worker_threads = 8"));

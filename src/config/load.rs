@@ -109,6 +109,13 @@ impl Config {
         self.reading.digest()
     }
 
+    /// The files that it is written in, absolute.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let cwd = &self.conf.environment().cwd;
+        let paste = self.documents.iter().map(|document| document.path.clone());
+        self.conf.files().into_iter().chain(paste).map(|file| cwd.join(file)).collect()
+    }
+
     /// Every text of the Paste files.
     pub fn paste_texts(&self) -> Vec<Text> {
         self.documents.iter().flat_map(|document| document.texts()).collect()

@@ -120,9 +120,9 @@ impl Daemon {
         self.refuse_what_cannot_change(&plan)?;
         let changes = changes(&self.current.borrow().running.plan, &plan);
         if dry_run {
-            let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
             let extra_memory_bytes = self.doubled(&plan);
-            return Ok(ReloadReport { changes, extra_memory_bytes, ..self.verdict(outcome, plan.config.warnings) });
+            let verdict = self.verdict(Outcome::Applied, plan.config.warnings);
+            return Ok(ReloadReport { changes, extra_memory_bytes, ..verdict });
         }
         let tried = self.tried(terms);
         if tried.is_canary() {
