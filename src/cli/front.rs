@@ -38,20 +38,14 @@ pub(super) enum NoAnswer {
 pub(super) struct Front {
     file: PathBuf,
     instance: Instance,
-    token: Option<String>,
+    token_file: Option<PathBuf>,
 }
 
 impl Front {
-    /// Reads the instance file, and the token where there is one.
+    /// Reads the instance file.
     pub(super) fn find(file: &Path, token_file: Option<&Path>) -> Result<Self, NoAnswer> {
         let instance = Instance::read(file).map_err(|source| NoAnswer::NoInstance { file: file.to_owned(), source })?;
-        let token = token_file
-            .map(|file| {
-                std::fs::read_to_string(file).map_err(|source| NoAnswer::Token { file: file.to_owned(), source })
-            })
-            .transpose()?
-            .map(|token| token.trim().to_owned());
-        Ok(Self { file: file.to_owned(), instance, token })
+        Ok(Self { file: file.to_owned(), instance, token_file: token_file.map(Path::to_owned) })
     }
 
     /// Asks the first listener that can be reached, Unix sockets first: there the kernel says who asks. Statuses in
@@ -67,7 +61,8 @@ impl Front {
         listeners.sort_by_key(|listen| !matches!(listen, AdminListen::Unix(_)));
         let mut failure = NoAnswer::NoListener;
         for listen in listeners {
-            match self.send(listen, &method, path, body).await {
+            let token = self.token_for(listen)?;
+            match self.send(listen, token.as_deref(), &method, path, body).await {
                 Ok(response) => return answer(response, fine).await,
                 Err(error) if error.is_connect() => {
                     let (file, pid) = (self.file.clone(), self.instance.pid);
@@ -79,9 +74,18 @@ impl Front {
         Err(failure)
     }
 
+    /// A Unix socket needs none: what is wrong with the file there, the front itself may tell, with its place.
+    fn token_for(&self, listen: &AdminListen) -> Result<Option<String>, NoAnswer> {
+        let (AdminListen::Tcp(_), Some(file)) = (listen, &self.token_file) else { return Ok(None) };
+        let text = std::fs::read_to_string(file);
+        let text = text.map_err(|source| NoAnswer::Token { file: file.clone(), source })?;
+        Ok(Some(text.trim().to_owned()))
+    }
+
     async fn send(
         &self,
         listen: &AdminListen,
+        token: Option<&str>,
         method: &Method,
         path: &str,
         body: Option<&Value>,
@@ -97,7 +101,7 @@ impl Front {
             AdminListen::Tcp(address) => (builder, reachable(*address).to_string()),
         };
         let mut request = builder.build()?.request(method.clone(), format!("http://{host}{path}"));
-        if let Some(token) = &self.token {
+        if let Some(token) = token {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {

@@ -3,6 +3,8 @@
 //! One function decides for `reload --dry-run`, `reload` and the record of a generation alike. It tells of everything
 //! that was read: there are no changes exactly where the two have the same digest.
 
+#[cfg(test)]
+mod every_option;
 mod files;
 #[cfg(test)]
 mod tests;
@@ -12,8 +14,9 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 
 use crate::command::{Change, Class};
-use crate::compile::{ApiPlan, Plan};
+use crate::compile::{ApiPlan, Plan, Step};
 use crate::config::{Setting, options};
+use crate::filter::OptionSpec;
 use crate::message::Place;
 
 /// Where a text stands: in the options, or in which Paste file.
@@ -35,6 +38,8 @@ struct Effects<'a> {
     moved: Vec<Moved>,
     /// APIs whose workers are replaced.
     rolled: Vec<String>,
+    /// Filters of theirs that leave the front, or come to it.
+    crossed: Vec<&'a Step>,
 }
 
 /// A listener's address before and after; `None`: there is none.
@@ -46,7 +51,8 @@ struct Moved {
 
 /// The differences, in the order of the files.
 pub fn changes(old: &Plan, new: &Plan) -> Vec<Change> {
-    let effects = Effects { old, new, moved: moved(old, new), rolled: rolled(old, new) };
+    let rolled = rolled(old, new);
+    let effects = Effects { old, new, moved: moved(old, new), crossed: crossed(old, new, &rolled), rolled };
     let (before, after) = (texts(old), texts(new));
     let change = |key: &Key, was: Option<&Setting>, is: Option<&Setting>| {
         let (_, section, name) = key;
@@ -113,6 +119,25 @@ pub fn rolled(old: &Plan, new: &Plan) -> Vec<String> {
     new.apis.iter().filter(|api| !same(api)).map(|api| api.settings.name.to_string()).collect()
 }
 
+/// Filters of these APIs that run in the front by one plan alone.
+fn crossed<'a>(old: &'a Plan, new: &'a Plan, apis: &[String]) -> Vec<&'a Step> {
+    let native = |plan: &'a Plan, name: &str| -> Vec<&'a Step> {
+        let api = plan.apis.iter().find(|api| api.settings.name.as_str() == name);
+        api.map(|api| api.tree.steps()).unwrap_or_default()
+    };
+    let mut crossed = Vec::new();
+    for name in apis {
+        let (before, after) = (native(old, name), native(new, name));
+        let without = |steps: &[&'a Step], others: &[&'a Step]| -> Vec<&'a Step> {
+            let is_there = |step: &&Step| others.iter().any(|other| other.context.section == step.context.section);
+            steps.iter().copied().filter(|step| !is_there(step)).collect()
+        };
+        crossed.extend(without(&before, &after));
+        crossed.extend(without(&after, &before));
+    }
+    crossed
+}
+
 impl Effects<'_> {
     /// The change of a listener, at the line that moves it: where that is new, else where it was.
     fn listener(&self, moved: &Moved) -> Change {
@@ -125,19 +150,19 @@ impl Effects<'_> {
         // Where an API comes or goes, it is for that line.
         let at_end = if moved.old.is_some() && moved.new.is_some() { names.len() } else { 0 };
         names.insert(at_end, "enabled_apis".to_owned());
-        let place = |plan: &Plan| names.iter().find_map(|name| plan.config.conf.place("DEFAULT", name));
+        let place = |plan: &Plan, name: &str| plan.config.conf.place("DEFAULT", name);
         let shown = |address: &Option<(String, u16)>| address.as_ref().map(|(host, port)| format!("{host}:{port}"));
-        let place = place(self.new).or_else(|| place(self.old));
+        let place = names.iter().find_map(|name| place(self.new, name).or_else(|| place(self.old, name)));
         let what = format!("listener of {}", moved.api);
         at(place.as_ref(), Class::Rebind, what, shown(&moved.old), shown(&moved.new))
     }
 
     /// Rebind where the text is one that listeners are made from and one moves; rolling where workers are replaced and
-    /// the text is one that workers are made from; else live.
+    /// the text is one that workers are made from, or a filter's that leaves the front or comes to it; else live.
     fn class(&self, key: &Key) -> Class {
         if self.rebinds(key) {
             Class::Rebind
-        } else if !self.rolled.is_empty() && (self.rolls(self.old, key) || self.rolls(self.new, key)) {
+        } else if self.crosses(key) || self.rolls(self.old, key) || self.rolls(self.new, key) {
             Class::Rolling
         } else {
             Class::Live
@@ -159,6 +184,22 @@ impl Effects<'_> {
                 self.moved.iter().any(|moved| moved.api == api)
             }
         }
+    }
+
+    /// Whether a filter has a text that is not where it was.
+    fn crosses(&self, (origin, section, name): &Key) -> bool {
+        let name_now =
+            options::find_any(section, name).map_or((section.as_str(), name.as_str()), |opt| (opt.group, opt.name));
+        self.crossed.iter().any(|step| match origin {
+            Origin::Paste(_) => step.context.section.as_ref() == Some(section),
+            Origin::Options => {
+                let same = |option: &OptionSpec| {
+                    let known = options::find_any(option.group, option.name);
+                    known.map_or((option.group, option.name), |opt| (opt.group, opt.name)) == name_now
+                };
+                step.factory.options.iter().any(same)
+            }
+        })
     }
 
     /// Whether workers that are replaced are made from a text.

@@ -17,7 +17,6 @@ mod events;
 mod generation;
 mod handover;
 mod inherited;
-mod log;
 mod predecessor;
 mod prepare;
 mod program;

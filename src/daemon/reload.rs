@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::changes::{changes, rolled};
 use super::generation::{Origin, now};
+use super::prepare::foresee;
 use super::{Daemon, Phase as Stage, systemd};
 use crate::command::{Class, LastReload, Outcome, ReloadReport, Source, Terms};
 use crate::compile::{self, Plan};
@@ -120,6 +121,7 @@ impl Daemon {
         self.refuse_what_cannot_change(&plan)?;
         let changes = changes(&self.current.borrow().running.plan, &plan);
         if dry_run {
+            foresee(&plan)?;
             let extra_memory_bytes = self.doubled(&plan);
             let verdict = self.verdict(Outcome::Applied, plan.config.warnings);
             return Ok(ReloadReport { changes, extra_memory_bytes, ..verdict });

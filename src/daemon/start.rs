@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::proxy::descriptors::Descriptors;
 use crate::proxy::listener::Acceptor;
 use crate::proxy::{live, thread};
-use crate::telemetry::Log;
+use crate::telemetry::{Log, LogError};
 use crate::worker::{Supervisor, leftover};
 
 /// How a start can fail.
@@ -99,7 +99,8 @@ fn run(
         StartFailure::Config(failed.diagnostics)
     })?;
     let program = invocation.arguments.program.clone();
-    let log = open_log(&config.settings, &program)?;
+    let log = open_log(&config.settings, &program)
+        .map_err(|error| StartFailure::Machine(compile::log::problem(&error, &config.conf).to_string()))?;
     let failed = |problems: Vec<Diagnostic>| {
         last_words(&log, &program, &problems);
         StartFailure::Config(problems)
@@ -280,9 +281,9 @@ fn end_leftovers(runtime_dir: &RuntimeDir, stop_timeout: Option<Duration>) {
     }
 }
 
-fn open_log(settings: &Settings, program: &str) -> Result<Log, StartFailure> {
-    let log = Log::start(&super::log::config(settings, program)).map_err(|e| StartFailure::Machine(e.to_string()))?;
-    log.install().map_err(|error| StartFailure::Machine(error.to_string()))?;
+fn open_log(settings: &Settings, program: &str) -> Result<Log, LogError> {
+    let log = Log::start(&compile::log::config(settings, program))?;
+    log.install().map_err(|error| LogError::Thread(io::Error::other(error)))?;
     Ok(log)
 }
 

@@ -19,10 +19,9 @@ use crate::worker::announce;
 use crate::worker::external::ExternalSlot;
 use crate::worker::place::{Place, Staff};
 use crate::worker::pool::Pool;
-use crate::worker::recycle::Recycling;
 use crate::worker::slot::Slot;
 use crate::worker::spawn::{Spawner, WATCHDOG};
-use crate::worker::spec::{Kind, PoolSpec, StartError};
+use crate::worker::spec::{Kind, PoolSpec, StartError, Tuning};
 use crate::worker::standing::{Proof, STATES, Standing};
 use crate::worker::state::{Order, Reason};
 
@@ -74,7 +73,7 @@ pub struct StartedPool(Arc<Inner>);
 struct Inner {
     spec: Arc<PoolSpec>,
     pool: Arc<Pool>,
-    recycling: Mutex<(Recycling, Duration)>,
+    tuning: watch::Sender<Tuning>,
     /// One worker is replaced at a time.
     replacing: tokio::sync::Mutex<()>,
     slots: Mutex<Vec<SlotHandle>>,
@@ -101,14 +100,16 @@ impl StartedPool {
         self.0.pool.wanted()
     }
 
-    /// Has its workers replaced when they have lived so long; those that go may take `drain` to finish.
-    pub fn recycle(&self, recycling: Recycling, drain: Duration) {
-        *self.0.recycling.lock().unwrap_or_else(PoisonError::into_inner) = (recycling, drain);
+    /// Gives it, and the workers that live in it, what may change while they do.
+    pub fn tune(&self, tuning: Tuning) {
+        self.pool().set_queue(tuning.queue_size, tuning.queue_timeout);
+        self.pool().set_balance(tuning.balance);
+        self.0.tuning.send_replace(tuning);
     }
 
     /// The first slot whose worker is to be replaced, why, and how long that one may take to finish.
     fn due(&self) -> Option<(u32, Reason, Duration)> {
-        let (recycling, drain) = *self.0.recycling.lock().unwrap_or_else(PoisonError::into_inner);
+        let Tuning { recycling, patience, .. } = *self.0.tuning.borrow();
         if recycling.is_off() {
             return None;
         }
@@ -116,7 +117,7 @@ impl StartedPool {
         let mut lives = slots.iter().filter(|slot| !slot.leaving);
         lives.find_map(|slot| {
             let why = slot.standing.borrow().lived().and_then(|lived| recycling.due(&lived))?;
-            Some((slot.index, why, drain))
+            Some((slot.index, why, patience))
         })
     }
 
@@ -166,13 +167,15 @@ impl Supervisor {
         Ok(Self { runtime, staff: Arc::new(Staff::new(spawner, metrics)), pools: Arc::default() })
     }
 
-    /// Begins to fill a pool. Without `surge` it returns when every worker was started (or could not be), so that
-    /// the launcher's log lines come in the launcher's order; with it, at once. Either way nobody is ready yet.
-    pub async fn start(&self, spec: PoolSpec) -> StartedPool {
-        let pool = Pool::new(spec.api.clone(), spec.queue_size, spec.queue_timeout, HEARTBEAT_LIMIT);
+    /// Begins to fill a pool; at most `surge` workers are starting at the same time. Without one it returns when every
+    /// worker was started (or could not be), so that the launcher's log lines come in the launcher's order; with it, at
+    /// once. Either way nobody is ready yet.
+    pub async fn start(&self, spec: PoolSpec, tuning: Tuning, surge: Option<usize>) -> StartedPool {
+        let pool = Pool::new(spec.api.clone(), tuning.queue_size, tuning.queue_timeout, HEARTBEAT_LIMIT);
         pool.want(spec.slots());
+        pool.set_balance(tuning.balance);
         let started = StartedPool(Arc::new(Inner {
-            recycling: Mutex::default(),
+            tuning: watch::Sender::new(tuning),
             replacing: tokio::sync::Mutex::default(),
             pool: Arc::new(pool),
             slots: Mutex::default(),
@@ -186,7 +189,7 @@ impl Supervisor {
         if spec.is_own() {
             announce::starting(spec.release, spec.count);
         }
-        let turns = spec.surge.map(|surge| Arc::new(Semaphore::new(surge.clamp(1, Semaphore::MAX_PERMITS))));
+        let turns = surge.map(turns);
         for index in 0..spec.slots() {
             let spawned = self.fill(&started, index, turns.clone());
             if turns.is_none() {
@@ -213,12 +216,18 @@ impl Supervisor {
         }
     }
 
-    /// Changes the number of workers. More: returns when the new ones serve. Fewer: the highest slots are drained,
+    /// Changes the number of workers. More: at most `surge` are starting at the same time; returns when all serve. Fewer: the highest slots are drained,
     /// which is not waited for. External pools have as many workers as sockets and stay as they are.
     ///
     /// # Errors
     /// What kept a new worker from serving; the pool is as it was before then.
-    pub async fn resize(&self, started: &StartedPool, count: u32, drain: Duration) -> Result<(), StartError> {
+    pub async fn resize(
+        &self,
+        started: &StartedPool,
+        count: u32,
+        drain: Duration,
+        surge: usize,
+    ) -> Result<(), StartError> {
         let spec = started.spec();
         if !spec.is_own() {
             return Ok(());
@@ -226,7 +235,7 @@ impl Supervisor {
         let before = started.pool().want(count);
         started.order(Order::Retire { drain, why: Reason::Asked }, |slot| slot.index >= count && !slot.leaving);
         let present: BTreeSet<u32> = started.slots().iter().filter(|s| !s.leaving).map(|s| s.index).collect();
-        let turns = Arc::new(Semaphore::new(spec.surge.unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
+        let turns = turns(surge);
         let missing: BTreeSet<u32> = (0..count).filter(|index| !present.contains(index)).collect();
         for index in &missing {
             self.fill(started, *index, Some(Arc::clone(&turns)));
@@ -363,6 +372,7 @@ impl Supervisor {
         let place = Place {
             id: started.spec().slot(index),
             spec: Arc::clone(&started.0.spec),
+            tuning: started.0.tuning.subscribe(),
             pool: Arc::clone(started.pool()),
             staff: Arc::clone(&self.staff),
             standing,
@@ -388,6 +398,11 @@ impl Supervisor {
         pools.retain(|pool| Arc::strong_count(&pool.0) > 1 || !pool.slots().is_empty());
         pools
     }
+}
+
+/// So many may be starting at the same time.
+fn turns(surge: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(surge.clamp(1, Semaphore::MAX_PERMITS)))
 }
 
 /// Waits until all have served; the first failure ends the wait.

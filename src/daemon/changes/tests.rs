@@ -4,6 +4,7 @@ use super::*;
 use crate::compile::compile;
 use crate::config::oslo::{Argument, Arguments, Environment};
 use crate::config::{self, Invocation, Reading};
+use crate::message::Diagnostic;
 
 const CONF: &str = "\
 [DEFAULT]
@@ -22,8 +23,8 @@ use = egg:Paste#urlmap
 paste.app_factory = my.own:app
 ";
 
-/// Loads `/nova.conf` beside other files.
-pub(super) fn load(files: &[(&str, &str)]) -> Result<Plan, Vec<crate::message::Diagnostic>> {
+/// Loads `/nova.conf` beside other files, after what runs.
+pub(super) fn load(files: &[(&str, &str)], running: Option<&Plan>) -> Result<Plan, Vec<Diagnostic>> {
     let items = vec![Argument::File("/nova.conf".into())];
     let invocation = Invocation {
         paste: None,
@@ -41,12 +42,12 @@ pub(super) fn load(files: &[(&str, &str)]) -> Result<Plan, Vec<crate::message::D
     };
     let files = files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec()));
     let config = config::load_from(&invocation, Reading::of(files.collect::<Vec<_>>()));
-    config.map_err(|failed| failed.diagnostics).and_then(|config| compile(config, None))
+    config.map_err(|failed| failed.diagnostics).and_then(|config| compile(config, running))
 }
 
 #[track_caller]
 fn plan(files: &[(&str, &str)]) -> Plan {
-    load(files).unwrap_or_else(|problems| panic!("{problems:?}"))
+    load(files, None).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 /// `live [DEFAULT] debug: true (/nova.conf:3)`
@@ -119,4 +120,45 @@ fn a_file_that_an_option_names_is_told_with_the_option() {
     assert_eq!(told(&old, &token), ["live [pasteway] admin_token_file, the file /token (/nova.conf:11)"]);
     let change = changes(&plan(&old), &plan(&token)).remove(0);
     assert_eq!((change.old.as_deref(), change.new.as_deref()), (Some("***"), Some("***")));
+}
+
+#[test]
+fn a_listener_that_moves_comes_or_goes_is_told_with_the_line_that_does_it() {
+    let paste = format!("{PASTE}[app:other]\npaste.app_factory = my.own:app\n");
+    let with = |conf: &str| [("/nova.conf".to_owned(), conf.to_owned()), ("/a.ini".to_owned(), paste.clone())];
+    #[track_caller]
+    fn rebinds(old: &[(String, String)], new: &[(String, String)]) -> Vec<String> {
+        let files =
+            |files: &[(String, String)]| plan(&files.iter().map(|(path, text)| (&**path, &**text)).collect::<Vec<_>>());
+        let found = changes(&files(old), &files(new)).into_iter().filter(|change| change.class == Class::Rebind);
+        found.map(|change| format!("{} :{}", change.what, change.line.expect("a line"))).collect()
+    }
+    let old = with(CONF);
+    let port = with(&CONF.replace("port = 1", "port = 2"));
+    assert_eq!(rebinds(&old, &port), ["listener of osapi_compute :4", "[DEFAULT] osapi_compute_listen_port :4"]);
+    let host = with(&CONF.replace("# A comment.", "osapi_compute_listen = ::1"));
+    assert_eq!(rebinds(&old, &host), ["listener of osapi_compute :5", "[DEFAULT] osapi_compute_listen :5"]);
+    // The default holds again: where the option stood.
+    assert_eq!(rebinds(&host, &old), ["listener of osapi_compute :5", "[DEFAULT] osapi_compute_listen :5"]);
+    let two = with(&CONF.replace("= osapi_compute\n", "= osapi_compute,other\n"));
+    assert_eq!(rebinds(&old, &two), ["listener of other :3", "[DEFAULT] enabled_apis :3"]);
+    assert_eq!(rebinds(&two, &old), ["listener of other :3", "[DEFAULT] enabled_apis :3"]);
+    // In another order nothing moves, and what no API has moves nothing either.
+    let order = with(&CONF.replace("= osapi_compute\n", "= other,osapi_compute\n"));
+    assert_eq!(rebinds(&two, &order), [""; 0]);
+    assert_eq!(rebinds(&old, &with(&CONF.replace("# A comment.", "other_listen_port = 7"))), [""; 0]);
+}
+
+#[test]
+fn what_is_gone_is_told_with_the_line_where_it_stood_and_workers_with_the_line_that_they_go_for() {
+    let old = [("/nova.conf", CONF), ("/a.ini", PASTE)];
+    let gone = CONF.replace("worker_kind = builtin\n", "worker_kind = builtin\nqueue_size = 7\n");
+    assert_eq!(told(&[("/nova.conf", &gone), ("/a.ini", PASTE)], &old), ["live [pasteway] queue_size (/nova.conf:8)"]);
+    let moved = PASTE.replace(
+        "/a: app\n",
+        "/a: pipe\n[pipeline:pipe]\npipeline = strange app\n[filter:strange]\npaste.filter_factory = my.own:filter\n",
+    );
+    let found = told(&[("/nova.conf", CONF), ("/a.ini", &moved)], &old);
+    assert!(found.iter().all(|change| change.contains("(/a.ini:")), "{found:?}");
+    assert!(found.iter().any(|change| change.starts_with("rolling ")), "{found:?}");
 }
