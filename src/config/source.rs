@@ -221,7 +221,7 @@ impl Reading {
         let keys: BTreeSet<_> = was.keys().chain(is.keys()).filter(|key| was.get(*key) != is.get(*key)).collect();
         let difference = |key: &(Look, OsString)| Difference {
             path: PathBuf::from(&key.1),
-            is_dir: key.0 == Look::Dir,
+            look: key.0,
             of_both: was.contains_key(key) && is.contains_key(key),
             was: was.get(key).copied().flatten(),
             is: is.get(key).copied().flatten(),
@@ -252,9 +252,12 @@ impl Reading {
 
 /// What a path was taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Look {
+pub enum Look {
+    /// Its bytes count.
     File,
+    /// The names in it do.
     Dir,
+    /// It is started; what it said of itself counts.
     Program,
 }
 
@@ -263,8 +266,8 @@ enum Look {
 pub struct Difference {
     /// As it was looked for.
     pub path: PathBuf,
-    /// Whether the names in it count.
-    pub is_dir: bool,
+    /// What it was taken for.
+    pub look: Look,
     /// Whether both have looked there.
     pub of_both: bool,
     /// SHA-256 of what the older one has seen; `None`: nothing.

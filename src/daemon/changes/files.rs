@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{Effects, at};
 use crate::command::{Change, Class};
 use crate::compile::Plan;
-use crate::config::{Difference, options};
+use crate::config::{Difference, Look, options};
 use crate::daemon::generation::hex;
 use crate::message::Place;
 
@@ -31,9 +31,10 @@ pub(super) fn files(effects: &Effects<'_>, texts: &[Change]) -> Vec<Change> {
     };
     let rolling = if effects.rolled.is_empty() { Class::Live } else { Class::Rolling };
     let mut found: Vec<Change> = interpreter(old, new).into_iter().collect();
+    let anew = !found.is_empty();
     let mut strange = Vec::new();
     for differs in new.config.reading.differences(&old.config.reading) {
-        let Difference { path, is_dir, of_both, was, is } = &differs;
+        let Difference { path, look, of_both, was, is } = &differs;
         let of_service = [old, new].iter().any(|plan| plan.config.service.files.contains(path));
         let shown = |sum: &Option<[u8; 32]>| {
             sum.as_ref().and_then(|sum| sum.get(..8)).map(|sum| format!("sha256 {}", hex(sum)))
@@ -50,10 +51,14 @@ pub(super) fn files(effects: &Effects<'_>, texts: &[Change]) -> Vec<Change> {
                 shown(was),
                 shown(is),
             ));
-        } else if of_service {
+        } else if of_service && was != is {
             let what = "a file of the service".to_owned();
             found.push(at(Some(&Place::file(path)), rolling, what, shown(was), shown(is)));
-        } else if *is_dir {
+        } else if *look == Look::Program {
+            if !anew {
+                strange.push((differs.clone(), "a program that is started"));
+            }
+        } else if *look == Look::Dir {
             let within = |file: &Path| file.parent() == Some(path);
             if !names(texts, &within) && !names(&found, &within) {
                 strange.push((differs.clone(), "the names in a directory"));

@@ -124,7 +124,7 @@ fn a_file_that_an_option_names_is_told_with_the_option() {
 
 #[test]
 fn a_listener_that_moves_comes_or_goes_is_told_with_the_line_that_does_it() {
-    let paste = format!("{PASTE}[app:other]\npaste.app_factory = my.own:app\n");
+    let paste = format!("{PASTE}[app:metadata]\npaste.app_factory = my.own:app\n");
     let with = |conf: &str| [("/nova.conf".to_owned(), conf.to_owned()), ("/a.ini".to_owned(), paste.clone())];
     #[track_caller]
     fn rebinds(old: &[(String, String)], new: &[(String, String)]) -> Vec<String> {
@@ -140,13 +140,13 @@ fn a_listener_that_moves_comes_or_goes_is_told_with_the_line_that_does_it() {
     assert_eq!(rebinds(&old, &host), ["listener of osapi_compute :5", "[DEFAULT] osapi_compute_listen :5"]);
     // The default holds again: where the option stood.
     assert_eq!(rebinds(&host, &old), ["listener of osapi_compute :5", "[DEFAULT] osapi_compute_listen :5"]);
-    let two = with(&CONF.replace("= osapi_compute\n", "= osapi_compute,other\n"));
-    assert_eq!(rebinds(&old, &two), ["listener of other :3", "[DEFAULT] enabled_apis :3"]);
-    assert_eq!(rebinds(&two, &old), ["listener of other :3", "[DEFAULT] enabled_apis :3"]);
+    let two = with(&CONF.replace("= osapi_compute\n", "= osapi_compute,metadata\n"));
+    assert_eq!(rebinds(&old, &two), ["listener of metadata :3", "[DEFAULT] enabled_apis :3"]);
+    assert_eq!(rebinds(&two, &old), ["listener of metadata :3", "[DEFAULT] enabled_apis :3"]);
     // In another order nothing moves, and what no API has moves nothing either.
-    let order = with(&CONF.replace("= osapi_compute\n", "= other,osapi_compute\n"));
+    let order = with(&CONF.replace("= osapi_compute\n", "= metadata,osapi_compute\n"));
     assert_eq!(rebinds(&two, &order), [""; 0]);
-    assert_eq!(rebinds(&old, &with(&CONF.replace("# A comment.", "other_listen_port = 7"))), [""; 0]);
+    assert_eq!(rebinds(&old, &with(&CONF.replace("# A comment.", "ec2_listen_port = 7"))), [""; 0]);
 }
 
 #[test]
