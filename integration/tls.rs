@@ -153,6 +153,45 @@ fn a_renewed_certificate_on_disk_is_noticed_and_an_open_connection_goes_on() {
         assert_eq!((answer.status, answer.closes()), (200, false));
     }
     assert_eq!(front.workers().len(), 1);
+    // Each generation says for which file it was made, and which option names that.
+    eventually("the generations", || {
+        let generations = front.admin("/generations").json();
+        let changed = named(&generations[0]["changes"]);
+        changed.iter().any(|change| change.contains("ssl_key_file")).then_some(())
+    });
+}
+
+/// `class what:line`
+fn named(changes: &serde_json::Value) -> Vec<String> {
+    let text = |change: &serde_json::Value| {
+        format!(
+            "{} {}:{}",
+            change["class"].as_str().expect("a class"),
+            change["what"].as_str().expect("a text"),
+            change["line"]
+        )
+    };
+    changes.as_array().expect("a list").iter().map(text).collect()
+}
+
+#[test]
+fn a_renewed_certificate_is_told_before_and_after_it_is_loaded() {
+    let authority = Authority::new();
+    let (front, files) = start(Layout::bare().pasteway("watch = false"), &authority);
+    authority.issue().save(files.path());
+    let line = |option: &str| read(&front.conf()).lines().position(|line| line.starts_with(option)).expect("there") + 1;
+    let want = ["ssl_cert_file", "ssl_key_file"].map(|option| {
+        let file = if option == "ssl_cert_file" { "cert.pem" } else { "key.pem" };
+        format!("live [wsgi] {option}, the file {}:{}", files.path().join(file).display(), line(option))
+    });
+    let (status, plan) = front.reload("?dry_run=true");
+    assert_eq!((status, plan["outcome"].as_str()), (200, Some("applied")), "{plan}");
+    assert_eq!(named(&plan["changes"]), want);
+    assert_eq!(front.generation(), 1);
+    let (status, verdict) = front.reload("");
+    assert_eq!((status, named(&verdict["changes"])), (200, want.to_vec()), "{verdict}");
+    assert_eq!(named(&front.admin("/generations").json()[0]["changes"]), want);
+    assert_eq!(front.reload("?dry_run=true").1["outcome"], "unchanged");
 }
 
 #[test]

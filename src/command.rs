@@ -263,7 +263,7 @@ impl fmt::Display for Class {
 pub struct Change {
     /// What it takes.
     pub class: Class,
-    /// What it is about: an option, a section, an API.
+    /// What it is about: an option, a file that one names, a listener, an API's workers.
     pub what: String,
     /// Before; `None` when it was not there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -271,10 +271,10 @@ pub struct Change {
     /// After; `None` when it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
-    /// Where the new text stands.
+    /// Where the text stands, or stood if it is gone; of a file that an option names, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// Line in `file`, from 1.
+    /// Line in `file`, from 1; `None`: the file as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
 }

@@ -14,9 +14,9 @@
 //! | 8 | crash loops handled badly in both directions | uwsgi, granian, haproxy, oslo | [`workers`]`::a_crash_loop_is_neither_fast_nor_final_nor_everybodys` |
 //! | 9 | statistics vanish or lie at a reload | haproxy, envoy, caddy | [`serving`]`::statistics_neither_vanish_nor_lie_at_a_reload` |
 //! | 10 | reload storms, watcher traps | praxis, traefik, envoy | [`reload`]`::the_watcher_is_neither_stormed_nor_trapped` |
-//! | 11 | fields silently not reloadable, or half applied | praxis, traefik | [`reload`]`::no_field_is_silently_left_out_or_half_applied` |
+//! | 11 | fields silently not reloadable, or half applied | praxis, traefik | [`reload`]`::no_field_is_silently_left_out_or_half_applied`, `::what_is_said_to_be_live_is_and_takes_no_worker`, `::what_the_machine_would_refuse_is_told_with_its_line_before_it_is_tried`; every option: `src/daemon/changes/every_option.rs` |
 //! | 12 | draining is graceful, but not gradual | envoy | [`serving`]`::draining_is_gradual` |
-//! | 13 | certificates on disk are not noticed | traefik, pingora | [`tls`](crate::tls)`::a_renewed_certificate_on_disk_is_noticed_and_an_open_connection_goes_on` |
+//! | 13 | certificates on disk are not noticed | traefik, pingora | [`tls`](crate::tls)`::a_renewed_certificate_on_disk_is_noticed_and_an_open_connection_goes_on`, `::a_renewed_certificate_is_told_before_and_after_it_is_loaded` |
 //! | 14 | no metrics of workers | gunicorn, unit, uwsgi | [`workers`]`::workers_have_metrics_of_their_own` |
 //! | 15 | listeners and workers cannot come and go; nothing ends who hangs or grows | haproxy, pingora, unit | [`workers`]`::listeners_and_workers_come_and_go_and_who_hangs_or_grows_is_replaced` |
 

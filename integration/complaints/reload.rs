@@ -101,11 +101,29 @@ fn whether_an_edit_was_taken_is_told() {
 
 #[test]
 fn there_are_a_check_a_dry_run_and_a_difference() {
-    let front = Front::start(&Layout::bare().pasteway(QUIET));
+    let room = tempfile::tempdir().expect("a directory");
+    let token = room.path().join("token");
+    fs::write(&token, "secret").expect("written");
+    let front =
+        Front::start(&Layout::bare().pasteway(QUIET).pasteway(&format!("admin_token_file = {}", token.display())));
     let workers = front.workers();
     assert_eq!(pasteway(&front, "check").0, Some(0));
     let (code, said) = pasteway(&front, "plan");
     assert_eq!(code, Some(0), "nothing to do: {said}");
+
+    // What no text shows is told too: the next reload would make a generation of it.
+    front.edit_conf(|text| format!("# A comment.\n{text}"));
+    let (code, said) = pasteway(&front, "plan");
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.starts_with("live    nothing that counts: comments, ") && said.contains("nova.conf)"), "{said}");
+    front.edit_conf(|text| text.replace("# A comment.\n", ""));
+    fs::write(&token, "another").expect("written");
+    let (code, said) = pasteway(&front, "plan");
+    assert_eq!(code, Some(3), "{said}");
+    let of_token = format!("live    [pasteway] admin_token_file, the file {}: *** -> *** (", token.display());
+    assert!(said.starts_with(&of_token) && said.contains("nova.conf:") && !said.contains("another"), "{said}");
+    fs::write(&token, "secret").expect("written");
+    assert_eq!(pasteway(&front, "plan").0, Some(0));
 
     front.edit(Save::Rename, with(1));
     front.edit_conf(|text| text.replace("worker_threads = 16", "worker_threads = 8"));
@@ -190,8 +208,10 @@ fn no_field_is_silently_left_out_or_half_applied() {
     front.edit_conf(|text| text.replace("tcp_keepidle = 600", "tcp_keepidle = 100"));
     let good = fs::read_to_string(front.conf()).expect("a file");
     // With these nothing of the rest is taken, and their line is told.
+    let elsewhere = format!("{good}runtime_dir = {}/elsewhere\n", front.directory().display());
     let cannot = [
         ("front_threads", good.replace("front_threads = 2", "front_threads = 3")),
+        ("runtime_dir = ", elsewhere.replacen("runtime_dir =", "#untime_dir =", 1)),
         ("no_such_option", format!("{good}no_such_option = 1\n")),
         ("queue_size", format!("{good}queue_size = many\n")),
     ];
@@ -202,7 +222,10 @@ fn no_field_is_silently_left_out_or_half_applied() {
         let found = &verdict["diagnostics"][0];
         let line = text.lines().position(|line| line.starts_with(option)).map(|at| at + 1);
         assert_eq!(found["line"].as_u64(), line.map(|line| line as u64), "{option}: {found}");
-        assert!(found["message"].as_str().is_some_and(|message| message.contains(option)), "{found}");
+        assert!(
+            found["message"].as_str().is_some_and(|message| message.contains(option.trim_end_matches(" = "))),
+            "{found}"
+        );
         assert_eq!((front.generation(), front.get("/g1/x").status), (1, 404));
         assert!(keepidle(address) > 300);
     }
@@ -212,4 +235,79 @@ fn no_field_is_silently_left_out_or_half_applied() {
     assert_eq!((status, verdict["changes"].as_array().map(Vec::len)), (200, Some(2)), "{verdict}");
     assert_eq!(front.get("/g1/x").status, 200);
     assert!(keepidle(address) <= 100);
+}
+
+/// `class what` of each change.
+#[track_caller]
+fn applied(front: &Front) -> Vec<String> {
+    let (status, verdict) = front.reload("");
+    assert_eq!((status, verdict["outcome"].as_str()), (200, Some("applied")), "{verdict}");
+    let text = |change: &serde_json::Value| {
+        format!("{} {}", change["class"].as_str().expect("a class"), change["what"].as_str().expect("a text"))
+    };
+    verdict["changes"].as_array().expect("a list").iter().map(text).collect()
+}
+
+#[test]
+fn what_is_said_to_be_live_is_and_takes_no_worker() {
+    let room = tempfile::tempdir().expect("a directory");
+    let two = "[app:metadata]\npaste.app_factory = somewhere.else:app_factory\n";
+    let layout = Layout::bare();
+    let layout = layout.clone().with_paste(&format!("{}{two}", layout.paste())).apis(&["osapi_compute", "metadata"]);
+    let front = Front::start(&layout.pasteway(QUIET));
+    let workers = front.workers();
+    front.edit_conf(|text| {
+        text.replace("enabled_apis = osapi_compute,metadata", "enabled_apis = metadata,osapi_compute")
+    });
+    assert_eq!(applied(&front), ["live [DEFAULT] enabled_apis"]);
+    front.edit_conf(|text| text.replace("[DEFAULT]\n", "[DEFAULT]\ngraceful_shutdown_timeout = 7\n"));
+    assert_eq!(applied(&front), ["live [DEFAULT] graceful_shutdown_timeout"]);
+    front.edit_conf(|text| format!("{text}worker_surge = 4\nworker_stop_timeout = 5\n"));
+    assert_eq!(applied(&front), ["live [pasteway] worker_surge", "live [pasteway] worker_stop_timeout"]);
+    assert_eq!((front.workers(), front.get("/v2/x").status), (workers.clone(), 200));
+    // Another place of the Paste file is another file to the workers, and is said to be.
+    let elsewhere = room.path().join("api-paste.ini");
+    fs::copy(front.paste(), &elsewhere).expect("copied");
+    front.edit_conf(|text| {
+        let line = text.lines().find(|line| line.starts_with("api_paste_config")).expect("there").to_owned();
+        text.replace(&line, &format!("api_paste_config = {}", elsewhere.display()))
+    });
+    let found = applied(&front);
+    assert!(found.contains(&"rolling [DEFAULT] api_paste_config".to_owned()), "{found:?}");
+    eventually("other workers", || (front.workers().iter().all(|pid| !workers.contains(pid))).then_some(()));
+}
+
+#[test]
+fn what_the_machine_would_refuse_is_told_with_its_line_before_it_is_tried() {
+    let front = Front::start(&Layout::bare().pasteway(QUIET));
+    let good = fs::read_to_string(front.conf()).expect("a file");
+    let with = |line: &str| good.replace("[DEFAULT]\n", &format!("[DEFAULT]\n{line}\n"));
+    let token = format!("{good}admin_token_file = /nonexistent/token\n");
+    let place_of_token = format!("nova.conf:{}:20: ", token.lines().count());
+    for (text, place, said) in [
+        (with("log_file = /nonexistent/x.log"), "nova.conf:2:12: ", "cannot open /nonexistent/x.log"),
+        (with("log_date_format = %"), "nova.conf:2:19: ", "log_date_format"),
+        (token, &*place_of_token, "admin_token_file /nonexistent/token: "),
+    ] {
+        Save::Rename.save(&front.conf(), &text).expect("saved");
+        for command in ["plan", "reload"] {
+            let (code, all) = pasteway(&front, command);
+            assert_eq!(code, Some(78), "{command}: {all}");
+            assert!(all.contains(place.trim_end_matches(": ")) && all.contains(said), "{command}: {all}");
+        }
+        assert_eq!((front.generation(), front.get("/v2/x").status), (1, 200));
+    }
+    assert!(!std::path::Path::new("/nonexistent").exists());
+    // A file that is not there yet is made by a reload, and not by a plan.
+    let log = front.directory().join("new.log");
+    Save::Rename.save(&front.conf(), &with(&format!("log_file = {}", log.display()))).expect("saved");
+    assert_eq!((pasteway(&front, "plan").0, log.exists()), (Some(3), false));
+    assert_eq!((pasteway(&front, "reload").0, log.exists()), (Some(0), true));
+    // A port that somebody else has: only the reload can know it, and names the line.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let moved = good.replace("osapi_compute_listen_port = 0", &format!("osapi_compute_listen_port = {port}"));
+    Save::Rename.save(&front.conf(), &moved).expect("saved");
+    let (code, all) = pasteway(&front, "reload");
+    assert!(code == Some(78) && all.contains("nova.conf:5:29") && all.contains("cannot listen on"), "{all}");
 }

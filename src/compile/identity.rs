@@ -138,12 +138,8 @@ pub fn digest(
     // Options that a pool is made with for its life.
     let made_with = &config.settings.pasteway;
     sum.0.update(format!(
-        "{:?} {} {:?} {:?} {:?}",
-        settings.kind,
-        settings.worker_threads,
-        made_with.worker_start_timeout,
-        made_with.worker_stop_timeout,
-        made_with.worker_ready_request,
+        "{:?} {} {:?} {:?}",
+        settings.kind, settings.worker_threads, made_with.worker_start_timeout, made_with.worker_ready_request,
     ));
     sum.0.update(format!("{:?}", settings.protocol));
     if matches!(settings.kind, WorkerKind::Python { .. } | WorkerKind::Command(_)) {

@@ -11,6 +11,7 @@
 mod carry;
 pub mod explain;
 mod identity;
+pub mod log;
 pub mod origins;
 mod python;
 pub mod show;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub config: Config,
     /// In the order of `enabled_apis`.
     pub apis: Vec<ApiPlan>,
+    /// What `admin_token_file` holds, never blank; `None` while that is unset.
+    pub admin_token: Option<String>,
 }
 
 /// One API of a [`Plan`].
@@ -97,13 +100,32 @@ pub fn compile(mut config: Config, running: Option<&Plan>) -> Result<Plan, Vec<D
         }
     }
     strangers(&config, &factories, &mut found);
+    let admin_token = admin_token(&config).unwrap_or_else(|problem| {
+        found.push(problem);
+        None
+    });
+    let log = log::config(&config.settings, config.conf.program());
+    found.extend(log.check_formats().err().map(|error| log::problem(&error, &config.conf)));
     found.extend(python::missing(&config, apis.iter().map(|api| (&api.settings, api.mounts.as_slice()))));
     if found.iter().any(Diagnostic::is_error) {
         found.append(&mut config.warnings);
         return Err(found);
     }
     config.warnings.append(&mut found);
-    Ok(Plan { config, apis })
+    Ok(Plan { config, apis, admin_token })
+}
+
+/// The token, from the file as it was read with the others.
+fn admin_token(config: &Config) -> Result<Option<String>, Diagnostic> {
+    let Some(path) = &config.settings.pasteway.admin_token_file else { return Ok(None) };
+    let unusable = |why: String| {
+        let place = config.conf.place("pasteway", "admin_token_file");
+        Diagnostic::error(place, format!("admin_token_file {}: {why}", path.display()))
+            .help("write a token into the file, or take the option out")
+    };
+    let source = config.reading.file(path).map_err(|error| unusable(error.to_string()))?;
+    let token = String::from_utf8_lossy(&source.bytes).trim().to_owned();
+    if token.is_empty() { Err(unusable("it holds no token".to_owned())) } else { Ok(Some(token)) }
 }
 
 /// Warns of factories that an option names and no pipeline has.

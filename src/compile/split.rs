@@ -367,6 +367,27 @@ fn mount_context(context: &Context, is_app: bool) -> MountContext {
 }
 
 impl Tree {
+    /// Its native filters and apps.
+    pub fn steps(&self) -> Vec<&Step> {
+        let (mut steps, mut rest) = (Vec::new(), vec![self]);
+        while let Some(tree) = rest.pop() {
+            match tree {
+                Self::Map { entries, not_found, .. } => {
+                    rest.extend(not_found.as_deref());
+                    rest.extend(entries.iter().map(|(_, target)| target));
+                }
+                Self::Cascade { branches, .. } => rest.extend(branches),
+                Self::Filtered(step, next) => {
+                    steps.push(step);
+                    rest.push(next);
+                }
+                Self::App(step) => steps.push(step),
+                Self::Mount { .. } => {}
+            }
+        }
+        steps
+    }
+
     /// The tree that requests walk.
     pub fn node(&self, release: Release) -> Node {
         let step = |step: &Step| FilterNode { index: step.index, filter: Arc::clone(&step.filter) };

@@ -25,7 +25,7 @@ use super::served::PasteService;
 use super::service::{self, ServiceFiles};
 use super::settings::{self, ApiSettings, PasteLibrary, Settings};
 use super::{Frozen, Reading, Text, unreached};
-use crate::message::{Diagnostic, Place};
+use crate::message::Diagnostic;
 use crate::release::Release;
 
 /// What a process was started with: what every load begins from.
@@ -107,6 +107,13 @@ impl Config {
     /// Over everything that was read: equal digests mean equal configurations.
     pub fn digest(&self) -> [u8; 32] {
         self.reading.digest()
+    }
+
+    /// The files that it is written in, absolute.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let cwd = &self.conf.environment().cwd;
+        let paste = self.documents.iter().map(|document| document.path.clone());
+        self.conf.files().into_iter().chain(paste).map(|file| cwd.join(file)).collect()
     }
 
     /// Every text of the Paste files.
@@ -361,7 +368,7 @@ fn interpreter(conf: &Conf, invocation: &Invocation, reading: &Reading) -> Resul
     // An empty one is told with the other options.
     let name = Some(name.trim()).filter(|name| !name.is_empty()).unwrap_or("python3");
     let env = &invocation.environment;
-    let place = || conf.place(opt.group, opt.name).or_else(|| conf.files().pop().map(Place::file));
+    let place = || conf.place(opt.group, opt.name).or_else(|| conf.last_file());
     let program = search(name, env.vars.get("PATH").map(String::as_str), &env.cwd).ok_or_else(|| {
         Diagnostic::error(place(), format!("the workers' Python `{name}` is not in PATH"))
             .help("set worker_python to its path, or choose another worker_kind: builtin, external")

@@ -23,4 +23,4 @@ pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load, load_again, l
 pub use served::PasteService;
 pub use service::ServiceFiles;
 pub use setting::{ConfSource, Setting, Text, Via};
-pub use source::{Frozen, Reading, Source};
+pub use source::{Difference, Frozen, Look, Reading, Source};

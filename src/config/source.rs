@@ -3,6 +3,7 @@
 //! Must not know what the files mean.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -208,28 +209,76 @@ impl Reading {
     /// A digest over the names and contents of all that was seen: equal digests mean an equal configuration.
     pub fn digest(&self) -> [u8; 32] {
         let mut sum = Sha256::new();
-        for (path, read) in self.files.borrow().iter() {
+        for ((look, path), seen) in self.sums() {
             sum.update(path.as_encoded_bytes());
-            sum.update([0]);
-            match read {
-                Ok(source) => sum.update(source.digest),
-                Err(_) => sum.update([1]),
+            sum.update([0, look as u8]);
+            match seen {
+                Some(seen) => sum.update(seen),
+                None => sum.update([0]),
             }
         }
-        for (path, list) in self.dirs.borrow().iter() {
-            sum.update(path.as_encoded_bytes());
+        sum.finalize().into()
+    }
+
+    /// What the two have not seen alike, by path: nothing where their digests are equal, and only there.
+    pub fn differences(&self, older: &Self) -> Vec<Difference> {
+        let (was, is) = (older.sums(), self.sums());
+        let keys: BTreeSet<_> = was.keys().chain(is.keys()).filter(|key| was.get(*key) != is.get(*key)).collect();
+        let difference = |key: &(Look, OsString)| Difference {
+            path: PathBuf::from(&key.1),
+            look: key.0,
+            of_both: was.contains_key(key) && is.contains_key(key),
+            was: was.get(key).copied().flatten(),
+            is: is.get(key).copied().flatten(),
+        };
+        keys.into_iter().map(difference).collect()
+    }
+
+    /// Every look, and the sum of what was there; `None`: nothing. A directory that is not there has no names in it.
+    fn sums(&self) -> BTreeMap<(Look, OsString), Option<[u8; 32]>> {
+        let (files, dirs, programs) = (self.files.borrow(), self.dirs.borrow(), self.programs.borrow());
+        let files =
+            files.iter().map(|(path, read)| ((Look::File, path.clone()), read.as_ref().ok().map(|file| file.digest)));
+        let names = |list: &Seen<Vec<PathBuf>>| {
+            let mut sum = Sha256::new();
             for entry in list.iter().flatten() {
                 sum.update(entry.as_os_str().as_encoded_bytes());
                 sum.update([0]);
             }
-        }
-        for (path, identity) in self.programs.borrow().iter() {
-            sum.update(path.as_encoded_bytes());
-            sum.update([0]);
-            sum.update(identity);
-        }
-        sum.finalize().into()
+            sum.finalize().into()
+        };
+        let dirs = dirs.iter().map(|(path, list)| ((Look::Dir, path.clone()), Some(names(list))));
+        let programs = programs
+            .iter()
+            .map(|(path, identity)| ((Look::Program, path.clone()), Some(Sha256::digest(identity).into())));
+        files.chain(dirs).chain(programs).collect()
     }
+}
+
+/// What a path was taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Look {
+    /// Its bytes count.
+    File,
+    /// The names in it do.
+    Dir,
+    /// It is started; what it said of itself counts.
+    Program,
+}
+
+/// A path at which two loads have not seen the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// As it was looked for.
+    pub path: PathBuf,
+    /// What it was taken for.
+    pub look: Look,
+    /// Whether both have looked there.
+    pub of_both: bool,
+    /// SHA-256 of what the older one has seen; `None`: nothing.
+    pub was: Option<[u8; 32]>,
+    /// The same of the newer one.
+    pub is: Option<[u8; 32]>,
 }
 
 #[cfg(test)]
@@ -270,6 +319,26 @@ mod tests {
         assert!(later.is_on_disk());
         let (old, new) = (&frozen.files[file.as_os_str()], &later.files[file.as_os_str()]);
         assert!(Arc::ptr_eq(old.as_ref().expect("read"), new.as_ref().expect("read")), "equal bytes are kept once");
+    }
+
+    #[test]
+    fn two_loads_differ_where_they_have_not_seen_the_same_and_only_then() {
+        let view = |files: &[(&str, &str)], looks: &[&str]| {
+            let files = files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec()));
+            let reading = Reading::of(files.collect::<Vec<_>>());
+            looks.iter().for_each(|path| {
+                let _ = reading.file(Path::new(path));
+            });
+            reading
+        };
+        let old = view(&[("/a", "1"), ("/b", "2")], &["/missing"]);
+        assert!(view(&[("/a", "1"), ("/b", "2")], &["/missing"]).differences(&old).is_empty());
+        let new = view(&[("/a", "1"), ("/b", "3"), ("/missing", "4")], &["/elsewhere"]);
+        let found: Vec<_> =
+            new.differences(&old).into_iter().map(|it| (it.path, it.of_both, it.was.is_some())).collect();
+        let want = [("/b", true, true), ("/elsewhere", false, false), ("/missing", true, false)];
+        assert_eq!(found, want.map(|(path, both, was)| (PathBuf::from(path), both, was)));
+        assert_ne!(new.digest(), old.digest());
     }
 
     #[test]

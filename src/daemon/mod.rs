@@ -18,7 +18,6 @@ mod generation;
 mod handover;
 mod inherited;
 mod leftovers;
-mod log;
 mod predecessor;
 mod prepare;
 mod program;

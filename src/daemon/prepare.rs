@@ -13,7 +13,7 @@ use super::inherited::Sockets;
 use super::retire::worker_patience;
 use super::runtime_dir::RuntimeDir;
 use crate::admin::{self, AdminListen, Token};
-use crate::compile::{ApiPlan, Plan};
+use crate::compile::{ApiPlan, Plan, log};
 use crate::config::Config;
 use crate::config::settings::{AdminAddress, PastewaySettings, WorkerKind, WorkerProtocol};
 use crate::id::Generation;
@@ -21,7 +21,8 @@ use crate::message::Diagnostic;
 use crate::proxy::listener::{ListenKey, Listener};
 use crate::telemetry::PreparedLog;
 use crate::worker::{
-    CommandLine, HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, Recycling, StartedPool, Supervisor, Tongue, announce,
+    CommandLine, HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, Recycling, StartError, StartedPool, Supervisor, Tongue,
+    Tuning, announce,
 };
 
 /// A generation that only waits for its swap.
@@ -105,7 +106,7 @@ impl Workshop<'_> {
             }
             for (pool, count, drain) in begun.grown {
                 // Fewer slots cannot fail to start.
-                let _ = self.supervisor.resize(&pool, count, drain).await;
+                let _ = self.supervisor.resize(&pool, count, drain, 1).await;
             }
             self.runtime_dir.forget(self.number);
         }
@@ -114,12 +115,10 @@ impl Workshop<'_> {
 
     async fn build(&self, plan: Plan, begun: &mut Begun) -> Result<Prepared, Vec<Diagnostic>> {
         let config = &plan.config;
-        let log = super::log::config(&config.settings, config.conf.program())
-            .prepare()
-            .map(Some)
-            .map_err(|error| one(error.to_string()))?;
+        let log = log::config(&config.settings, config.conf.program());
+        let log = log.prepare().map(Some).map_err(|error| vec![log::problem(&error, &config.conf)])?;
         let admin = self.admin(config)?;
-        let admin_token = admin_token(config)?;
+        let admin_token = plan.admin_token.as_deref().and_then(Token::new);
         let kept: Vec<_> = plan.apis.iter().map(|api| self.kept(api)).collect();
         // Only workers read the copies, and those that are there already read their own generation's.
         if kept.iter().any(Option::is_none) {
@@ -150,32 +149,33 @@ impl Workshop<'_> {
             }
             // A pool that runs already has proved itself, and is not to be ended if it has a bad moment now.
             if pool.born == self.number {
-                self.ready(api, &pool.pool).await?;
+                self.ready(api, config, &pool.pool).await?;
             }
             // More workers are added before the swap; fewer go after it.
             let before = pool.pool.wanted();
             if api.settings.slots() > before {
-                let patience = worker_patience(api, &config.settings.pasteway);
-                begun.grown.push((pool.pool.clone(), before, patience));
-                self.supervisor
-                    .resize(&pool.pool, api.settings.slots(), Duration::ZERO)
-                    .await
-                    .map_err(|failed| one(failed.to_string()))?;
+                let settings = &config.settings.pasteway;
+                begun.grown.push((pool.pool.clone(), before, worker_patience(api, settings)));
+                let grown =
+                    self.supervisor.resize(&pool.pool, api.settings.slots(), Duration::ZERO, settings.worker_surge);
+                grown.await.map_err(|failed| vec![self.unready(api, config, &failed)])?;
             }
         }
         Ok(Prepared { number: self.number, listeners, pools, log, admin, admin_token, plan })
     }
 
     /// Waits until every worker of a new pool serves.
-    async fn ready(&self, api: &ApiPlan, pool: &StartedPool) -> Result<(), Vec<Diagnostic>> {
-        let ready = self.supervisor.ready(pool).await;
-        ready.map(drop).map_err(|failed| {
-            let lines = failed.stderr.iter().map(|line| format!("\n  {line}")).collect::<String>();
-            let found = Diagnostic::error(api.settings.place.clone(), format!("{failed}{lines}"));
-            vec![found.help(match self.serving {
-                true => "the running generation serves on; mend the cause and save again",
-                false => "mend the cause and start again",
-            })]
+    async fn ready(&self, api: &ApiPlan, config: &Config, pool: &StartedPool) -> Result<(), Vec<Diagnostic>> {
+        self.supervisor.ready(pool).await.map(drop).map_err(|failed| vec![self.unready(api, config, &failed)])
+    }
+
+    /// Why workers do not serve, at the line that wants them.
+    fn unready(&self, api: &ApiPlan, config: &Config, failed: &StartError) -> Diagnostic {
+        let lines = failed.stderr.iter().map(|line| format!("\n  {line}")).collect::<String>();
+        let place = api.settings.place.clone().or_else(|| config.conf.last_file());
+        Diagnostic::error(place, format!("{failed}{lines}")).help(match self.serving {
+            true => "the running generation serves on; mend the cause and save again",
+            false => "mend the cause and start again",
         })
     }
 
@@ -196,8 +196,9 @@ impl Workshop<'_> {
         };
         let listener = listener.map_err(|error| {
             let text = format!("{} cannot listen on {}:{}: {error}", settings.name, settings.listen, settings.port);
+            let place = settings.listen_place.clone().or_else(|| settings.place.clone());
             vec![
-                Diagnostic::error(settings.listen_place.clone().or_else(|| settings.place.clone()), text)
+                Diagnostic::error(place.or_else(|| plan.config.conf.last_file()), text)
                     .help("is another program using the port?")
                     .original("error", format!("[Errno {}] {}", error.raw_os_error().unwrap_or(0), plain(&error))),
             ]
@@ -224,48 +225,9 @@ impl Workshop<'_> {
         listener: &Listener,
         started: &mut Vec<StartedPool>,
     ) -> Rc<PoolInUse> {
-        let settings = &config.settings.pasteway;
-        let scheme = if api.tls.is_some() { "https" } else { "http" };
-        let spec = PoolSpec {
-            api: api.settings.name.clone(),
-            generation: self.number,
-            kind: match &api.settings.kind {
-                WorkerKind::Builtin => Kind::Builtin,
-                WorkerKind::Python { .. } => {
-                    let interpreter = config.interpreter.as_ref();
-                    Kind::Python {
-                        interpreter: interpreter.map(|it| it.program.clone()).unwrap_or_default(),
-                        version: interpreter.map(|it| it.python.clone()).unwrap_or_default(),
-                        host: self.runtime_dir.host(self.number),
-                    }
-                }
-                WorkerKind::Command(words) => {
-                    Kind::Command(CommandLine { words: words.clone(), paste: config.paste_file.clone() })
-                }
-                WorkerKind::External(sockets) => Kind::External { sockets: sockets.clone() },
-            },
-            count: api.settings.slots(),
-            threads: api.settings.worker_threads,
-            queue_size: settings.queue_size,
-            queue_timeout: settings.queue_timeout,
-            start_timeout: settings.worker_start_timeout,
-            // Zero is for ever.
-            stop_timeout: settings.worker_stop_timeout.unwrap_or_default(),
-            hang_timeout: HANG_TIMEOUT,
-            surge: self.running.is_some().then_some(settings.worker_surge),
-            manifest: self.runtime_dir.manifest(self.number, api.settings.name.as_str()),
-            runtime_dir: self.runtime_dir.own().to_owned(),
-            program: OWN_BINARY.into(),
-            tongue: match api.settings.protocol {
-                WorkerProtocol::Http => Tongue::Http,
-                WorkerProtocol::Uwsgi => Tongue::Uwsgi,
-            },
-            ready_request: format!("{} {}", settings.worker_ready_request.method, settings.worker_ready_request.path),
-            url: format!("{scheme}://{}", listener.address),
-            release: config.settings.release,
-        };
-        let pool = self.supervisor.start(spec).await;
-        tune(&pool, api, settings);
+        let surge = self.running.is_some().then_some(config.settings.pasteway.worker_surge);
+        let spec = pool_spec(api, config, self.runtime_dir, self.number);
+        let pool = self.supervisor.start(spec, tuning(api, &config.settings.pasteway, listener), surge).await;
         started.push(pool.clone());
         Rc::new(PoolInUse { pool, digest: api.digest, born: self.number })
     }
@@ -283,7 +245,7 @@ impl Workshop<'_> {
                     None => admin::bind(&[listen]),
                 });
                 bound.map(|bound| (address.clone(), bound)).map_err(|error| {
-                    let place = config.conf.place("pasteway", "admin_listen");
+                    let place = config.conf.place("pasteway", "admin_listen").or_else(|| config.conf.last_file());
                     vec![Diagnostic::error(place, format!("cannot listen for administration: {error}"))]
                 })
             })
@@ -291,16 +253,67 @@ impl Workshop<'_> {
     }
 }
 
-/// Gives a pool the options that can change while its workers live.
-pub fn tune(pool: &StartedPool, api: &ApiPlan, settings: &PastewaySettings) {
-    pool.pool().set_queue(settings.queue_size, settings.queue_timeout);
-    pool.pool().set_balance(settings.balance);
-    let recycling = Recycling {
-        requests: settings.worker_max_requests,
-        lifetime: settings.worker_max_lifetime,
-        rss: settings.worker_max_rss,
-    };
-    pool.recycle(recycling, worker_patience(api, settings));
+/// What of a preparation would fail, as far as that can be told without beginning it.
+pub fn foresee(plan: &Plan) -> Result<(), Vec<Diagnostic>> {
+    let config = &plan.config;
+    let log = log::config(&config.settings, config.conf.program());
+    log.check_destinations().map_err(|error| vec![log::problem(&error, &config.conf)])
+}
+
+/// What the workers of an API are for as long as they live: all of it is part of its digest, or a place of the generation's.
+pub(super) fn pool_spec(api: &ApiPlan, config: &Config, runtime_dir: &RuntimeDir, number: Generation) -> PoolSpec {
+    let settings = &config.settings.pasteway;
+    PoolSpec {
+        api: api.settings.name.clone(),
+        generation: number,
+        kind: match &api.settings.kind {
+            WorkerKind::Builtin => Kind::Builtin,
+            WorkerKind::Python { .. } => {
+                let interpreter = config.interpreter.as_ref();
+                Kind::Python {
+                    interpreter: interpreter.map(|it| it.program.clone()).unwrap_or_default(),
+                    version: interpreter.map(|it| it.python.clone()).unwrap_or_default(),
+                    host: runtime_dir.host(number),
+                }
+            }
+            WorkerKind::Command(words) => {
+                Kind::Command(CommandLine { words: words.clone(), paste: config.paste_file.clone() })
+            }
+            WorkerKind::External(sockets) => Kind::External { sockets: sockets.clone() },
+        },
+        count: api.settings.slots(),
+        threads: api.settings.worker_threads,
+        start_timeout: settings.worker_start_timeout,
+        hang_timeout: HANG_TIMEOUT,
+        manifest: runtime_dir.manifest(number, api.settings.name.as_str()),
+        runtime_dir: runtime_dir.own().to_owned(),
+        program: OWN_BINARY.into(),
+        tongue: match api.settings.protocol {
+            WorkerProtocol::Http => Tongue::Http,
+            WorkerProtocol::Uwsgi => Tongue::Uwsgi,
+        },
+        ready_request: format!("{} {}", settings.worker_ready_request.method, settings.worker_ready_request.path),
+        release: config.settings.release,
+    }
+}
+
+/// What may change while they live; a swap gives it to pools that stay.
+pub fn tuning(api: &ApiPlan, settings: &PastewaySettings, listener: &Listener) -> Tuning {
+    let scheme = if api.tls.is_some() { "https" } else { "http" };
+    Tuning {
+        queue_size: settings.queue_size,
+        queue_timeout: settings.queue_timeout,
+        balance: settings.balance,
+        // Zero is for ever.
+        stop_timeout: settings.worker_stop_timeout.filter(|time| !time.is_zero()),
+        recycling: Recycling {
+            requests: settings.worker_max_requests,
+            lifetime: settings.worker_max_lifetime,
+            rss: settings.worker_max_rss,
+        },
+        patience: worker_patience(api, settings),
+        url: format!("{scheme}://{}", listener.address),
+    }
 }
 
 fn listen_key(api: &ApiPlan) -> ListenKey {
@@ -314,18 +327,6 @@ fn listen_key(api: &ApiPlan) -> ListenKey {
 
 fn one(message: String) -> Vec<Diagnostic> {
     vec![Diagnostic::error(None, message)]
-}
-
-/// The token, from the file as it was read with the others.
-pub fn admin_token(config: &Config) -> Result<Option<Token>, Vec<Diagnostic>> {
-    let Some(path) = &config.settings.pasteway.admin_token_file else { return Ok(None) };
-    let unusable = |why: String| {
-        let place = config.conf.place("pasteway", "admin_token_file");
-        vec![Diagnostic::error(place, format!("admin_token_file {}: {why}", path.display()))]
-    };
-    let source = config.reading.file(path).map_err(|error| unusable(error.to_string()))?;
-    let token = Token::new(&String::from_utf8_lossy(&source.bytes));
-    token.map(Some).ok_or_else(|| unusable("it holds no token".to_owned()))
 }
 
 /// A name in `admin_listen` is its first address.

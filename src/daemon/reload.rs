@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::changes::{changes, rolled};
 use super::generation::{Origin, now};
+use super::prepare::foresee;
 use super::trial::{Trial, terms_text};
 use super::{Daemon, Phase as Stage, systemd};
 use crate::command::{LastReload, Outcome, ReloadReport, Source, Terms};
@@ -127,9 +128,10 @@ impl Daemon {
         self.refuse_what_cannot_change(&plan)?;
         let changes = changes(&self.current.borrow().running.plan, &plan);
         if dry_run {
-            let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+            foresee(&plan)?;
             let extra_memory_bytes = self.doubled(&plan);
-            return Ok(ReloadReport { changes, extra_memory_bytes, ..self.verdict(outcome, plan.config.warnings) });
+            let verdict = self.verdict(Outcome::Applied, plan.config.warnings);
+            return Ok(ReloadReport { changes, extra_memory_bytes, ..verdict });
         }
         let canary = self.tried(terms).is_canary();
         if canary {

@@ -65,8 +65,10 @@ impl Daemon {
 
     async fn resize(&self, api: &ApiPlan, pool: &PoolInUse, wanted: u32, by: &str) {
         let (name, before) = (&api.settings.name, pool.pool.wanted());
-        let patience = worker_patience(api, &self.current.borrow().running.plan.config.settings.pasteway);
-        match self.supervisor.resize(&pool.pool, wanted, patience).await {
+        let running = Rc::clone(&self.current.borrow().running);
+        let settings = &running.plan.config.settings.pasteway;
+        let patience = worker_patience(api, settings);
+        match self.supervisor.resize(&pool.pool, wanted, patience, settings.worker_surge).await {
             Ok(()) => {
                 tracing::info!(target: "pasteway::worker", "{name} has {wanted} workers, before {before} (asked by {by})");
                 self.tell("scale", &json!({ "api": name, "workers": wanted, "previous": before }));

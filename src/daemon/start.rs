@@ -18,7 +18,7 @@ use super::generation::{Current, Origin, State};
 use super::inherited::Sockets;
 use super::leftovers::end_leftovers;
 use super::predecessor::Predecessor;
-use super::prepare::{Workshop, admin_token};
+use super::prepare::Workshop;
 use super::program::Program;
 use super::runtime_dir::RuntimeDir;
 use super::shutdown::Signals;
@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::proxy::descriptors::Descriptors;
 use crate::proxy::listener::Acceptor;
 use crate::proxy::{live, thread};
-use crate::telemetry::Log;
+use crate::telemetry::{Log, LogError};
 use crate::worker::Supervisor;
 
 /// How a start can fail.
@@ -104,14 +104,14 @@ fn run(
         StartFailure::Config(failed.diagnostics)
     })?;
     let program = invocation.arguments.program.clone();
-    let log = open_log(&config.settings, &program)?;
+    let log = open_log(&config.settings, &program)
+        .map_err(|error| StartFailure::Machine(compile::log::problem(&error, &config.conf).to_string()))?;
     let settings = config.settings.clone();
     let failed = |problems: Vec<Diagnostic>| {
         last_words(&log, &settings, &program, &problems);
         StartFailure::Config(problems)
     };
     let plan = compile::compile(config, None).map_err(&failed)?;
-    admin_token(&plan.config).map_err(&failed)?;
     let runtime_dir = match lock {
         Some((path, lock)) => RuntimeDir::inherit(path, lock),
         None => RuntimeDir::choose(&plan.config.settings.pasteway.runtime_dir),
@@ -279,9 +279,9 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     Ok(daemon)
 }
 
-fn open_log(settings: &Settings, program: &str) -> Result<Log, StartFailure> {
-    let log = Log::start(&super::log::config(settings, program)).map_err(|e| StartFailure::Machine(e.to_string()))?;
-    log.install().map_err(|error| StartFailure::Machine(error.to_string()))?;
+fn open_log(settings: &Settings, program: &str) -> Result<Log, LogError> {
+    let log = Log::start(&compile::log::config(settings, program))?;
+    log.install().map_err(|error| LogError::Thread(io::Error::other(error)))?;
     Ok(log)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::generation::{Current, Origin, PoolInUse, Record, Running, State, now};
-use super::prepare::{Prepared, tune};
+use super::prepare::{Prepared, tuning};
 use super::retire::worker_patience;
 use super::{Daemon, HISTORY};
 use crate::command::Change;
@@ -111,9 +111,9 @@ impl Daemon {
                 tracing::warn!(target: "pasteway::reload", "tcp_keepidle of {}: {error}", listener.address);
             }
         }
-        for (api, pool) in running.plan.apis.iter().zip(&running.pools) {
+        for ((api, pool), listener) in running.plan.apis.iter().zip(&running.pools).zip(&running.listeners) {
             let settings = &running.plan.config.settings.pasteway;
-            tune(&pool.pool, api, settings);
+            pool.pool.tune(tuning(api, settings, listener));
             if api.settings.slots() < pool.pool.wanted() {
                 self.shrink(pool, api.settings.slots(), worker_patience(api, settings));
             }
@@ -139,7 +139,7 @@ impl Daemon {
         let (supervisor, pool) = (self.supervisor.clone(), pool.pool.clone());
         tokio::task::spawn_local(async move {
             // Fewer slots cannot fail to start.
-            let _ = supervisor.resize(&pool, count, drain).await;
+            let _ = supervisor.resize(&pool, count, drain, 1).await;
         });
     }
 

@@ -9,6 +9,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::Access;
+
 /// A place for the log, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
@@ -25,6 +27,23 @@ pub enum Destination {
         /// What the lines are tagged with.
         program: String,
     },
+}
+
+impl Destination {
+    /// Whether it can be opened, as far as that can be told without doing it.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let Self::File(path) = self else { return Ok(()) };
+        let may = |path: &Path, access| Ok(rustix::fs::access(path, access)?);
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Ok(_) => may(path, Access::WRITE_OK),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                may(dir, Access::WRITE_OK | Access::EXEC_OK)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// The number of a facility by its name with or without `LOG_` (`LOG_LOCAL0`, `daemon`).

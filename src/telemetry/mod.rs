@@ -115,6 +115,31 @@ impl LogConfig {
     /// # Errors
     /// A format that cannot be used, a file that cannot be opened.
     pub fn prepare(&self) -> Result<PreparedLog, LogError> {
+        let (date, format) = self.compile()?;
+        let sinks = self.destinations.iter().map(|to| Sink::open(to).map_err(|error| unopened(to, error)));
+        let sinks = sinks.collect::<Result<_, _>>()?;
+        let stamp = Mutex::new(Stamp::new(date.clone()));
+        let (own_names, levels) = (self.own_names, self.levels.clone());
+        Ok(PreparedLog { active: Arc::new(Active { format, own_names, levels, date, stamp }), sinks })
+    }
+
+    /// Whether the formats can be used.
+    ///
+    /// # Errors
+    /// One that cannot.
+    pub fn check_formats(&self) -> Result<(), LogError> {
+        self.compile().map(drop)
+    }
+
+    /// Whether the destinations can be opened, as far as that can be told without doing it.
+    ///
+    /// # Errors
+    /// A file that cannot.
+    pub fn check_destinations(&self) -> Result<(), LogError> {
+        self.destinations.iter().try_for_each(|to| to.check().map_err(|error| unopened(to, error)))
+    }
+
+    fn compile(&self) -> Result<(DateFormat, LineFormat), LogError> {
         let at = |option| move |error| LogError::Format { option, error };
         let date = DateFormat::compile(&self.formats.date).map_err(at("log_date_format"))?;
         let format = match self.style {
@@ -123,20 +148,16 @@ impl LogConfig {
                 OsloFormat::compile(&self.formats).map_err(|(option, error)| LogError::Format { option, error })?,
             ),
         };
-        let sinks = self.destinations.iter().map(|to| {
-            Sink::open(to).map_err(|error| {
-                let path = match to {
-                    Destination::File(path) => path.clone(),
-                    _ => "/dev/log".into(),
-                };
-                LogError::Open { path, error }
-            })
-        });
-        let sinks = sinks.collect::<Result<_, _>>()?;
-        let stamp = Mutex::new(Stamp::new(date.clone()));
-        let (own_names, levels) = (self.own_names, self.levels.clone());
-        Ok(PreparedLog { active: Arc::new(Active { format, own_names, levels, date, stamp }), sinks })
+        Ok((date, format))
     }
+}
+
+fn unopened(to: &Destination, error: io::Error) -> LogError {
+    let path = match to {
+        Destination::File(path) => path.clone(),
+        _ => "/dev/log".into(),
+    };
+    LogError::Open { path, error }
 }
 
 /// A configuration of the log that can be put into force without failing.

@@ -11,9 +11,9 @@ use crate::id::SlotId;
 use crate::metrics::Metrics;
 use crate::worker::pool::Pool;
 use crate::worker::spawn::Spawner;
-use crate::worker::spec::{PoolSpec, StartError};
+use crate::worker::spec::{PoolSpec, StartError, Tuning};
 use crate::worker::standing::{Proof, Standing};
-use crate::worker::state::Order;
+use crate::worker::state::{Limits, Order};
 
 /// What all slots share.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Place {
     pub id: SlotId,
     /// What its pool is to be.
     pub spec: Arc<PoolSpec>,
+    /// What of that may change.
+    pub tuning: watch::Receiver<Tuning>,
     /// The pool that its worker serves in.
     pub pool: Arc<Pool>,
     /// Shared with all slots.
@@ -57,6 +59,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// How long its worker may take, as it is now.
+    pub fn limits(&self) -> Limits {
+        self.spec.limits(&self.tuning.borrow())
+    }
+
     /// The next order; when nobody is left to give any, the worker is to go.
     pub async fn order(&mut self) -> Order {
         match self.orders.recv().await {
@@ -64,7 +71,7 @@ impl Place {
             None if self.deserted => std::future::pending().await,
             None => {
                 self.deserted = true;
-                Order::Stop { grace: Some(self.spec.stop_timeout) }
+                Order::Stop { grace: self.tuning.borrow().stop_timeout }
             }
         }
     }

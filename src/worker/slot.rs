@@ -28,7 +28,7 @@ use crate::worker::socket::{SocketError, WorkerSocket, path_of, remove};
 use crate::worker::spawn::{Birth, Child, CommandBirth, signal_group_of};
 use crate::worker::spec::Kind;
 use crate::worker::standing::describe;
-use crate::worker::state::{Action, Cause, Event, Limits, Reason, State};
+use crate::worker::state::{Action, Cause, Event, Reason, State};
 
 /// How long the last lines of a dead worker are waited for; its own children may hold the pipe open for ever.
 const LAST_LINES: Duration = Duration::from_millis(100);
@@ -70,7 +70,6 @@ struct Life {
 #[derive(Debug)]
 pub struct Slot {
     place: Place,
-    limits: Limits,
     epoch: Instant,
     /// Held while the worker is starting, so that only so many do at a time.
     turn: Option<OwnedSemaphorePermit>,
@@ -84,9 +83,8 @@ pub struct Slot {
 impl Slot {
     /// A slot without a worker yet.
     pub fn new(place: Place) -> Self {
-        let limits = place.spec.limits();
         let epoch = Instant::now();
-        Self { place, limits, epoch, turn: None, socket: None, life: None, last_words: String::new() }
+        Self { place, epoch, turn: None, socket: None, life: None, last_words: String::new() }
     }
 
     /// Fills the slot, in turn when there are `turns`, and keeps it filled until an order ends it.
@@ -103,7 +101,7 @@ impl Slot {
         let (mut state, mut event) = (State::new(), Event::Tick);
         loop {
             let now = self.epoch.elapsed();
-            let (next, actions) = state.step(event, now, &self.limits);
+            let (next, actions) = state.step(event, now, &self.place.limits());
             let emptied = matches!(event, Event::Exited { .. } | Event::Unusable { .. } | Event::Unborn { .. });
             if emptied && next.pause(now).is_some() {
                 announce::too_fast(self.place.spec.release);
@@ -132,7 +130,7 @@ impl Slot {
     /// Waits for the next thing to happen. What a worker said comes before the clock, so that a front that was
     /// itself stopped for a while does not take its workers for hung.
     async fn next(&mut self, state: &State) -> Event {
-        let wake = state.wakes_at(&self.limits).map(|at| self.epoch + at);
+        let wake = state.wakes_at(&self.place.limits()).map(|at| self.epoch + at);
         let alarm = async {
             match wake {
                 Some(at) => sleep_until(at).await,
@@ -210,13 +208,14 @@ impl Slot {
                 }
             }
             Action::Suspect => {
-                let silence = self.limits.quiet;
+                let limits = self.place.limits();
+                let silence = limits.quiet;
                 tracing::warn!(
                     target: "pasteway::worker",
                     "worker {} has given no sign of life for {} s: others are preferred", self.place.id, silence.as_secs(),
                 );
                 if let Some(member) = self.member() {
-                    self.place.pool.suspect(member, self.limits.hang.saturating_sub(silence));
+                    self.place.pool.suspect(member, limits.hang.saturating_sub(silence));
                 }
             }
             Action::Trust => {
@@ -253,7 +252,7 @@ impl Slot {
                             true => format!("answer `{}`", self.place.spec.ready_request),
                             false => "say READY=1".to_owned(),
                         };
-                        format!("it did not {omitted} within {} s", self.limits.start.as_secs_f64())
+                        format!("it did not {omitted} within {} s", self.place.spec.start_timeout.as_secs_f64())
                     }
                     Cause::Unusable => "it cannot build what it is to serve".to_owned(),
                     Cause::Died(times) => format!("{}, {times} times in a row", self.last_words),
@@ -340,11 +339,11 @@ impl Slot {
 
     fn admit(&mut self) {
         let Some(life) = &mut self.life else { return };
-        let Place { id, spec, pool, standing, .. } = &self.place;
+        let Place { id, spec, tuning, pool, standing, .. } = &self.place;
         let pid = life.pid;
         let member = Arc::new(Member::new(id.clone(), life.number, pid, life.socket.clone(), spec.threads));
         life.member = Some(Arc::clone(&member));
-        announce::serving(spec.release, &spec.api, pid, &spec.url);
+        announce::serving(spec.release, &spec.api, pid, &tuning.borrow().url);
         pool.admit(Arc::clone(&member));
         standing.send_modify(|s| s.serve(member));
         self.turn = None;

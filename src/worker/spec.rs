@@ -5,10 +5,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::balance::Balance;
 use crate::id::{ApiName, Generation, SlotId};
 use crate::release::Release;
 use crate::worker::line::CommandLine;
 use crate::worker::probe::Tongue;
+use crate::worker::recycle::Recycling;
 use crate::worker::spawn::WATCHDOG;
 use crate::worker::state::Limits;
 
@@ -47,8 +49,8 @@ impl Kind {
     }
 }
 
-/// The wanted workers of one API in one generation.
-#[derive(Clone, Debug)]
+/// The wanted workers of one API in one generation: what holds for as long as they live.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSpec {
     /// Whose requests they take.
     pub api: ApiName,
@@ -60,18 +62,10 @@ pub struct PoolSpec {
     pub count: u32,
     /// Requests that one worker takes at a time (`worker_threads`).
     pub threads: usize,
-    /// Requests that may wait for a worker (`queue_size`).
-    pub queue_size: usize,
-    /// How long (`queue_timeout`).
-    pub queue_timeout: Duration,
     /// From the spawn to `READY=1` (`worker_start_timeout`).
     pub start_timeout: Duration,
-    /// From SIGTERM to SIGKILL (`worker_stop_timeout`); zero = a worker may take as long as it needs.
-    pub stop_timeout: Duration,
     /// From one sign of life to the next, after which a worker is killed as hung.
     pub hang_timeout: Duration,
-    /// How many may be starting at the same time (`worker_surge`); `None` at the first start of a front: all of them.
-    pub surge: Option<usize>,
     /// What the workers host: a file with a [`Manifest`](crate::worker::manifest::Manifest).
     pub manifest: PathBuf,
     /// Where sockets are made; nobody else may enter it.
@@ -82,10 +76,27 @@ pub struct PoolSpec {
     pub tongue: Tongue,
     /// Method and path that `command` and `external` workers are probed with (`worker_ready_request`).
     pub ready_request: String,
-    /// The API's address for the log, without a slash at its end: `http://0.0.0.0:8773`.
-    pub url: String,
     /// Whose log lines hold.
     pub release: Release,
+}
+
+/// What may change while the workers live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Requests that may wait for a worker (`queue_size`).
+    pub queue_size: usize,
+    /// How long (`queue_timeout`).
+    pub queue_timeout: Duration,
+    /// How a worker is chosen (`balance`).
+    pub balance: Balance,
+    /// From SIGTERM to SIGKILL (`worker_stop_timeout`); `None` = a worker may take as long as it needs.
+    pub stop_timeout: Option<Duration>,
+    /// When a worker has lived long enough.
+    pub recycling: Recycling,
+    /// How long its requests may take then.
+    pub patience: Duration,
+    /// The API's address for the log, without a slash at its end: `http://0.0.0.0:8773`.
+    pub url: String,
 }
 
 /// The binary that runs now, even after a package upgrade replaced the file.
@@ -115,9 +126,8 @@ impl PoolSpec {
         SlotId { api: self.api.clone(), index }
     }
 
-    pub(super) fn limits(&self) -> Limits {
-        let stop = Some(self.stop_timeout).filter(|stop| !stop.is_zero());
-        Limits { start: self.start_timeout, stop, hang: self.hang_timeout, quiet: HEARTBEAT_LIMIT }
+    pub(super) fn limits(&self, tuning: &Tuning) -> Limits {
+        Limits { start: self.start_timeout, stop: tuning.stop_timeout, hang: self.hang_timeout, quiet: HEARTBEAT_LIMIT }
     }
 }
 

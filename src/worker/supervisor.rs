@@ -22,10 +22,9 @@ use crate::worker::choice::Record;
 use crate::worker::external::ExternalSlot;
 use crate::worker::place::{Place, Staff};
 use crate::worker::pool::Pool;
-use crate::worker::recycle::Recycling;
 use crate::worker::slot::Slot;
 use crate::worker::spawn::Spawner;
-use crate::worker::spec::{HEARTBEAT_LIMIT, Kind, PoolSpec, StartError};
+use crate::worker::spec::{HEARTBEAT_LIMIT, Kind, PoolSpec, StartError, Tuning};
 use crate::worker::standing::{History, Proof, STATES, Standing};
 use crate::worker::state::{Order, Reason};
 
@@ -75,7 +74,7 @@ pub struct StartedPool(Arc<Inner>);
 struct Inner {
     spec: Arc<PoolSpec>,
     pool: Arc<Pool>,
-    recycling: Mutex<(Recycling, Duration)>,
+    tuning: watch::Sender<Tuning>,
     slots: Mutex<Vec<SlotHandle>>,
     /// Of every slot that it ever had.
     histories: Mutex<BTreeMap<u32, Arc<History>>>,
@@ -102,14 +101,16 @@ impl StartedPool {
         self.0.pool.wanted()
     }
 
-    /// Has its workers replaced when they have lived so long; those that go may take `drain` to finish.
-    pub fn recycle(&self, recycling: Recycling, drain: Duration) {
-        *self.0.recycling.lock().unwrap_or_else(PoisonError::into_inner) = (recycling, drain);
+    /// Gives it, and the workers that live in it, what may change while they do.
+    pub fn tune(&self, tuning: Tuning) {
+        self.pool().set_queue(tuning.queue_size, tuning.queue_timeout);
+        self.pool().set_balance(tuning.balance);
+        self.0.tuning.send_replace(tuning);
     }
 
     /// The first slot whose worker is to be replaced, why, and how long that one may take to finish.
     fn due(&self) -> Option<(u32, Reason, Duration)> {
-        let (recycling, drain) = *self.0.recycling.lock().unwrap_or_else(PoisonError::into_inner);
+        let Tuning { recycling, patience, .. } = *self.0.tuning.borrow();
         if recycling.is_off() {
             return None;
         }
@@ -119,7 +120,7 @@ impl StartedPool {
         lives.find_map(|slot| {
             let standing = slot.standing.borrow().clone();
             let why = standing.lived().and_then(|lived| recycling.due(&lived, || standing.rss()))?;
-            Some((slot.index, why, drain))
+            Some((slot.index, why, patience))
         })
     }
 
@@ -216,13 +217,15 @@ impl Supervisor {
         Ok(Self { runtime, staff, pools: Arc::default(), replacing: Arc::default() })
     }
 
-    /// Begins to fill a pool. Without `surge` it returns when every worker was started (or could not be), so that
-    /// the launcher's log lines come in the launcher's order; with it, at once. Either way nobody is ready yet.
-    pub async fn start(&self, spec: PoolSpec) -> StartedPool {
-        let pool = Pool::new(spec.api.clone(), spec.queue_size, spec.queue_timeout, HEARTBEAT_LIMIT);
+    /// Begins to fill a pool; at most `surge` workers are starting at the same time. Without one it returns when every
+    /// worker was started (or could not be), so that the launcher's log lines come in the launcher's order; with it, at
+    /// once. Either way nobody is ready yet.
+    pub async fn start(&self, spec: PoolSpec, tuning: Tuning, surge: Option<usize>) -> StartedPool {
+        let pool = Pool::new(spec.api.clone(), tuning.queue_size, tuning.queue_timeout, HEARTBEAT_LIMIT);
         pool.want(spec.slots());
+        pool.set_balance(tuning.balance);
         let started = StartedPool(Arc::new(Inner {
-            recycling: Mutex::default(),
+            tuning: watch::Sender::new(tuning),
             pool: Arc::new(pool),
             slots: Mutex::default(),
             histories: Mutex::default(),
@@ -236,7 +239,7 @@ impl Supervisor {
         if spec.is_own() {
             announce::starting(spec.release, spec.count);
         }
-        let turns = spec.surge.map(|surge| Arc::new(Semaphore::new(surge.clamp(1, Semaphore::MAX_PERMITS))));
+        let turns = surge.map(turns);
         for index in 0..spec.slots() {
             let spawned = self.fill(&started, index, turns.clone());
             if turns.is_none() {
@@ -263,13 +266,19 @@ impl Supervisor {
         }
     }
 
-    /// Changes the number of workers. More: returns when the new ones serve. Fewer: those that do not serve go, then the
-    /// highest slots are drained, which is not waited for. External pools have as many workers as sockets and stay as
-    /// they are.
+    /// Changes the number of workers. More: at most `surge` are starting at the same time; returns when all serve. Fewer:
+    /// those that do not serve go, then the highest slots are drained, which is not waited for. External pools have as many
+    /// workers as sockets and stay as they are.
     ///
     /// # Errors
     /// What kept a new worker from serving; the pool is as it was before then.
-    pub async fn resize(&self, started: &StartedPool, count: u32, drain: Duration) -> Result<(), StartError> {
+    pub async fn resize(
+        &self,
+        started: &StartedPool,
+        count: u32,
+        drain: Duration,
+        surge: usize,
+    ) -> Result<(), StartError> {
         let spec = started.spec();
         if !spec.is_own() {
             return Ok(());
@@ -279,7 +288,7 @@ impl Supervisor {
         let goes = |slot: &SlotHandle| surplus.contains(&slot.index) && !slot.leaving;
         started.order(Order::Retire { drain, why: Reason::Asked }, goes);
         let present = started.indexes();
-        let turns = Arc::new(Semaphore::new(spec.surge.unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
+        let turns = turns(surge);
         let more = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(present.len());
         let missing: BTreeSet<u32> = (0..count).filter(|index| !present.contains(index)).take(more).collect();
         for index in &missing {
@@ -451,6 +460,7 @@ impl Supervisor {
         let place = Place {
             id: started.spec().slot(index),
             spec: Arc::clone(&started.0.spec),
+            tuning: started.0.tuning.subscribe(),
             pool: Arc::clone(started.pool()),
             staff: Arc::clone(&self.staff),
             standing,
@@ -485,6 +495,11 @@ impl Supervisor {
         pools.retain(|pool| Arc::strong_count(&pool.0) > 1 || !pool.slots().is_empty());
         pools
     }
+}
+
+/// So many may be starting at the same time.
+fn turns(surge: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(surge.clamp(1, Semaphore::MAX_PERMITS)))
 }
 
 /// Waits until all have served; the first failure ends the wait.

@@ -66,7 +66,7 @@ options! {
     METADATA_MANAGER = default("metadata_manager", Kind::Text, Rolling)
         .defaults(&[(FIRST, "nova.api.manager.MetadataManager")]);
     /// The Paste file.
-    API_PASTE_CONFIG = wsgi("api_paste_config", &[("DEFAULT", "api_paste_config")], Kind::Text, Live)
+    API_PASTE_CONFIG = wsgi("api_paste_config", &[("DEFAULT", "api_paste_config")], Kind::Text, Rolling)
         .defaults(&[(FIRST, "api-paste.ini")]);
     /// The access log's line, a Python format.
     WSGI_LOG_FORMAT = wsgi("wsgi_log_format", &[("DEFAULT", "wsgi_log_format")], Kind::Text, Live).defaults(&[(

@@ -52,7 +52,7 @@ options! {
     /// Seconds that a worker may take to become ready.
     WORKER_START_TIMEOUT = ours("worker_start_timeout", Kind::Seconds, Rolling).defaults(&[(FIRST, "60")]);
     /// Seconds that a worker may take to end; graceful_shutdown_timeout when unset.
-    WORKER_STOP_TIMEOUT = ours("worker_stop_timeout", Kind::Seconds, Rolling);
+    WORKER_STOP_TIMEOUT = ours("worker_stop_timeout", Kind::Seconds, Live);
     /// Requests after which a worker is replaced; 0 = never.
     WORKER_MAX_REQUESTS = ours("worker_max_requests", Kind::at_least(0), Live).defaults(&[(FIRST, "0")]);
     /// Seconds after which a worker is replaced; 0 = never.

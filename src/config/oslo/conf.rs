@@ -232,6 +232,11 @@ impl Conf {
         self.choose(group, name).and_then(|found| found.origin.place().cloned())
     }
 
+    /// The last file as a whole: where an option may be written that no file sets.
+    pub fn last_file(&self) -> Option<Place> {
+        self.files().pop().map(Place::file)
+    }
+
     /// Every (group, name) that a file sets, known or not, with the place of the assignment that comes last.
     pub fn assigned(&self) -> IndexMap<(String, String), Place> {
         let mut all = IndexMap::new();

@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
 
     /// Where an option is set; the last file as a whole when it is not, so that a reader knows where to write it.
     pub fn place(&self, opt: &'static Opt) -> Option<Place> {
-        self.conf.place(opt.group, opt.name).or_else(|| self.conf.files().pop().map(Place::file))
+        self.conf.place(opt.group, opt.name).or_else(|| self.conf.last_file())
     }
 
     /// The same for an option that each API has.

@@ -12,7 +12,9 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use tempfile::TempDir;
 
 use super::*;
+use crate::balance::Balance;
 use crate::release::Release;
+use crate::worker::recycle::Recycling;
 use crate::worker::state::Reason;
 
 /// Nothing here takes nearly as long.
@@ -85,24 +87,29 @@ impl Bench {
             kind: Kind::Builtin,
             count,
             threads: 4,
-            queue_size: 8,
-            queue_timeout: DEADLINE,
             start_timeout: DEADLINE,
-            stop_timeout: DEADLINE,
             hang_timeout: DEADLINE,
-            surge: None,
             manifest: self.dir.path().join("ec2.json"),
             runtime_dir: self.run_dir(),
             program,
             tongue: crate::worker::Tongue::Http,
             ready_request: "GET /".to_owned(),
-            url: "http://127.0.0.1:8773".to_owned(),
             release: Release::HAVANA,
         }
     }
 
+    /// Starts a pool, all of its workers at once.
+    async fn start(&self, spec: PoolSpec) -> StartedPool {
+        self.supervisor.start(spec, tuning(), None).await
+    }
+
     fn left_behind(&self) -> usize {
         fs::read_dir(self.run_dir()).expect("there").count()
+    }
+
+    /// The starts of each slot.
+    fn starts(&self) -> Vec<u64> {
+        self.supervisor.report().iter().map(|report| report.starts).collect()
     }
 
     fn exits(&self) -> Vec<(&'static str, u64)> {
@@ -112,6 +119,18 @@ impl Bench {
             text.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok()).unwrap_or(0)
         };
         Reason::ALL.iter().map(|reason| (reason.as_str(), count(*reason))).filter(|(_, n)| *n > 0).collect()
+    }
+}
+
+fn tuning() -> Tuning {
+    Tuning {
+        queue_size: 8,
+        queue_timeout: DEADLINE,
+        balance: Balance::default(),
+        stop_timeout: Some(DEADLINE),
+        recycling: Recycling::default(),
+        patience: DEADLINE,
+        url: "http://127.0.0.1:8773".to_owned(),
     }
 }
 
@@ -133,7 +152,7 @@ fn kill(pid: u32) {
 #[tokio::test]
 async fn a_pool_serves_when_all_workers_said_so_and_leaves_nothing_when_retired() {
     let bench = Bench::new();
-    let started = bench.supervisor.start(bench.spec(bench.part("good"), 2)).await;
+    let started = bench.start(bench.spec(bench.part("good"), 2)).await;
     let pool = in_time(bench.supervisor.ready(&started)).await.expect("ready");
     assert_eq!(pool.members().len(), 2);
     assert_eq!(pool.health(), Ok(()));
@@ -154,7 +173,7 @@ async fn a_pool_serves_when_all_workers_said_so_and_leaves_nothing_when_retired(
 #[tokio::test]
 async fn a_killed_worker_is_followed_by_one_on_a_socket_of_its_own() {
     let bench = Bench::new();
-    let started = bench.supervisor.start(bench.spec(bench.part("good"), 1)).await;
+    let started = bench.start(bench.spec(bench.part("good"), 1)).await;
     in_time(bench.supervisor.ready(&started)).await.expect("ready");
     let first = first_slot(&started, |s| s.member.is_some()).await.member.expect("serving");
     kill(first.pid);
@@ -175,7 +194,7 @@ async fn a_killed_worker_is_followed_by_one_on_a_socket_of_its_own() {
 async fn a_worker_that_dies_at_birth_fails_the_pool_with_its_last_words() {
     let bench = Bench::new();
     let program = bench.script("echo 'no module named nova' >&2; exit 3");
-    let started = bench.supervisor.start(bench.spec(program, 1)).await;
+    let started = bench.start(bench.spec(program, 1)).await;
     let error = in_time(bench.supervisor.ready(&started)).await.expect_err("not ready");
     assert_eq!(error.to_string(), "worker ec2/0 did not become ready: exited with status 3, 3 times in a row");
     assert_eq!(error.stderr, ["no module named nova"; 3]);
@@ -186,7 +205,7 @@ async fn a_worker_that_dies_at_birth_fails_the_pool_with_its_last_words() {
 #[tokio::test]
 async fn what_cannot_be_started_at_all_fails_the_pool_too() {
     let bench = Bench::new();
-    let started = bench.supervisor.start(bench.spec("/does/not/exist".into(), 1)).await;
+    let started = bench.start(bench.spec("/does/not/exist".into(), 1)).await;
     let error = in_time(bench.supervisor.ready(&started)).await.expect_err("not ready");
     assert!(error.reason.starts_with("cannot start /does/not/exist: No such file"), "{error}");
     assert_eq!(bench.left_behind(), 0);
@@ -198,7 +217,7 @@ async fn a_worker_that_stays_silent_fails_the_pool_after_the_start_timeout() {
     let bench = Bench::new();
     let start_timeout = Duration::from_millis(100);
     let spec = PoolSpec { start_timeout, ..bench.spec(bench.script("exec sleep 30"), 1) };
-    let started = bench.supervisor.start(spec).await;
+    let started = bench.start(spec).await;
     let error = in_time(bench.supervisor.ready(&started)).await.expect_err("not ready");
     assert_eq!(error.reason, "it did not say READY=1 within 0.1 s");
     assert_eq!(bench.left_behind(), 0);
@@ -207,11 +226,30 @@ async fn a_worker_that_stays_silent_fails_the_pool_after_the_start_timeout() {
 #[tokio::test]
 async fn only_as_many_workers_start_at_a_time_as_the_surge_allows() {
     let bench = Bench::new();
-    let spec = PoolSpec { surge: Some(1), ..bench.spec(bench.script("exec sleep 30"), 3) };
-    let started = bench.supervisor.start(spec).await;
+    let spec = bench.spec(bench.script("exec sleep 30"), 3);
+    let started = bench.supervisor.start(spec, tuning(), Some(1)).await;
     first_slot(&started, |s| s.starts == 1).await;
-    let starts: Vec<u64> = bench.supervisor.report().iter().map(|r| r.starts).collect();
-    assert_eq!(starts, [1, 0, 0]);
+    assert_eq!(bench.starts(), [1, 0, 0]);
+    in_time(bench.supervisor.stop_now()).await;
+    assert_eq!(bench.supervisor.report().len(), 0);
+}
+
+#[tokio::test]
+async fn a_pool_grows_by_as_many_workers_at_a_time_as_it_is_told_then() {
+    let bench = Bench::new();
+    let started = bench.start(bench.spec(bench.part("good"), 1)).await;
+    in_time(bench.supervisor.ready(&started)).await.expect("ready");
+    bench.script("exec sleep 30");
+    let grown = bench.supervisor.resize(&started, 4, DEADLINE, 2);
+    let two_begin = async {
+        while bench.starts() != [1, 1, 1, 0] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        grown = grown => panic!("{grown:?}"),
+        () = in_time(two_begin) => {}
+    }
     in_time(bench.supervisor.stop_now()).await;
     assert_eq!(bench.supervisor.report().len(), 0);
 }
@@ -219,11 +257,11 @@ async fn only_as_many_workers_start_at_a_time_as_the_surge_allows() {
 #[tokio::test]
 async fn a_pool_grows_and_shrinks() {
     let bench = Bench::new();
-    let started = bench.supervisor.start(bench.spec(bench.part("good"), 1)).await;
+    let started = bench.start(bench.spec(bench.part("good"), 1)).await;
     let pool = in_time(bench.supervisor.ready(&started)).await.expect("ready");
-    in_time(bench.supervisor.resize(&started, 3, DEADLINE)).await.expect("grown");
+    in_time(bench.supervisor.resize(&started, 3, DEADLINE, 1)).await.expect("grown");
     assert_eq!(pool.members().len(), 3);
-    in_time(bench.supervisor.resize(&started, 2, DEADLINE)).await.expect("shrunk");
+    in_time(bench.supervisor.resize(&started, 2, DEADLINE, 1)).await.expect("shrunk");
     assert_eq!(started.wanted(), 2);
     let dismissed = async {
         while pool.members().len() > 2 {
@@ -239,19 +277,19 @@ async fn a_pool_grows_and_shrinks() {
 #[tokio::test]
 async fn a_pool_that_shrinks_keeps_those_that_serve_and_fills_what_is_free_when_it_grows() {
     let bench = Bench::new();
-    let started = bench.supervisor.start(bench.spec(bench.part("good"), 3)).await;
+    let started = bench.supervisor.start(bench.spec(bench.part("good"), 3), tuning(), None).await;
     let pool = in_time(bench.supervisor.ready(&started)).await.expect("ready");
     // The lowest one dies and cannot come again.
     bench.script("exit 3");
     kill(pool.members()[0].pid);
     first_slot(&started, |s| s.state == "backoff" && s.starts > 3).await;
-    in_time(bench.supervisor.resize(&started, 2, DEADLINE)).await.expect("shrunk");
+    in_time(bench.supervisor.resize(&started, 2, DEADLINE, 1)).await.expect("shrunk");
     assert_eq!(started.indexes(), BTreeSet::from([1, 2]));
     assert!(pool.members().iter().all(|member| !member.is_draining()));
-    in_time(bench.supervisor.resize(&started, 1, DEADLINE)).await.expect("shrunk");
+    in_time(bench.supervisor.resize(&started, 1, DEADLINE, 1)).await.expect("shrunk");
     assert_eq!(started.indexes(), BTreeSet::from([1]));
     bench.part("good");
-    in_time(bench.supervisor.resize(&started, 3, DEADLINE)).await.expect("grown");
+    in_time(bench.supervisor.resize(&started, 3, DEADLINE, 1)).await.expect("grown");
     assert_eq!(started.indexes(), BTreeSet::from([0, 1, 2]));
     in_time(bench.supervisor.stop_now()).await;
 }
@@ -259,7 +297,7 @@ async fn a_pool_that_shrinks_keeps_those_that_serve_and_fills_what_is_free_when_
 #[tokio::test]
 async fn a_slot_remembers_its_lives_when_one_is_replaced_and_when_that_fails() {
     let bench = Bench::new();
-    let started = bench.supervisor.start(bench.spec(bench.part("good"), 1)).await;
+    let started = bench.supervisor.start(bench.spec(bench.part("good"), 1), tuning(), None).await;
     in_time(bench.supervisor.ready(&started)).await.expect("ready");
     in_time(bench.supervisor.replace(&started, 0, Reason::Rss, DEADLINE)).await.expect("replaced");
     let told = async || {
@@ -290,11 +328,12 @@ async fn of_all_pools_one_worker_is_replaced_at_a_time() {
     let mut pools = Vec::new();
     for api in ["ec2", "metadata"] {
         let spec = PoolSpec { api: api.into(), ..bench.spec(slow.clone(), 2) };
-        pools.push(bench.supervisor.start(spec).await);
+        pools.push(bench.supervisor.start(spec, tuning(), None).await);
     }
     for pool in &pools {
         in_time(bench.supervisor.ready(pool)).await.expect("ready");
-        pool.recycle(Recycling { lifetime: Duration::from_secs(1), ..Recycling::default() }, DEADLINE);
+        let recycling = Recycling { lifetime: Duration::from_secs(1), ..Recycling::default() };
+        pool.tune(Tuning { recycling, patience: DEADLINE, ..tuning() });
     }
     let watched = async {
         // Two of each.
@@ -312,7 +351,7 @@ async fn of_all_pools_one_worker_is_replaced_at_a_time() {
 #[tokio::test]
 async fn a_retired_worker_lives_until_its_last_request_is_answered() {
     let bench = Bench::new();
-    let started = bench.supervisor.start(bench.spec(bench.part("good"), 1)).await;
+    let started = bench.start(bench.spec(bench.part("good"), 1)).await;
     let pool = in_time(bench.supervisor.ready(&started)).await.expect("ready");
     let lease = pool.try_lease(&[]).expect("room");
     bench.supervisor.retire(&started, DEADLINE);
@@ -328,7 +367,7 @@ async fn a_retired_worker_lives_until_its_last_request_is_answered() {
 async fn a_worker_without_a_heartbeat_is_killed_and_replaced() {
     let bench = Bench::new();
     let spec = PoolSpec { hang_timeout: Duration::from_millis(300), ..bench.spec(bench.part("mute"), 1) };
-    let started = bench.supervisor.start(spec).await;
+    let started = bench.start(spec).await;
     in_time(bench.supervisor.ready(&started)).await.expect("ready");
     first_slot(&started, |s| s.starts == 2).await;
     assert_eq!(bench.exits(), [("hang", 1)]);
@@ -338,11 +377,22 @@ async fn a_worker_without_a_heartbeat_is_killed_and_replaced() {
 #[tokio::test]
 async fn a_worker_that_ignores_sigterm_is_killed_when_the_grace_is_over() {
     let bench = Bench::new();
-    let started = bench.supervisor.start(bench.spec(bench.part("stubborn"), 1)).await;
+    let started = bench.start(bench.spec(bench.part("stubborn"), 1)).await;
     in_time(bench.supervisor.ready(&started)).await.expect("ready");
     let grace = Duration::from_millis(100);
     assert_eq!(in_time(bench.supervisor.stop(grace)).await, Err(OutOfGrace(grace)));
     assert_eq!(bench.left_behind(), 0);
+    assert_eq!(bench.exits(), [("asked", 1)]);
+}
+
+#[tokio::test]
+async fn the_time_to_end_that_holds_is_the_one_that_was_told_last() {
+    let bench = Bench::new();
+    let started = bench.start(bench.spec(bench.part("stubborn"), 1)).await;
+    in_time(bench.supervisor.ready(&started)).await.expect("ready");
+    started.tune(Tuning { stop_timeout: Some(Duration::from_millis(100)), ..tuning() });
+    bench.supervisor.retire(&started, Duration::ZERO);
+    timeout(DEADLINE / 2, started.gone()).await.expect("killed long before the first deadline");
     assert_eq!(bench.exits(), [("asked", 1)]);
 }
 
@@ -361,7 +411,7 @@ async fn an_external_worker_serves_when_it_answers_and_is_left_alone() {
     });
     let kind = Kind::External { sockets: vec![path.clone()] };
     let spec = PoolSpec { kind, ..bench.spec(PathBuf::new(), 7) };
-    let started = bench.supervisor.start(spec).await;
+    let started = bench.start(spec).await;
     assert_eq!(started.wanted(), 1);
     let pool = in_time(bench.supervisor.ready(&started)).await.expect("ready");
     assert_eq!(pool.members().iter().map(|m| m.socket.clone()).collect::<Vec<_>>(), [path.as_path()]);
@@ -413,7 +463,7 @@ async fn the_log_of_a_life_is_that_of_the_launcher() {
     let lines = Lines::default();
     let _told = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
     let bench = Bench::new();
-    let started = bench.supervisor.start(bench.spec(bench.part("good"), 1)).await;
+    let started = bench.start(bench.spec(bench.part("good"), 1)).await;
     in_time(bench.supervisor.ready(&started)).await.expect("ready");
     let pid = first_slot(&started, |s| s.member.is_some()).await.pid;
     in_time(bench.supervisor.stop(DEADLINE)).await.expect("in time");

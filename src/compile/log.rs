@@ -2,8 +2,10 @@
 
 use tracing::level_filters::LevelFilter;
 
+use crate::config::oslo::Conf;
 use crate::config::settings::{Level, LogFormat, Settings};
-use crate::telemetry::{Destination, Formats, Levels, LogConfig, LogStyle, facility_named};
+use crate::message::Diagnostic;
+use crate::telemetry::{Destination, Formats, Levels, LogConfig, LogError, LogStyle, facility_named};
 
 /// The telemetry's configuration from the log options; `program` names the syslog entries.
 pub fn config(settings: &Settings, program: &str) -> LogConfig {
@@ -28,6 +30,19 @@ pub fn config(settings: &Settings, program: &str) -> LogConfig {
         levels: Levels::new(filter(log.level), log.levels.iter().map(|(name, level)| (name.clone(), filter(*level)))),
         destinations,
     }
+}
+
+/// Why the log cannot be so, at the option that wants it.
+pub fn problem(error: &LogError, conf: &Conf) -> Diagnostic {
+    let options: &[&str] = match error {
+        LogError::Format { option: "log_date_format", .. } => &["log_date_format"],
+        // It stands for both of the two longer ones.
+        LogError::Format { option, .. } => &["log_format", option],
+        LogError::Open { .. } => &["log_file", "log_dir"],
+        LogError::Thread(_) => &[],
+    };
+    let place = options.iter().find_map(|option| conf.place("DEFAULT", option));
+    Diagnostic::error(place.or_else(|| conf.last_file()), error.to_string())
 }
 
 fn filter(level: Level) -> LevelFilter {
