@@ -96,9 +96,15 @@ fn an_upgrade_under_load_loses_no_request() {
     let head = "GET /v2/x?pasteway.size=50000000 HTTP/1.1\r\nHost: a\r\n\r\n";
     download.send(head).expect("sent");
 
+    let key = || {
+        let instance = fs::read(front.directory().join("run/front.json")).expect("the instance file");
+        serde_json::from_slice::<Value>(&instance).expect("JSON")["key"].clone()
+    };
+    let before = key();
     let output = upgrade(&front);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).starts_with("upgraded in "), "{}", said(&output));
+    assert!(before.as_str().is_some_and(|key| key.len() == 32) && key() == before, "who has it may ask the new one");
     // A connection that was kept is served once more, by the old one, and says that it ends.
     let answer = idle.get("/v2/x", &[]).expect("an answer");
     assert_eq!((answer.status, answer.header("x-pasteway-generation"), answer.closes()), (200, Some("1"), true));

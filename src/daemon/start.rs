@@ -24,7 +24,7 @@ use super::runtime_dir::RuntimeDir;
 use super::shutdown::Signals;
 use super::turns::Turns;
 use super::{Daemon, Phase, systemd};
-use crate::admin::Token;
+use crate::admin::{Instance, Token};
 use crate::command::{Commands, Source, UpgradeOutcome};
 use crate::compile::{self, Plan};
 use crate::config::settings::Settings;
@@ -222,6 +222,12 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     };
     runtime_dir.hold();
 
+    // Who has read the key of the front before may ask this one: they have the same sockets.
+    let before = predecessor.and_then(|_| Instance::read(&runtime_dir.instance_file()).ok()).map(|before| before.key);
+    let admin_key = match before.filter(|key| !key.is_empty()) {
+        Some(key) => key,
+        None => Token::random().map_err(machine("there are no random numbers"))?,
+    };
     let (bound, token) = (std::mem::take(&mut prepared.admin), prepared.admin_token.take());
     let running = prepared.running();
     let daemon = Rc::new(Daemon {
@@ -239,7 +245,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         pools: RefCell::new(running.pools.iter().map(Rc::downgrade).collect()),
         history: Arc::new(Mutex::new([Arc::clone(&record)].into())),
         admin_token: watch::channel(None).0,
-        admin_key: Token::random().map_err(machine("there are no random numbers"))?,
+        admin_key,
         current: RefCell::new(Current { record, running: Rc::clone(&running) }),
         admin: RefCell::default(),
         watcher: RefCell::new(None),
