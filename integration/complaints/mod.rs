@@ -11,7 +11,7 @@
 //! | 7 | no readiness gate in rolling restarts | granian, gunicorn, uwsgi | [`workers`]`::a_rolling_restart_waits_for_readiness` |
 //! | 8 | crash loops handled badly in both directions | uwsgi, granian, haproxy, oslo | [`workers`]`::a_crash_loop_is_neither_fast_nor_final_nor_everybodys` |
 //! | 9 | statistics vanish or lie at a reload | haproxy, envoy, caddy | [`serving`]`::statistics_neither_vanish_nor_lie_at_a_reload` |
-//! | 10 | reload storms, watcher traps | praxis, traefik, envoy | [`reload`]`::the_watcher_is_neither_stormed_nor_trapped` |
+//! | 10 | reload storms, watcher traps | praxis, traefik, envoy | [`watcher`]`::the_watcher_is_neither_stormed_nor_trapped` |
 //! | 11 | fields silently not reloadable, or half applied | praxis, traefik | [`reload`]`::no_field_is_silently_left_out_or_half_applied` |
 //! | 12 | draining is graceful, but not gradual | envoy | [`serving`]`::draining_is_gradual` |
 //! | 13 | certificates on disk are not noticed | traefik, pingora | [`tls`](crate::tls)`::a_renewed_certificate_on_disk_is_noticed_and_an_open_connection_goes_on` |
@@ -20,4 +20,5 @@
 
 mod reload;
 mod serving;
+mod watcher;
 mod workers;

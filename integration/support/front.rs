@@ -97,11 +97,10 @@ impl Front {
 
     #[track_caller]
     fn launch_in(directory: TempDir, program: &Path, layout: &Layout) -> Self {
-        let conf = directory.path().join("nova.conf");
-        std::fs::write(&conf, layout.conf(directory.path())).expect("nova.conf");
+        std::fs::write(directory.path().join("nova.conf"), layout.conf(directory.path())).expect("nova.conf");
         std::fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
         let mut command = Command::new(program);
-        command.arg("serve").arg("--config-file").arg(&conf).envs(layout.variables());
+        command.args(layout.arguments(directory.path())).envs(layout.variables());
         Self::spawn(directory, command)
     }
 

@@ -1,7 +1,6 @@
 //! What the daemon has attend to it: the watcher and the admin listener. Both follow a reload.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,9 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::Daemon;
 use crate::admin::{Access, Bound, Instance, Token};
 use crate::command::{Command, Commands, Source, Terms};
-use crate::config::Config;
 use crate::config::settings::{AdminAddress, PastewaySettings, Watch};
 use crate::config::watch::{WatchMode, Watcher};
+use crate::config::{Config, Watched};
 
 /// Admin requests that are under way when the listener moves get so long.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -37,7 +36,7 @@ impl Daemon {
     }
 
     /// Watches these paths, as they were read at `read`.
-    pub(super) fn watch(&self, paths: Vec<PathBuf>, read: SystemTime) {
+    pub(super) fn watch(&self, paths: Vec<Watched>, read: SystemTime) {
         if let Some(watcher) = &*self.watcher.borrow() {
             watcher.watch(paths, read);
         }

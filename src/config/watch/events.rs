@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use super::route::{Ours, Role, hidden};
+use super::route::{Ours, Role};
 use super::settle::Sign;
 
 /// Names come, go and are exchanged.
@@ -174,7 +174,7 @@ impl Heard {
                 }
             }
             Some(_) if named => self.doubt(true),
-            None if named && dir.ours.listed && !hidden(name) => self.doubt(false),
+            None if named && dir.ours.lists(name) => self.doubt(false),
             Some(_) | None => {}
         }
     }

@@ -14,7 +14,6 @@ mod settle;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -27,6 +26,8 @@ use tokio::sync::mpsc;
 use events::Events;
 use print::Print;
 use settle::{Settle, Sign};
+
+use super::Watched;
 
 /// The watcher sleeps this long after it heard something, so that no storm of events can keep a core busy.
 const PACE: Duration = Duration::from_millis(5);
@@ -53,7 +54,7 @@ pub struct Watcher {
 
 #[derive(Debug)]
 enum Order {
-    Watch { paths: Vec<PathBuf>, read: SystemTime },
+    Watch { paths: Vec<Watched>, read: SystemTime },
     Look,
     Stop,
 }
@@ -91,7 +92,7 @@ impl Watcher {
     ///
     /// `read` is the time at which the load began that read them. A path that is new in the set and was changed since is
     /// reported, so that no edit is lost between the reading and the watching.
-    pub fn watch(&self, paths: Vec<PathBuf>, read: SystemTime) {
+    pub fn watch(&self, paths: Vec<Watched>, read: SystemTime) {
         self.order(Order::Watch { paths, read });
     }
 
@@ -139,7 +140,7 @@ struct Eyes {
     events: Option<Events>,
     /// Time between two looks when polling.
     tick: Duration,
-    paths: Vec<PathBuf>,
+    paths: Vec<Watched>,
     settle: Settle<Print>,
 }
 
@@ -237,7 +238,7 @@ impl Eyes {
         self.events = None;
     }
 
-    fn replace(&mut self, paths: Vec<PathBuf>, read: SystemTime) {
+    fn replace(&mut self, paths: Vec<Watched>, read: SystemTime) {
         self.paths = paths;
         self.reroute();
         let print = print::look(&self.paths);
@@ -247,7 +248,7 @@ impl Eyes {
                 stat.clone_from(known);
                 true
             }
-            None => !print::changed_since(path, read),
+            None => !print::changed_since(&path.path, read),
         });
         let differs = base != print;
         self.settle.rebase(base);

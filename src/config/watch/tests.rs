@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::config::Entries;
 
 const SETTLE: Duration = Duration::from_millis(40);
 const SOON: Duration = Duration::from_secs(3);
@@ -32,14 +33,14 @@ impl Bench {
         lay(&dir);
         let (watcher, edits) = Watcher::start(mode, SETTLE).unwrap();
         let mut bench = Self { conf: dir.join("nova.conf"), dir, watcher, edits, _keep: keep };
-        bench.watch(vec![bench.conf.clone()]);
+        bench.watch(vec![bench.conf.clone().into()]);
         bench
     }
 
     /// Watches and waits until the watch stands: a name that is watched for this alone appears and is reported.
-    fn watch(&mut self, mut paths: Vec<PathBuf>) {
+    fn watch(&mut self, mut paths: Vec<Watched>) {
         let probe = self.dir.join("probe");
-        paths.push(probe.clone());
+        paths.push(probe.clone().into());
         self.watcher.watch(paths, SystemTime::now() + SOON);
         while !self.edited(SETTLE * 3) {
             if fs::remove_file(&probe).is_err() {
@@ -136,7 +137,7 @@ fn a_directory_that_is_replaced_is_followed() {
 fn a_file_in_directories_that_do_not_exist_is_awaited() {
     let mut b = Bench::new(WatchMode::Events);
     let late = b.dir.join("a/b/late.conf");
-    b.watch(vec![late.clone()]);
+    b.watch(vec![late.clone().into()]);
     fs::create_dir_all(b.dir.join("a/b")).unwrap();
     fs::write(&late, "here").unwrap();
     assert!(b.edited(SOON));
@@ -159,16 +160,18 @@ fn strangers_and_readers_are_no_edit() {
 }
 
 #[test]
-fn a_watched_directory_tells_new_names_but_no_editors_scratch_files() {
-    let mut b = Bench::new(WatchMode::Events);
-    b.watch(vec![b.dir.clone()]);
-    fs::write(b.dir.join(".10-local.conf.swp"), "").unwrap();
-    fs::write(b.dir.join("10-local.conf~"), "").unwrap();
-    fs::write(b.dir.join("4913"), "").unwrap();
-    fs::remove_file(b.dir.join("4913")).unwrap();
-    assert!(!b.edited(NEVER));
-    fs::write(b.dir.join("10-local.conf"), "").unwrap();
-    b.edited_once();
+fn a_watched_directory_tells_new_names_that_are_read_and_no_strangers() {
+    for mode in [WatchMode::Events, WatchMode::Poll] {
+        let mut b = Bench::new(mode);
+        b.watch(vec![Watched { path: b.dir.clone(), entries: Some(Entries::Conf) }]);
+        for stranger in [".10-local.conf.swp", "10-local.conf~", "4913", "stranger.1", "nova.log.tmp"] {
+            fs::write(b.dir.join(stranger), "").unwrap();
+        }
+        fs::remove_file(b.dir.join("4913")).unwrap();
+        assert!(!b.edited(NEVER));
+        fs::write(b.dir.join("10-local.conf"), "").unwrap();
+        b.edited_once();
+    }
 }
 
 #[test]
@@ -191,7 +194,7 @@ fn what_was_written_between_reading_and_watching_is_reported() {
     let mut b = Bench::new(WatchMode::Events);
     let paste = b.dir.join("api-paste.ini");
     fs::write(&paste, "").unwrap();
-    b.watcher.watch(vec![b.conf.clone(), paste], SystemTime::UNIX_EPOCH);
+    b.watcher.watch(vec![b.conf.clone().into(), paste.into()], SystemTime::UNIX_EPOCH);
     b.edited_once();
 }
 
