@@ -32,6 +32,9 @@ use super::Watched;
 /// The watcher sleeps this long after it heard something, so that no storm of events can keep a core busy.
 const PACE: Duration = Duration::from_millis(5);
 
+/// Where not all can be heard of, files are looked at so often.
+const UNHEARD: Duration = Duration::from_secs(1);
+
 /// How often the ways to the files are walked when they change while they are walked.
 const WALKS: usize = 8;
 
@@ -80,6 +83,8 @@ impl Watcher {
             wake: Arc::clone(&wake),
             reported: Arc::clone(&reported),
             events,
+            unheard: false,
+            looked: Instant::now(),
             tick: settle.clamp(Duration::from_millis(100), Duration::from_secs(1)),
             paths: Vec::new(),
             settle: Settle::new(settle, Print::new()),
@@ -138,6 +143,10 @@ struct Eyes {
     reported: Arc<Mutex<Option<Print>>>,
     /// `None` = poll.
     events: Option<Events>,
+    /// Some directories on the way cannot be watched, for want of permission.
+    unheard: bool,
+    /// When a look was last taken for want of events.
+    looked: Instant,
     /// Time between two looks when polling.
     tick: Duration,
     paths: Vec<Watched>,
@@ -177,9 +186,9 @@ impl Eyes {
 
     /// Sleeps until there is an order, an event or a look to take.
     fn wait(&self) -> io::Result<()> {
-        let due = self.settle.due().map(|due| due.saturating_duration_since(Instant::now()));
-        let tick = self.events.is_none().then_some(self.tick);
-        let timeout = due.into_iter().chain(tick).min().and_then(|wait| Timespec::try_from(wait).ok());
+        let next = self.settle.due().into_iter().chain(self.next_look()).min();
+        let wait = next.map(|next| next.saturating_duration_since(Instant::now()));
+        let timeout = wait.and_then(|wait| Timespec::try_from(wait).ok());
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
         fds.extend(self.events.as_ref().map(|events| PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
@@ -191,17 +200,27 @@ impl Eyes {
         Ok(())
     }
 
-    /// Takes what the kernel has to say; when polling, looks for itself.
+    /// When to look for what events do not tell.
+    fn next_look(&self) -> Option<Instant> {
+        match &self.events {
+            None => Some(self.looked + self.tick),
+            Some(_) => self.unheard.then(|| self.looked + UNHEARD),
+        }
+    }
+
+    /// Takes what the kernel has to say, and looks where it has nothing to say.
     fn hear(&mut self) {
-        let Some(events) = &mut self.events else {
+        let now = Instant::now();
+        if self.next_look().is_some_and(|next| next <= now) {
+            self.looked = now;
             if self.settle.due().is_none() && print::look(&self.paths) != *self.settle.base() {
-                self.settle.hear(Instant::now(), Sign::Doubt);
+                self.settle.hear(now, Sign::Doubt);
+                self.reroute();
             }
-            return;
-        };
+        }
+        let Some(events) = &mut self.events else { return };
         match events.hear() {
             Ok(heard) => {
-                let now = Instant::now();
                 for sign in heard.signs {
                     self.settle.hear(now, sign);
                 }
@@ -222,8 +241,9 @@ impl Eyes {
         let Some(events) = &mut self.events else { return };
         let mut ways = route::directories(&self.paths);
         for _ in 0..WALKS {
-            if let Err(error) = events.watch(ways.clone()) {
-                return self.poll_instead(&error);
+            match events.watch(ways.clone()) {
+                Ok(whole) => self.unheard = !whole,
+                Err(error) => return self.poll_instead(&error),
             }
             let now = route::directories(&self.paths);
             if now == ways {

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::{Entries, Watched};
@@ -86,13 +85,8 @@ fn follow(all: &mut BTreeMap<PathBuf, Ours>, path: &Path, entries: Option<Entrie
         }
         let role = if todo.is_empty() { Role::File } else { Role::Way };
         let next = here.join(&name);
-        let meta = fs::symlink_metadata(&next);
-        if meta.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
-            // Whatever comes or goes in there, it cannot be read.
-            return;
-        }
         all.entry(here.clone()).or_default().add(name, role);
-        match meta {
+        match fs::symlink_metadata(&next) {
             Ok(meta) if meta.is_symlink() => {
                 links += 1;
                 let Ok(target) = fs::read_link(&next) else { return };

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -131,6 +131,47 @@ fn a_directory_that_is_replaced_is_followed() {
     b.edited_once();
     fs::write(b.dir.with_file_name("nova.old").join("nova.conf"), "in the old one").unwrap();
     assert!(!b.edited(NEVER));
+}
+
+/// Runs a test on a thread which, with those that it starts, obeys permissions; root need not.
+fn with_permissions(test: impl FnOnce() + Send + 'static) {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let run = move || {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+        set_capabilities(None, sets).unwrap();
+        test();
+    };
+    if let Err(panic) = thread::spawn(run).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn a_directory_that_is_shut_and_opened_again_is_followed() {
+    let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    with_permissions(move || {
+        // The directory itself; the one above it; itself where what happens to its name cannot be heard of.
+        for (up, above) in [(0, 0o755), (1, 0o755), (0, 0o311)] {
+            let mut b = Bench::new(WatchMode::Events);
+            let shut = b.dir.ancestors().nth(up).unwrap().to_owned();
+            mode(b.dir.parent().unwrap(), above);
+            b.watch(vec![b.conf.clone().into()]);
+            fs::write(&b.conf, "before").unwrap();
+            b.edited_once();
+            mode(&shut, 0o000);
+            assert!(fs::read(&b.conf).is_err(), "permissions are obeyed");
+            b.edited_once();
+            mode(&shut, 0o755);
+            b.edited_once();
+            fs::write(&b.conf, "after").unwrap();
+            b.edited_once();
+            fs::write(b.dir.join("new"), "x").unwrap();
+            fs::rename(b.dir.join("new"), &b.conf).unwrap();
+            b.edited_once();
+            mode(b.dir.parent().unwrap(), 0o755);
+        }
+    });
 }
 
 #[test]
