@@ -228,6 +228,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         current: RefCell::new(Current { record, running: Rc::clone(&running) }),
         admin: RefCell::default(),
         watcher: RefCell::new(None),
+        file_changes: Arc::default(),
         last_reload: RefCell::new(None),
         differs: Cell::new(false),
         differs_because: RefCell::new(None),

@@ -1,7 +1,7 @@
 //! The file watcher: tells when an edit of the files that a load was made from is over.
 //!
 //! ```text
-//! paths ─▶ route (names in directories) ─▶ events (inotify) ─▶ signs ─▶ settle ─▶ one `()` per edit
+//! paths ─▶ route (names in directories) ─▶ events (inotify) ─▶ signs ─▶ settle ─▶ one [`Edit`] each
 //!                                           print (stat) ─▶ looks ─────▶
 //! ```
 //!
@@ -14,6 +14,7 @@ mod settle;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -25,7 +26,7 @@ use tokio::sync::mpsc;
 
 use events::Events;
 use print::Print;
-use settle::{Settle, Sign};
+use settle::{Over, Settle, Sign};
 
 use super::Watched;
 
@@ -47,6 +48,22 @@ pub enum WatchMode {
     Poll,
 }
 
+/// An edit that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Something has changed. Else a file is so young that only its bytes can tell whether they are those that were read.
+    pub certain: bool,
+}
+
+/// What the watchers of a process have counted.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Files that were saved, exchanged, made or deleted.
+    pub seen: AtomicU64,
+    /// Those that were reported together with another.
+    pub coalesced: AtomicU64,
+}
+
 /// A thread that watches files; ends when this is dropped.
 #[derive(Debug)]
 pub struct Watcher {
@@ -63,12 +80,12 @@ enum Order {
 }
 
 impl Watcher {
-    /// Starts the thread. The receiver gets one `()` per edit, `settle` after its last change; edits that nobody has
-    /// received yet count as one.
+    /// Starts the thread. The receiver gets each edit `settle` after its last change; edits that nobody has received yet
+    /// count as one.
     ///
     /// # Errors
     /// No thread or file descriptor is left.
-    pub fn start(mode: WatchMode, settle: Duration) -> io::Result<(Self, mpsc::Receiver<()>)> {
+    pub fn start(mode: WatchMode, settle: Duration, changes: Arc<Changes>) -> io::Result<(Self, mpsc::Receiver<Edit>)> {
         let (orders, inbox) = channel();
         let (edits, receiver) = mpsc::channel(1);
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -80,6 +97,7 @@ impl Watcher {
         let eyes = Eyes {
             inbox,
             edits,
+            changes,
             wake: Arc::clone(&wake),
             reported: Arc::clone(&reported),
             events,
@@ -95,8 +113,8 @@ impl Watcher {
 
     /// Replaces the set of watched paths: files, directories, and what does not exist yet.
     ///
-    /// `read` is the time at which the load began that read them. A path that is new in the set and was changed since is
-    /// reported, so that no edit is lost between the reading and the watching.
+    /// `read` is the time at which the load began that read them. A path that is new in the set and may have changed since
+    /// is reported, so that no edit is lost between the reading and the watching.
     pub fn watch(&self, paths: Vec<Watched>, read: SystemTime) {
         self.order(Order::Watch { paths, read });
     }
@@ -137,7 +155,8 @@ fn falls_back(error: &io::Error) {
 /// The thread's own state.
 struct Eyes {
     inbox: Receiver<Order>,
-    edits: mpsc::Sender<()>,
+    edits: mpsc::Sender<Edit>,
+    changes: Arc<Changes>,
     wake: Arc<OwnedFd>,
     /// How the files looked at the last report; `None` when they were not at rest.
     reported: Arc<Mutex<Option<Print>>>,
@@ -174,14 +193,24 @@ impl Eyes {
                 continue;
             }
             let calm = self.settle.is_calm(now);
-            if self.settle.look(now, print::look(&self.paths)) {
+            if let Some(over) = self.settle.look(now, print::look(&self.paths)) {
                 let print = calm.then(|| self.settle.base().clone());
                 *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = print;
-                if matches!(self.edits.try_send(()), Err(mpsc::error::TrySendError::Closed(()))) {
+                if !self.report(over) {
                     return;
                 }
             }
         }
+    }
+
+    /// Whether somebody listens still.
+    fn report(&self, over: Over) -> bool {
+        let sent = self.edits.try_send(Edit { certain: over.certain });
+        // What waits to be received takes this along.
+        let alone = u64::from(sent.is_ok());
+        self.changes.seen.fetch_add(over.changes, Ordering::Relaxed);
+        self.changes.coalesced.fetch_add(over.changes.saturating_sub(alone), Ordering::Relaxed);
+        !matches!(sent, Err(mpsc::error::TrySendError::Closed(_)))
     }
 
     /// Sleeps until there is an order, an event or a look to take.
@@ -263,17 +292,17 @@ impl Eyes {
         self.reroute();
         let print = print::look(&self.paths);
         let mut base = print.clone();
-        base.retain(|path, stat| match self.settle.base().get(path) {
-            Some(known) => {
-                stat.clone_from(known);
-                true
+        let mut young = false;
+        for (path, stat) in &mut base {
+            match self.settle.base().get(path) {
+                Some(known) => stat.clone_from(known),
+                None => young |= print::changed_since(&path.path, read),
             }
-            None => !print::changed_since(&path.path, read),
-        });
+        }
         let differs = base != print;
         self.settle.rebase(base);
-        if differs {
-            self.settle.hear(Instant::now(), Sign::Doubt);
+        for sign in differs.then_some(Sign::Doubt).into_iter().chain(young.then_some(Sign::Young)) {
+            self.settle.hear(Instant::now(), sign);
         }
     }
 }

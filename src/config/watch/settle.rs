@@ -27,6 +27,17 @@ pub(super) enum Sign {
     Changed(PathBuf),
     /// Something near it moved: only a look can tell.
     Doubt,
+    /// It changed so shortly before it was read that no look can tell whether it has changed since.
+    Young,
+}
+
+/// An edit that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Over {
+    /// Something has changed; else a path is [`Sign::Young`].
+    pub(super) certain: bool,
+    /// How many changes it was.
+    pub(super) changes: u64,
 }
 
 /// Collects signs into edits. `P` is what a look at all watched paths gives.
@@ -52,8 +63,9 @@ struct Edit<P> {
     writing: HashMap<PathBuf, Instant>,
     /// When the first of them was opened.
     opened: Instant,
-    /// Whether a file of ours certainly changed, whatever the looks say.
-    sure: bool,
+    /// Files of ours that certainly changed, whatever the looks say: each save counts.
+    changes: u64,
+    young: bool,
     /// Whether a sign came after `seen` was taken.
     heard: bool,
     seen: Option<P>,
@@ -64,7 +76,7 @@ impl<P> Edit<P> {
         if self.writing.is_empty() {
             self.opened = now;
         }
-        self.writing.insert(path, now);
+        self.changes += u64::from(self.writing.insert(path, now).is_none());
     }
 
     /// Whether the file had a writer.
@@ -111,21 +123,20 @@ impl<P: PartialEq> Settle<P> {
             again: now,
             writing: HashMap::new(),
             opened: now,
-            sure: false,
+            changes: 0,
+            young: false,
             heard: false,
             seen: None,
         });
         edit.heard = true;
         match sign {
-            Sign::Written(path) => {
-                edit.write(now, path);
-                edit.sure = true;
-            }
+            Sign::Written(path) => edit.write(now, path),
             Sign::Closed(path) if !edit.close(now, &path) => return,
             Sign::Closed(_) | Sign::Doubt => {}
+            Sign::Young => edit.young = true,
             Sign::Changed(path) => {
                 edit.close(now, &path);
-                edit.sure = true;
+                edit.changes += 1;
             }
         }
         edit.last = now;
@@ -147,12 +158,12 @@ impl<P: PartialEq> Settle<P> {
         self.edit.as_ref().is_some_and(|edit| now < edit.end(self.hold))
     }
 
-    /// Takes a look at all watched paths; true when an edit is complete and shall be reported.
-    pub(super) fn look(&mut self, now: Instant, print: P) -> bool {
+    /// Takes a look at all watched paths; tells of an edit that is complete and shall be reported.
+    pub(super) fn look(&mut self, now: Instant, print: P) -> Option<Over> {
         if self.due().is_none_or(|due| now < due) {
-            return false;
+            return None;
         }
-        let Some(edit) = &mut self.edit else { return false };
+        let edit = self.edit.as_mut()?;
         let stable = edit.seen.as_ref() == Some(&print);
         if !stable && (edit.seen.is_none() || now < edit.end(self.hold)) {
             match (&edit.seen, edit.heard) {
@@ -163,12 +174,15 @@ impl<P: PartialEq> Settle<P> {
             }
             edit.heard = false;
             edit.seen = Some(print);
-            return false;
+            return None;
         }
-        let report = edit.sure || print != self.base;
+        // What raised no sign is a change all the same.
+        let changes = edit.changes.max((print != self.base).into());
+        let over = Over { certain: changes > 0, changes };
+        let report = over.certain || edit.young;
         self.base = print;
         self.edit = None;
-        report
+        report.then_some(over)
     }
 }
 
@@ -183,11 +197,12 @@ mod tests {
         settle: Settle<u32>,
         start: Instant,
         print: u32,
+        over: Vec<Over>,
     }
 
     impl Bench {
         fn new() -> Self {
-            Self { settle: Settle::new(QUIET, 0), start: Instant::now(), print: 0 }
+            Self { settle: Settle::new(QUIET, 0), start: Instant::now(), print: 0, over: Vec::new() }
         }
 
         fn hear(&mut self, ms: u64, sign: Sign) {
@@ -199,7 +214,10 @@ mod tests {
             (from..=until)
                 .filter(|ms| {
                     let now = self.start + Duration::from_millis(*ms);
-                    self.settle.due().is_some_and(|due| due <= now) && self.settle.look(now, self.print)
+                    let due = self.settle.due().is_some_and(|due| due <= now);
+                    let over = due.then(|| self.settle.look(now, self.print)).flatten();
+                    self.over.extend(over);
+                    over.is_some()
                 })
                 .collect()
         }
@@ -317,6 +335,36 @@ mod tests {
         assert_eq!(b.reports(1_000, 9_000), [1_100]);
         b.hear(9_000, Sign::Doubt);
         assert_eq!(b.reports(9_000, 20_000), [0u64; 0], "what was reported is known");
+    }
+
+    #[test]
+    fn each_save_is_a_change_and_those_of_one_edit_are_told_together() {
+        let mut b = Bench::new();
+        for ms in [0, 10, 20] {
+            b.print += 1;
+            b.hear(ms, Sign::Written(file()));
+            b.hear(ms + 1, Sign::Written(file()));
+            b.hear(ms + 2, Sign::Closed(file()));
+        }
+        b.hear(30, Sign::Changed("api-paste.ini".into()));
+        assert_eq!(b.reports(30, 1_000).len(), 1);
+        b.print += 1;
+        b.hear(1_000, Sign::Doubt);
+        assert_eq!(b.reports(1_000, 2_000).len(), 1);
+        let told = [4, 1].map(|changes| Over { certain: true, changes });
+        assert_eq!(b.over, told);
+    }
+
+    #[test]
+    fn a_young_file_is_told_of_and_not_for_certain() {
+        let mut b = Bench::new();
+        b.hear(0, Sign::Young);
+        assert_eq!(b.reports(0, 1_000), [100]);
+        b.hear(1_000, Sign::Young);
+        b.print = 1;
+        b.hear(1_010, Sign::Doubt);
+        assert_eq!(b.reports(1_010, 2_000).len(), 1);
+        assert_eq!(b.over, [Over { certain: false, changes: 0 }, Over { certain: true, changes: 1 }]);
     }
 
     #[test]
