@@ -175,9 +175,14 @@ impl Reading {
         }
     }
 
-    /// Whether it exists and can be read as a file. Counts as a look: a file that appears there later is a change.
+    /// Whether there is something of this name, readable or not. Counts as a look: a file that appears there later is a
+    /// change.
     pub fn exists(&self, path: &Path) -> bool {
-        self.file(path).is_ok()
+        let blind = self.closed || self.thawed;
+        match self.file(path) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::NotFound && !blind && std::fs::metadata(path).is_ok(),
+        }
     }
 
     /// The names of those entries of a directory that are read, sorted. It is listed once; only these count.

@@ -151,7 +151,7 @@ impl Plan {
         };
         match reading.dir(&env.cwd.join(&dir), Entries::Conf) {
             Ok(names) => self.all_of(&dir, &names),
-            Err(_) if library == Library::Old || reading.exists(&env.cwd.join(&dir)) => {}
+            Err(_) if library == Library::Old || reading.file(&env.cwd.join(&dir)).is_ok() => {}
             Err(error) => {
                 let text = format!("Failed to read config file directory: {}", dir.display());
                 let found = Diagnostic::error(None, format!("directory `{}` cannot be read: {error}", dir.display()));
@@ -183,7 +183,12 @@ pub(super) fn unreadable(missing: &[(PathBuf, io::Error)], library: Library) -> 
         };
         found.extend(of_kind.iter().map(|(path, error)| {
             Diagnostic::error(Place::file(path.clone()), format!("the file cannot be read: {error}"))
-                .help("correct --config-file, or the file's mode")
+                .help(match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "let the front's user read it, and enter the directories above it"
+                    }
+                    _ => "correct --config-file",
+                })
                 .original(class, text.clone())
         }));
     }
