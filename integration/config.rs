@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::front::executable;
+use crate::support::front::{executable, obedient};
 use crate::support::{Front, Layout, eventually};
 
 /// The executable in a directory, with no environment of oslo.config's.
@@ -254,6 +254,51 @@ fn the_check_finds_the_problems_of_all_files_and_warns_of_what_is_never_loaded()
         caret.find('^'),
         said.lines().find(|line| line.contains("use = missing")).and_then(|l| l.find("missing"))
     );
+}
+
+#[test]
+fn a_file_that_is_there_and_cannot_be_read_is_not_called_missing() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let layout = Layout::bare();
+    write(directory.path(), &[("etc/api-paste.ini", layout.paste()), ("nova.conf", &layout.conf(directory.path()))]);
+    let at = |name: &str| directory.path().join(name);
+    let conf = std::fs::read_to_string(at("nova.conf")).expect("nova.conf");
+    std::fs::write(at("nova.conf"), conf.replace("/api-paste.ini", "/etc/api-paste.ini")).expect("written");
+    let mode = |name: &str, mode: u32| {
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode)).expect("changed");
+    };
+    let check = || {
+        let mut command = obedient();
+        command
+            .args(["check", "--config-file", "nova.conf"])
+            .current_dir(directory.path())
+            .env("HOME", directory.path());
+        out(&command.output().expect("the executable"))
+    };
+    let said = check();
+    assert!(!said.contains("cannot"), "{said}");
+    let cannot = |said: &str, why: &str, help: &str| {
+        assert!(said.contains(why) && said.contains(help) && !said.contains("cannot be found"), "{said}");
+    };
+    mode("etc/api-paste.ini", 0o000);
+    cannot(&check(), "/etc/api-paste.ini`: Permission denied", "let the front's user read it");
+    mode("etc/api-paste.ini", 0o644);
+    mode("etc", 0o000);
+    cannot(&check(), "cannot be reached: Permission denied", "let the front's user enter the directories");
+    mode("etc", 0o755);
+    // A hole as long as that takes no room.
+    let file = std::fs::OpenOptions::new().write(true).open(at("etc/api-paste.ini")).expect("opened");
+    file.set_len(65 << 20).expect("made longer");
+    cannot(&check(), "larger than 64 MiB", "this is no Paste file");
+    // What is not named but looked for is there too.
+    std::fs::rename(at("nova.conf"), at(".nova.conf")).and_then(|()| std::fs::create_dir(at(".nova"))).expect("made");
+    std::fs::rename(at(".nova.conf"), at(".nova/nova.conf")).expect("moved");
+    mode(".nova/nova.conf", 0o000);
+    let mut command = obedient();
+    command.arg("check").current_dir(directory.path()).env("HOME", directory.path());
+    cannot(&out(&command.output().expect("the executable")), ".nova/nova.conf", "let the front's user read it");
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! | 7 | no readiness gate in rolling restarts | granian, gunicorn, uwsgi | [`workers`]`::a_rolling_restart_waits_for_readiness` |
 //! | 8 | crash loops handled badly in both directions | uwsgi, granian, haproxy, oslo | [`workers`]`::a_crash_loop_is_neither_fast_nor_final_nor_everybodys` |
 //! | 9 | statistics vanish or lie at a reload | haproxy, envoy, caddy | [`serving`]`::statistics_neither_vanish_nor_lie_at_a_reload` |
-//! | 10 | reload storms, watcher traps | praxis, traefik, envoy | [`reload`]`::the_watcher_is_neither_stormed_nor_trapped` |
+//! | 10 | reload storms, watcher traps | praxis, traefik, envoy | [`watcher`]`::the_watcher_is_neither_stormed_nor_trapped` |
 //! | 11 | fields silently not reloadable, or half applied | praxis, traefik | [`reload`]`::no_field_is_silently_left_out_or_half_applied`, `::what_is_said_to_be_live_is_and_takes_no_worker`, `::what_the_machine_would_refuse_is_told_with_its_line_before_it_is_tried`; every option: `src/daemon/changes/every_option.rs` |
 //! | 12 | draining is graceful, but not gradual | envoy | [`serving`]`::draining_is_gradual` |
 //! | 13 | certificates on disk are not noticed | traefik, pingora | [`tls`](crate::tls)`::a_renewed_certificate_on_disk_is_noticed_and_an_open_connection_goes_on`, `::a_renewed_certificate_is_told_before_and_after_it_is_loaded` |
@@ -22,4 +22,5 @@
 
 mod reload;
 mod serving;
+mod watcher;
 mod workers;

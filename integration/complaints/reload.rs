@@ -1,9 +1,7 @@
 //! Complaints about the reload itself: that it kills, that nobody knows what became of it, that it does half.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -15,12 +13,13 @@ use crate::support::{Front, Layout, Save, eventually, process};
 const QUIET: &str = "watch = false";
 
 /// Adds a mount point.
-fn with(number: u32) -> impl FnOnce(String) -> String {
+pub(super) fn with(number: u32) -> impl FnOnce(String) -> String {
     move |text| text.replace("/v2: app\n", &format!("/v2: app\n/g{number}: app\n"))
 }
 
+/// Reloads that ended so.
 #[track_caller]
-fn reloads(front: &Front, outcome: &str) -> f64 {
+pub(super) fn reloads(front: &Front, outcome: &str) -> f64 {
     front.metric("pasteway_config_reloads_total", &[("outcome", outcome)])
 }
 
@@ -141,46 +140,6 @@ fn there_are_a_check_a_dry_run_and_a_difference() {
         assert_eq!(code, Some(78), "{said}");
         assert!(said.contains("api-paste.ini:4:") && said.contains("app `ap` is not defined"), "{said}");
     }
-}
-
-#[test]
-fn the_watcher_is_neither_stormed_nor_trapped() {
-    let front = Front::start(&Layout::bare());
-    let here = front.directory();
-    let attempts = || front.metric("pasteway_config_reloads_total", &[]);
-    // A file that was written in the moment of the start is looked at once more; after an edit that is over.
-    front.edit(Save::Rename, with(9));
-    eventually("the edit", || (reloads(&front, "applied") == 1.0).then_some(()));
-    let before = attempts();
-    // A log, an editor's leftovers and strangers, all beside our files.
-    let mut log = OpenOptions::new().create(true).append(true).open(here.join("api.log")).expect("a log");
-    for number in 0..200 {
-        writeln!(log, "line {number}").expect("written");
-        for name in [".nova.conf.swp", "nova.conf~", "4913", "stranger.txt"] {
-            fs::write(here.join(name), "").and_then(|()| fs::remove_file(here.join(name))).expect("come and gone");
-        }
-        fs::read(front.conf()).expect("others read it too");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    front.edit(Save::Rename, with(1));
-    eventually("the edit", || (reloads(&front, "applied") == 2.0).then_some(()));
-    assert_eq!(attempts() - before, 1.0, "nothing else was taken for an edit");
-
-    // A volume of Kubernetes: the file is a link through a link to a directory, and that one is exchanged.
-    let text = fs::read_to_string(front.paste()).expect("a file");
-    let volume = |name: &str, text: &str| {
-        fs::create_dir(here.join(name)).expect("made");
-        fs::write(here.join(name).join("api-paste.ini"), text).expect("written");
-        symlink(name, here.join("..new")).and_then(|()| fs::rename(here.join("..new"), here.join("..data")))
-    };
-    volume("..1", &text).expect("linked");
-    symlink("..data/api-paste.ini", here.join("link")).expect("linked");
-    fs::rename(here.join("link"), front.paste()).expect("renamed");
-    for number in 2..5 {
-        volume(&format!("..{number}"), &with(number)(text.clone())).expect("exchanged");
-        eventually("the exchange", || (front.get(&format!("/g{number}/x")).status == 200).then_some(()));
-    }
-    assert_eq!(reloads(&front, "rejected"), 0.0);
 }
 
 /// After how many seconds of silence the kernel asks whether the client of an idle connection is still there.

@@ -210,18 +210,21 @@ def gate(global_conf, path):
 
 
 def reader(global_conf, path):
-    """Looks at a file, each time."""
-    def app(environ, start_response):
+    """Looks at a file, each time, and at what is in a directory beside it."""
+    def read(path):
         try:
             with open(path) as file:
-                seen = file.read()
+                return file.read()
         except FileNotFoundError:
-            seen = 'nothing'
+            return 'nothing'
+
+    def app(environ, start_response):
         folder = os.path.join(os.path.dirname(path), 'policy.d')
-        told = {'text': seen, 'exists': os.path.exists(path), 'names': sorted(os.listdir(folder)),
+        told = {'text': read(path), 'exists': os.path.exists(path), 'names': sorted(os.listdir(folder)),
                 'walked': [names for _, _, names in os.walk(folder)], 'access': os.access(path, os.R_OK),
                 'absent': os.path.exists(path + '.absent'),
-                'parts': [open(os.path.join(folder, name)).read() for name in sorted(os.listdir(folder))]}
+                'parts': [read(os.path.join(folder, name)) for name in sorted(os.listdir(folder))],
+                'stranger': read(os.path.join(folder, 'b.yaml'))}
         start_response('200 OK', [('Content-Type', 'application/json')])
         return [json.dumps(told).encode()]
     return app

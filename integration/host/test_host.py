@@ -287,10 +287,11 @@ class Loading(unittest.TestCase):
                     with open(os.path.join(root, name), 'w') as file:
                         file.write(text)
             path = os.path.join(real, 'policy.yaml')
-            frozen = {path: os.path.join(copies, 'policy.yaml'), path + '.absent': None,
-                      os.path.join(real, 'policy.d'): os.path.join(copies, 'policy.d')}
+            frozen = {os.path.join(real, name): os.path.join(copies, name)
+                      for name in ('policy.yaml', 'policy.d', 'policy.d/a.yaml')}
+            frozen[path + '.absent'] = None
             old = {'text': 'old', 'exists': True, 'names': ['a.yaml'], 'walked': [['a.yaml']], 'access': True,
-                   'absent': False, 'parts': ['old']}
+                   'absent': False, 'parts': ['old'], 'stranger': 'nothing'}
             with Host([app('apps:reader', path=path)], frozen=frozen) as host:
                 self.assertEqual(self.seen(host), old)
                 os.remove(path)
@@ -298,7 +299,7 @@ class Loading(unittest.TestCase):
                 for name in ('policy.yaml.absent', 'policy.d/b.yaml'):
                     with open(os.path.join(real, name), 'w') as file:
                         file.write('newer')
-                self.assertEqual(json.loads(host.link().ask().body), old)
+                self.assertEqual(json.loads(host.link().ask().body), dict(old, stranger='newer'))
 
     ENFORCER = '''
         class Enforcer:

@@ -60,6 +60,12 @@ impl Front {
         Self::launch_in(directory, &program, layout).serving(layout)
     }
 
+    /// The same, obeying permissions.
+    #[track_caller]
+    pub fn start_obedient(layout: &Layout) -> Self {
+        Self::furnish(tempfile::tempdir().expect("a directory"), obedient(), layout).serving(layout)
+    }
+
     #[track_caller]
     fn serving(mut self, layout: &Layout) -> Self {
         let front = &mut self;
@@ -100,11 +106,14 @@ impl Front {
 
     #[track_caller]
     fn launch_in(directory: TempDir, program: &Path, layout: &Layout) -> Self {
-        let conf = directory.path().join("nova.conf");
-        std::fs::write(&conf, layout.conf(directory.path())).expect("nova.conf");
+        Self::furnish(directory, Command::new(program), layout)
+    }
+
+    #[track_caller]
+    fn furnish(directory: TempDir, mut command: Command, layout: &Layout) -> Self {
+        std::fs::write(directory.path().join("nova.conf"), layout.conf(directory.path())).expect("nova.conf");
         std::fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
-        let mut command = Command::new(program);
-        command.arg("serve").arg("--config-file").arg(&conf).envs(layout.variables());
+        command.args(layout.arguments(directory.path())).envs(layout.variables());
         Self::spawn(directory, command)
     }
 
@@ -347,6 +356,16 @@ fn run(command: &mut Command) -> (Child, Log) {
         }
     });
     (child, log)
+}
+
+/// The executable as a program that obeys permissions: root need not, unless it is told to.
+pub fn obedient() -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(executable());
+    }
+    let mut command = Command::new("setpriv");
+    command.arg("--bounding-set=-dac_override,-dac_read_search").arg(executable());
+    command
 }
 
 /// The executable under test.

@@ -2,6 +2,7 @@
 //!
 //! Must not know how the front is started.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 /// Havana's api-paste.ini.
@@ -19,6 +20,7 @@ pub struct Layout {
     groups: Vec<String>,
     pasteway: Vec<String>,
     env: Vec<(&'static str, String)>,
+    config_dir: Option<&'static str>,
 }
 
 impl Layout {
@@ -32,6 +34,7 @@ impl Layout {
             groups: Vec::new(),
             pasteway: Vec::new(),
             env: Vec::new(),
+            config_dir: None,
         }
     }
 
@@ -47,6 +50,7 @@ impl Layout {
             groups: vec!["[api]\nauth_strategy = noauth2".to_owned()],
             pasteway: Vec::new(),
             env: Vec::new(),
+            config_dir: None,
         }
     }
 
@@ -97,6 +101,21 @@ impl Layout {
     pub fn env(mut self, name: &'static str, value: &str) -> Self {
         self.env.push((name, value.to_owned()));
         self
+    }
+
+    /// With this directory beside the files as its `--config-dir`, empty.
+    pub fn config_dir(self, name: &'static str) -> Self {
+        Self { config_dir: Some(name), ..self }
+    }
+
+    /// What the front is called with; makes the directories that are named there.
+    pub fn arguments(&self, directory: &Path) -> Vec<OsString> {
+        let mut arguments = vec!["serve".into(), "--config-file".into(), directory.join("nova.conf").into()];
+        if let Some(dir) = self.config_dir.map(|name| directory.join(name)) {
+            std::fs::create_dir(&dir).expect("a --config-dir");
+            arguments.extend(["--config-dir".into(), dir.into()]);
+        }
+        arguments
     }
 
     /// The variables.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use indexmap::{IndexMap, IndexSet};
 
 use crate::config::settings::{ApiSettings, WorkerKind};
-use crate::config::{Config, options};
+use crate::config::{Config, Entries, options};
 use crate::message::{Diagnostic, Place};
 use crate::release::Release;
 use crate::worker::manifest::{HostSpec, Mount};
@@ -57,7 +57,8 @@ fn frozen(config: &Config, copy: &dyn Fn(&Path) -> PathBuf) -> IndexMap<String, 
         |path: &Path, there: bool| (path.display().to_string(), there.then(|| copy(path).display().to_string()));
     let files = config.reading.looked();
     let files = files.iter().map(|(path, there)| copied(path, *there));
-    files.chain(config.service.dirs.iter().map(|dir| copied(dir, config.reading.dir(dir).is_ok()))).collect()
+    let there = |dir: &Path| config.reading.dir(dir, Entries::Conf).is_ok();
+    files.chain(config.service.dirs.iter().map(|dir| copied(dir, there(dir)))).collect()
 }
 
 /// The service's own entry: what the option says, else Nova's: from 32 on the modules of `nova/wsgi/`, from Pike to 31

@@ -24,7 +24,7 @@ use super::paste::{Dialect, Document, Kind, Library, Loader, Rules, file_uri};
 use super::served::PasteService;
 use super::service::{self, ServiceFiles};
 use super::settings::{self, ApiSettings, PasteLibrary, Settings};
-use super::{Frozen, Reading, Text, unreached};
+use super::{Frozen, Reading, Text, Watched, unreached};
 use crate::message::Diagnostic;
 use crate::release::Release;
 
@@ -85,7 +85,7 @@ pub struct Failed {
     /// Why not: every problem.
     pub diagnostics: Vec<Diagnostic>,
     /// What was looked at all the same.
-    pub watched: Vec<PathBuf>,
+    pub watched: Vec<Watched>,
     /// When the reading began.
     pub read_at: SystemTime,
     /// The options, when they at least are understood.

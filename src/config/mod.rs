@@ -5,6 +5,7 @@
 //! Must not know workers, filters or the proxy.
 
 pub mod composite;
+mod entries;
 pub mod interpreter;
 pub mod layout;
 mod load;
@@ -19,8 +20,9 @@ mod source;
 mod unreached;
 pub mod watch;
 
+pub use entries::Entries;
 pub use load::{ApiConfig, Config, Failed, Invocation, Phase, load, load_again, load_from, load_thoroughly, read_conf};
 pub use served::PasteService;
 pub use service::ServiceFiles;
 pub use setting::{ConfSource, Setting, Text, Via};
-pub use source::{Difference, Frozen, Look, Reading, Source};
+pub use source::{Difference, Frozen, Look, Reading, Source, Watched};

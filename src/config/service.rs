@@ -6,24 +6,23 @@
 //! `nova/policy.py`). Must not know what is in them.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexSet;
 
 use super::oslo::{Conf, Environment};
-use super::{ConfSource, Reading};
+use super::{ConfSource, Entries, Reading};
 
 /// A file that is larger is no configuration that is written by hand.
 const LARGEST: u64 = 1 << 20;
-/// Endings of files beside nova.conf that services read. Other `.conf` files are other programs'.
-const READ: [&str; 10] = ["json", "yaml", "yml", "xml", "ini", "cfg", "toml", "pem", "crt", "key"];
 
 /// Files and directories of the service, absolute.
 #[derive(Debug, Default)]
 pub struct ServiceFiles {
     /// Found or not.
     pub files: Vec<PathBuf>,
-    /// Whose entries count as a whole, found or not.
+    /// Of whose entries all are there that are read, found or not.
     pub dirs: Vec<PathBuf>,
 }
 
@@ -38,7 +37,7 @@ pub(super) fn collect(conf: &Conf, reading: &Reading, paste_file: &Path) -> Serv
         }
     }
     for dir in conf.config_dirs() {
-        found.dir(conf.environment().cwd.join(dir));
+        found.dir(conf.environment().cwd.join(dir), Entries::Service);
     }
     found.neighbours(paste_file, &known);
     let Collector { files, dirs, .. } = found;
@@ -79,7 +78,7 @@ impl Collector<'_> {
         }
         for dir in dirs {
             for path in self.conf.candidates(&dir) {
-                if self.dir(path) {
+                if self.dir(path, Entries::Visible) {
                     break;
                 }
             }
@@ -91,12 +90,12 @@ impl Collector<'_> {
         self.files.insert(path);
     }
 
-    /// All visible files of a directory; whether it is there.
-    fn dir(&mut self, path: PathBuf) -> bool {
-        let entries = self.reading.dir(&path);
-        let there = entries.is_ok();
-        for entry in entries.into_iter().flatten().filter(|entry| is_small(entry) && !is_hidden(entry)) {
-            self.take(entry);
+    /// The files of a directory that are read; whether it is there.
+    fn dir(&mut self, path: PathBuf, read: Entries) -> bool {
+        let names = self.reading.dir(&path, read);
+        let there = names.is_ok();
+        for file in names.into_iter().flatten().map(|name| path.join(name)).filter(|file| is_small(file)) {
+            self.take(file);
         }
         self.dirs.insert(path);
         there
@@ -116,10 +115,9 @@ impl Collector<'_> {
             let mut entries: Vec<_> =
                 std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
             entries.sort();
-            let read = |path: &PathBuf| {
-                let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-                READ.contains(&ending) && is_small(path) && !is_hidden(path) && !known.contains(path)
-            };
+            // Other `.conf` files are other programs'.
+            let named = |name: &OsStr| Entries::Service.include(name) && !Entries::Conf.include(name);
+            let read = |path: &PathBuf| path.file_name().is_some_and(named) && is_small(path) && !known.contains(path);
             entries.into_iter().filter(read).for_each(|path| self.take(path));
         }
     }
@@ -127,10 +125,6 @@ impl Collector<'_> {
 
 fn is_small(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= LARGEST)
-}
-
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 #[cfg(test)]
@@ -143,6 +137,11 @@ mod tests {
 
     /// What is found beside `conf/nova.conf`, as paths below the root; `-` before what is not there.
     fn found(root: &Path, text: &str) -> (Vec<String>, Vec<String>) {
+        found_with(root, text, None)
+    }
+
+    /// The same with a `--config-dir`.
+    fn found_with(root: &Path, text: &str, dir: Option<&str>) -> (Vec<String>, Vec<String>) {
         fs::create_dir_all(root.join("conf")).expect("made");
         fs::write(root.join("conf/nova.conf"), text).expect("written");
         fs::write(root.join("conf/api-paste.ini"), "").expect("written");
@@ -154,7 +153,8 @@ mod tests {
             hostname: "node".into(),
             my_ip: "10.0.0.1".into(),
         };
-        let items = vec![Argument::File("conf/nova.conf".into())];
+        let mut items = vec![Argument::File("conf/nova.conf".into())];
+        items.extend(dir.map(|dir| Argument::Dir(dir.into())));
         let arguments = Arguments { program: "nova-api".into(), items, ask: None };
         let reading = Reading::new();
         let conf = Conf::load(&reading, &arguments, &env, Library::New).expect("loads");
@@ -191,6 +191,19 @@ mod tests {
         let (files, dirs) = found(root.path(), text);
         assert_eq!(files, ["-conf/rules.yaml", "-conf/logging.conf"]);
         assert_eq!(dirs, ["-conf/one", "-conf/two"]);
+    }
+
+    #[test]
+    fn of_a_config_dir_what_services_read_is_taken_and_no_stranger() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(root.path().join("conf/more.d")).expect("made");
+        for name in ["10.conf", "vendordata.json", "stranger.1", ".10.conf.swp"] {
+            fs::write(root.path().join("conf/more.d").join(name), "").expect("written");
+        }
+        let (files, dirs) = found_with(root.path(), "[DEFAULT]\n", Some("conf/more.d"));
+        let found: Vec<_> = files.iter().filter(|file| file.contains("more.d") && !file.starts_with('-')).collect();
+        assert_eq!(found, ["conf/more.d/vendordata.json"]);
+        assert!(dirs.contains(&"conf/more.d".to_owned()), "{dirs:?}");
     }
 
     #[test]

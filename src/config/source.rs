@@ -14,6 +14,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
+use super::entries::{Entries, list};
+
 /// A file as it was read.
 #[derive(Debug)]
 pub struct Source {
@@ -47,13 +49,43 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// What the first look gave, or its error, which cannot be copied as it is.
 type Seen<T> = Result<T, (io::ErrorKind, String)>;
 
+/// A directory as it was listed once.
+#[derive(Clone, Debug)]
+struct Listing {
+    names: Seen<Vec<OsString>>,
+    /// What is read of it, over all who asked.
+    read: Entries,
+}
+
+impl Listing {
+    /// The names that count.
+    fn names(&self, read: Entries) -> impl Iterator<Item = &OsString> {
+        self.names.iter().flatten().filter(move |name| read.include(name))
+    }
+}
+
+/// A path that a load has looked at, found or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Watched {
+    /// The path.
+    pub path: PathBuf,
+    /// Which of its entries count, where it is looked at as a directory.
+    pub entries: Option<Entries>,
+}
+
+impl From<PathBuf> for Watched {
+    fn from(path: PathBuf) -> Self {
+        Self { path, entries: None }
+    }
+}
+
 /// What one load has read and looked for. A second request for the same path gets the same answer,
 /// whatever has happened on the disk meanwhile.
 #[derive(Debug, Default)]
 pub struct Reading {
     // By the names as they are written: to a `Path`, `a.ini/` is `a.ini`, and to the system it is not.
     files: RefCell<IndexMap<OsString, Seen<Arc<Source>>>>,
-    dirs: RefCell<IndexMap<OsString, Seen<Vec<PathBuf>>>>,
+    dirs: RefCell<IndexMap<OsString, Listing>>,
     /// What is not read but started, and what that is.
     programs: RefCell<IndexMap<OsString, String>>,
     /// There is nothing but what was put in.
@@ -66,7 +98,7 @@ pub struct Reading {
 #[derive(Debug, Default)]
 pub struct Frozen {
     files: IndexMap<OsString, Seen<Arc<Source>>>,
-    dirs: IndexMap<OsString, Seen<Vec<PathBuf>>>,
+    dirs: IndexMap<OsString, Listing>,
     programs: IndexMap<OsString, String>,
 }
 
@@ -84,8 +116,8 @@ impl Frozen {
             // Missing then and now is the same too.
             let _ = now.file(Path::new(path));
         }
-        for path in self.dirs.keys() {
-            let _ = now.dir(Path::new(path));
+        for (path, listing) in &self.dirs {
+            let _ = now.dir(Path::new(path), listing.read);
         }
         now.digest() == Reading::thaw(self).digest()
     }
@@ -149,34 +181,33 @@ impl Reading {
         }
     }
 
-    /// Whether it exists and can be read as a file. Counts as a look: a file that appears there later is a change.
+    /// Whether there is something of this name, readable or not. Counts as a look: a file that appears there later is a
+    /// change.
     pub fn exists(&self, path: &Path) -> bool {
-        self.file(path).is_ok()
+        let blind = self.closed || self.thawed;
+        match self.file(path) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::NotFound && !blind && std::fs::metadata(path).is_ok(),
+        }
     }
 
-    /// The paths of a directory's entries, sorted by name.
+    /// The names of those entries of a directory that are read, sorted. It is listed once; only these count.
     ///
     /// # Errors
     /// The error of the first attempt to list it in this load.
-    pub fn dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        if !self.dirs.borrow().contains_key(path.as_os_str()) {
-            let entries = match self.closed || self.thawed {
+    pub fn dir(&self, path: &Path, read: Entries) -> io::Result<Vec<OsString>> {
+        let mut dirs = self.dirs.borrow_mut();
+        let listing = dirs.entry(path.as_os_str().to_owned()).or_insert_with(|| {
+            let names = match self.closed || self.thawed {
                 true => Err(io::ErrorKind::NotFound.into()),
-                false => std::fs::read_dir(path),
+                false => list(path),
             };
-            let list = entries
-                .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>())
-                .map(|mut paths| {
-                    paths.sort();
-                    paths
-                })
-                .map_err(|e| (e.kind(), e.to_string()));
-            self.dirs.borrow_mut().insert(path.as_os_str().to_owned(), list);
-        }
-        match self.dirs.borrow().get(path.as_os_str()) {
-            Some(Ok(paths)) => Ok(paths.clone()),
-            Some(Err((kind, text))) => Err(io::Error::new(*kind, text.clone())),
-            None => Err(io::ErrorKind::NotFound.into()),
+            Listing { names: names.map_err(|e| (e.kind(), e.to_string())), read }
+        });
+        listing.read = listing.read.max(read);
+        match &listing.names {
+            Ok(_) => Ok(listing.names(read).cloned().collect()),
+            Err((kind, text)) => Err(io::Error::new(*kind, text.clone())),
         }
     }
 
@@ -201,9 +232,11 @@ impl Reading {
     }
 
     /// Every path that was looked at, found or not, directories included: what a watcher must watch.
-    pub fn watched(&self) -> Vec<PathBuf> {
+    pub fn watched(&self) -> Vec<Watched> {
         let (files, dirs, programs) = (self.files.borrow(), self.dirs.borrow(), self.programs.borrow());
-        files.keys().chain(dirs.keys()).chain(programs.keys()).map(PathBuf::from).collect()
+        let files = files.keys().chain(programs.keys()).map(|path| PathBuf::from(path).into());
+        let dirs = dirs.iter().map(|(path, listing)| Watched { path: path.into(), entries: Some(listing.read) });
+        files.chain(dirs).collect()
     }
 
     /// A digest over the names and contents of all that was seen: equal digests mean an equal configuration.
@@ -239,10 +272,10 @@ impl Reading {
         let (files, dirs, programs) = (self.files.borrow(), self.dirs.borrow(), self.programs.borrow());
         let files =
             files.iter().map(|(path, read)| ((Look::File, path.clone()), read.as_ref().ok().map(|file| file.digest)));
-        let names = |list: &Seen<Vec<PathBuf>>| {
+        let names = |listing: &Listing| {
             let mut sum = Sha256::new();
-            for entry in list.iter().flatten() {
-                sum.update(entry.as_os_str().as_encoded_bytes());
+            for name in listing.names(listing.read) {
+                sum.update(name.as_encoded_bytes());
                 sum.update([0]);
             }
             sum.finalize().into()
@@ -289,7 +322,10 @@ mod tests {
     fn a_view_of_given_files_never_looks_at_the_disk() {
         let reading = Reading::of([("/etc/hostname".into(), b"given".to_vec())]);
         assert_eq!(reading.file(Path::new("/etc/hostname")).expect("there").bytes, b"given");
-        assert!(reading.file(Path::new("/proc/self/stat")).is_err() && reading.dir(Path::new("/")).is_err());
+        assert!(
+            reading.file(Path::new("/proc/self/stat")).is_err()
+                && reading.dir(Path::new("/"), Entries::Visible).is_err()
+        );
     }
 
     #[test]
@@ -297,7 +333,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let (file, missing) = (directory.path().join("a"), directory.path().join("b"));
         std::fs::write(&file, "x").expect("written");
-        let look = |reading: &Reading| (reading.exists(&file), reading.exists(&missing), reading.dir(directory.path()));
+        let look = |reading: &Reading| {
+            (reading.exists(&file), reading.exists(&missing), reading.dir(directory.path(), Entries::Visible))
+        };
         let first = Reading::new();
         let seen = look(&first);
         let frozen = first.freeze(None);
@@ -342,14 +380,39 @@ mod tests {
     }
 
     #[test]
+    fn of_a_directory_only_that_counts_which_is_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str| std::fs::write(directory.path().join(name), "").expect("written");
+        write("10.conf");
+        let look = |read: Entries| {
+            let reading = Reading::new();
+            let _ = reading.dir(directory.path(), Entries::Conf);
+            let _ = reading.dir(directory.path(), read);
+            reading
+        };
+        let (conf, all) = (look(Entries::Conf), look(Entries::Visible));
+        ["stranger.1", "nova.log.tmp", ".10.conf.swp", "10.conf~"].into_iter().for_each(write);
+        assert_eq!(look(Entries::Conf).digest(), conf.digest());
+        assert_ne!(look(Entries::Visible).digest(), all.digest());
+        let frozen = conf.freeze(None);
+        assert!(frozen.is_on_disk());
+        write("20.conf");
+        assert_ne!(look(Entries::Conf).digest(), conf.digest());
+        assert!(!frozen.is_on_disk());
+        assert_eq!(conf.dir(directory.path(), Entries::Conf).expect("a list"), ["10.conf"], "as it was listed first");
+    }
+
+    #[test]
     fn what_was_looked_for_is_watched_found_or_not() {
         let directory = tempfile::tempdir().expect("a directory");
         let (file, missing) = (directory.path().join("a"), directory.path().join("b"));
         std::fs::write(&file, "x").expect("written");
         let reading = Reading::new();
         assert!(reading.exists(&file) && !reading.exists(&missing));
-        let _ = reading.dir(&directory.path().join("c"));
-        assert_eq!(reading.watched(), [file, missing, directory.path().join("c")]);
+        let dir = directory.path().join("c");
+        let _ = (reading.dir(&dir, Entries::Visible), reading.dir(&dir, Entries::Conf));
+        let dir = Watched { path: dir, entries: Some(Entries::Visible) };
+        assert_eq!(reading.watched(), [file.into(), missing.into(), dir]);
     }
 
     #[test]

@@ -2,42 +2,59 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::Daemon;
 use crate::admin::{Access, Bound, Instance, Token};
-use crate::command::{Command, Commands, Source, Terms};
-use crate::config::Config;
+use crate::command::{Outcome, Source, Terms};
 use crate::config::settings::{AdminAddress, PastewaySettings, Watch};
-use crate::config::watch::{WatchMode, Watcher};
+use crate::config::watch::{Edit, WatchMode, Watcher};
+use crate::config::{Config, Watched};
 
 /// Admin requests that are under way when the listener moves get so long.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Begins to watch, or changes how; the paths are those of the running configuration.
-    pub(super) fn rewatch(&self, settings: &PastewaySettings, config: &Config) {
+    pub(super) fn rewatch(self: &Rc<Self>, settings: &PastewaySettings, config: &Config) {
         *self.watcher.borrow_mut() = None;
         let mode = match settings.watch {
-            Watch::Off => return,
-            Watch::Events => WatchMode::Events,
+            Watch::Events | Watch::Off => WatchMode::Events,
             Watch::Poll => WatchMode::Poll,
         };
-        match Watcher::start(mode, settings.watch_settle) {
+        match Watcher::start(mode, settings.watch_settle, Arc::clone(&self.file_changes)) {
             Ok((watcher, edits)) => {
                 watcher.watch(config.reading.watched(), config.read_at);
                 *self.watcher.borrow_mut() = Some(watcher);
-                tokio::task::spawn_local(reload_on_edits(self.commands.clone(), edits));
+                let only_told = settings.watch == Watch::Off;
+                tokio::task::spawn_local(attend_edits(Rc::downgrade(self), edits, only_told));
             }
             Err(error) => tracing::error!(target: "pasteway", "cannot watch the files: {error}"),
         }
     }
 
+    /// Loads what an edit has left, or only tells of it.
+    async fn attend_edit(self: &Rc<Self>, edit: Edit, only_told: bool) {
+        let record = Arc::clone(&self.current.borrow().record);
+        if !edit.certain && record.frozen.is_on_disk() {
+            return;
+        }
+        let report = self.reload(Source::Watch, None, only_told, Terms::default()).await;
+        if only_told && report.outcome != Outcome::Unchanged {
+            let why = self.differs_because.borrow().clone().unwrap_or_default();
+            tracing::info!(
+                target: "pasteway::reload",
+                "the files on disk have changed and are not what runs: {why} (watch is off; help: pasteway reload)",
+            );
+        }
+    }
+
     /// Watches these paths, as they were read at `read`.
-    pub(super) fn watch(&self, paths: Vec<PathBuf>, read: SystemTime) {
+    pub(super) fn watch(&self, paths: Vec<Watched>, read: SystemTime) {
         if let Some(watcher) = &*self.watcher.borrow() {
             watcher.watch(paths, read);
         }
@@ -84,16 +101,10 @@ impl Daemon {
     }
 }
 
-/// Turns each settled edit into a reload.
-async fn reload_on_edits(commands: Commands, mut edits: mpsc::Receiver<()>) {
-    while edits.recv().await.is_some() {
-        let (reply, verdict) = oneshot::channel();
-        let command =
-            Command::Reload { source: Source::Watch, peer: None, dry_run: false, terms: Terms::default(), reply };
-        if commands.send(command).await.is_err() {
-            return;
-        }
-        // One at a time: edits meanwhile are one edit.
-        let _ = verdict.await;
+/// One at a time: edits meanwhile are one edit.
+async fn attend_edits(daemon: Weak<Daemon>, mut edits: mpsc::Receiver<Edit>, only_told: bool) {
+    while let Some(edit) = edits.recv().await {
+        let Some(daemon) = daemon.upgrade() else { return };
+        daemon.attend_edit(edit, only_told).await;
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! start ─▶ serving ─▶ shutdown, when told to or when upgrade has put another front in this one's place
 //!            │  ▲
-//! watcher, signals, admin ─▶ Command ─▶ reload: read → resolve → compile → prepare → swap → retire
+//! signals, admin ─▶ Command ─▶ reload ◀─ watcher: read → resolve → compile → prepare → swap → retire
 //!                                  rollback: what was read once ─▶ … the same way
 //! ```
 //!
@@ -52,7 +52,7 @@ use crate::admin::{self, Token};
 use crate::command::{Command, Commands, Event, LastReload, Source, UpgradeReport};
 use crate::config::Invocation;
 use crate::config::settings::AdminAddress;
-use crate::config::watch::Watcher;
+use crate::config::watch::{Changes, Watcher};
 use crate::metrics::Metrics;
 use crate::proxy::listener::Acceptor;
 use crate::proxy::live::Live;
@@ -99,6 +99,7 @@ pub struct Daemon {
     /// By the address that was asked for.
     admin: RefCell<Vec<(AdminAddress, admin::Handle)>>,
     watcher: RefCell<Option<Watcher>>,
+    file_changes: Arc<Changes>,
     last_reload: RefCell<Option<LastReload>>,
     /// Why the files on disk are not what runs, if they are not.
     differs_because: RefCell<Option<String>>,

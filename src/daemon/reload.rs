@@ -223,6 +223,14 @@ impl Daemon {
             }
         }
         self.tell("reload", &json!({ "source": source, "verdict": report }));
+        // The watcher looks again after others have loaded: that is nobody's reload.
+        let is_good = |last: &LastReload| matches!(last.outcome, Outcome::Applied | Outcome::Unchanged);
+        if source == Source::Watch
+            && report.outcome == Outcome::Unchanged
+            && self.last_reload.borrow().as_ref().is_some_and(is_good)
+        {
+            return;
+        }
         *self.last_reload.borrow_mut() = Some(LastReload {
             outcome: report.outcome,
             source,

@@ -1,6 +1,6 @@
 //! How things stand: what `status`, `tree`, `/config` and `generations` show.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ impl Daemon {
     /// Has the metrics ask for what is known only when a scrape comes.
     pub(super) fn report_to_metrics(&self) {
         let (supervisor, live, log) = (self.supervisor.clone(), Arc::clone(&self.live), self.log.clone());
-        let history = Arc::clone(&self.history);
+        let (history, file_changes) = (Arc::clone(&self.history), Arc::clone(&self.file_changes));
         self.metrics.generation(self.current.borrow().record.number);
         self.metrics.on_scrape(move |gauges: &mut Gauges| {
             for ((api, state), n) in supervisor.states() {
@@ -130,6 +130,8 @@ impl Daemon {
                 }
             }
             gauges.log_lines_dropped(log.dropped());
+            let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            gauges.file_changes(of(&file_changes.seen), of(&file_changes.coalesced));
         });
     }
 

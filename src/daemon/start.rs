@@ -223,8 +223,9 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     runtime_dir.hold();
 
     // Who has read the key of the front before may ask this one: they have the same sockets.
-    let before = predecessor.and_then(|_| Instance::read(&runtime_dir.instance_file()).ok()).map(|before| before.key);
-    let admin_key = match before.filter(|key| !key.is_empty()) {
+    let known =
+        predecessor.and_then(|_| Instance::read(&runtime_dir.instance_file()).ok()).map(|instance| instance.key);
+    let admin_key = match known.filter(|key| !key.is_empty()) {
         Some(key) => key,
         None => Token::random().map_err(machine("there are no random numbers"))?,
     };
@@ -249,6 +250,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         current: RefCell::new(Current { record, running: Rc::clone(&running) }),
         admin: RefCell::default(),
         watcher: RefCell::new(None),
+        file_changes: Arc::default(),
         last_reload: RefCell::new(None),
         differs_because: RefCell::new(None),
         trial: RefCell::new(None),

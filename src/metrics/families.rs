@@ -98,6 +98,10 @@ families! {
         "When a reload last was not rejected, in seconds since 1970.";
     CONFIG_FILE_DIFFERS = GAUGE "pasteway_config_file_differs" []
         "Whether the files on disk differ from what runs.";
+    CONFIG_FILE_CHANGES = COUNTER "pasteway_config_file_changes_total" []
+        "Saved, exchanged, made or deleted files that the watcher has seen.";
+    CONFIG_FILE_CHANGES_COALESCED = COUNTER "pasteway_config_file_changes_coalesced_total" []
+        "Changes of files that were one edit, and so one reload, with others.";
     UPGRADES = COUNTER "pasteway_upgrades_total" ["outcome"]
         "Upgrades by how they ended; the one by which this front came is the first.";
     BUILD_INFO = GAUGE "pasteway_build_info" ["version", "revision"]

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::families::{
-    Family, GENERATIONS, LOG_LINES_DROPPED, QUEUE_LENGTH, WORKER_IN_FLIGHT, WORKER_REQUESTS, WORKER_RSS, WORKERS,
+    CONFIG_FILE_CHANGES, CONFIG_FILE_CHANGES_COALESCED, Family, GENERATIONS, LOG_LINES_DROPPED, QUEUE_LENGTH,
+    WORKER_IN_FLIGHT, WORKER_REQUESTS, WORKER_RSS, WORKERS,
 };
 use super::page::Page;
 use crate::id::{ApiName, SlotId};
@@ -21,6 +22,8 @@ pub struct Gauges {
     slots: BTreeMap<SlotId, Slot>,
     log_lines_dropped: u64,
     pub(super) canary: bool,
+    file_changes: u64,
+    file_changes_coalesced: u64,
 }
 
 #[derive(Debug, Default)]
@@ -67,13 +70,30 @@ impl Gauges {
         self.canary = true;
     }
 
+    /// Changes of files since the start, and those of them that were one edit with others.
+    pub fn file_changes(&mut self, seen: u64, coalesced: u64) {
+        self.file_changes += seen;
+        self.file_changes_coalesced += coalesced;
+    }
+
     /// Back to nothing, but the series stay.
     pub(super) fn begin(&mut self) {
-        let Self { generations, queues, workers, slots, log_lines_dropped, canary } = self;
+        let Self {
+            generations,
+            queues,
+            workers,
+            slots,
+            log_lines_dropped,
+            canary,
+            file_changes,
+            file_changes_coalesced,
+        } = self;
         generations.values_mut().chain(queues.values_mut()).chain(workers.values_mut()).for_each(|n| *n = 0);
         slots.values_mut().for_each(|slot| *slot = Slot { shown: slot.shown, ..Slot::default() });
-        *log_lines_dropped = 0;
         *canary = false;
+        for n in [log_lines_dropped, file_changes, file_changes_coalesced] {
+            *n = 0;
+        }
     }
 
     /// `ended` are the requests of lives that are over.
@@ -100,6 +120,8 @@ impl Gauges {
         };
         gauge(page, &WORKER_IN_FLIGHT, |slot| slot.in_flight);
         gauge(page, &WORKER_RSS, |slot| slot.rss_bytes);
+        page.family(&CONFIG_FILE_CHANGES, |s| s.counter(&[], self.file_changes));
+        page.family(&CONFIG_FILE_CHANGES_COALESCED, |s| s.counter(&[], self.file_changes_coalesced));
         page.family(&LOG_LINES_DROPPED, |s| s.counter(&[], self.log_lines_dropped));
     }
 }

@@ -82,7 +82,7 @@ options! {
     INI_DIALECT = ours("ini_dialect", Kind::Choice(&["auto", "py2", "py3"]), Rolling).defaults(&[(FIRST, "auto")]);
     /// The generation of PasteDeploy whose rules hold.
     PASTE_LIBRARY = ours("paste_library", Kind::Choice(&["auto", "1", "2"]), Rolling).defaults(&[(FIRST, "auto")]);
-    /// Whether changed files are loaded by themselves: true, false, or poll.
+    /// Whether changed files are loaded by themselves: true, false (they are only told of), or poll.
     WATCH = ours("watch", Kind::AnyCase(&["true", "false", "poll", "1", "0", "on", "off", "yes", "no"]), Live)
         .defaults(&[(FIRST, "true")]);
     /// Seconds without a change before a file is read.

@@ -3,12 +3,13 @@
 //! Must not know what is in them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use super::{Argument, Arguments, Library};
-use crate::config::Reading;
+use crate::config::{Entries, Reading};
 use crate::message::{Diagnostic, Place};
 
 /// All that a load asks of the process beside its files, so that a test can say otherwise.
@@ -99,8 +100,10 @@ pub(super) fn plan(reading: &Reading, arguments: &Arguments, env: &Environment, 
     if !told && library == Library::New && !arguments.items.iter().any(|item| matches!(item, Argument::Dir(_))) {
         for name in ["nova".to_owned(), arguments.program.clone()] {
             let dirs = env.search(library).into_iter().map(|dir| dir.join(format!("{name}.conf.d")));
-            if let Some((files, dir)) = dirs.into_iter().find_map(|dir| Some((reading.dir(&dir).ok()?, dir))) {
-                plan.all_of(&dir, &files);
+            if let Some((names, dir)) =
+                dirs.into_iter().find_map(|dir| Some((reading.dir(&dir, Entries::Conf).ok()?, dir)))
+            {
+                plan.all_of(&dir, &names);
             }
         }
     }
@@ -182,9 +185,9 @@ impl Plan {
             (Ok(rest), Some(home)) if library == Library::New => home.join(rest),
             _ => dir.to_owned(),
         };
-        match reading.dir(&env.cwd.join(&dir)) {
-            Ok(files) => self.all_of(&dir, &files),
-            Err(_) if library == Library::Old || reading.exists(&env.cwd.join(&dir)) => {}
+        match reading.dir(&env.cwd.join(&dir), Entries::Conf) {
+            Ok(names) => self.all_of(&dir, &names),
+            Err(_) if library == Library::Old || reading.file(&env.cwd.join(&dir)).is_ok() => {}
             Err(error) => {
                 let text = format!("Failed to read config file directory: {}", dir.display());
                 let found = Diagnostic::error(None, format!("directory `{}` cannot be read: {error}", dir.display()));
@@ -195,11 +198,9 @@ impl Plan {
         self.dirs.push(dir);
     }
 
-    /// `*.conf`, as a shell matches it: no hidden files. They are named as the directory was.
-    fn all_of(&mut self, dir: &Path, files: &[PathBuf]) {
-        let names = files.iter().filter_map(|path| path.file_name()?.to_str());
-        let fitting = names.filter(|name| name.ends_with(".conf") && !name.starts_with('.'));
-        self.steps.extend(fitting.map(|name| Step::File(dir.join(name))));
+    /// The files of a directory, named as it was.
+    fn all_of(&mut self, dir: &Path, names: &[OsString]) {
+        self.steps.extend(names.iter().map(|name| Step::File(dir.join(name))));
     }
 }
 
@@ -218,7 +219,12 @@ pub(super) fn unreadable(missing: &[(PathBuf, io::Error)], library: Library) -> 
         };
         found.extend(of_kind.iter().map(|(path, error)| {
             Diagnostic::error(Place::file(path.clone()), format!("the file cannot be read: {error}"))
-                .help("correct --config-file, or the file's mode")
+                .help(match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "let the front's user read it, and enter the directories above it"
+                    }
+                    _ => "correct --config-file",
+                })
                 .original(class, text.clone())
         }));
     }

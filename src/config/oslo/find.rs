@@ -2,6 +2,7 @@
 //!
 //! Must not know what is in the file.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexSet;
@@ -40,14 +41,21 @@ impl Conf {
         };
         let as_given = self.environment().cwd.join(&name);
         let found = if release == Release::HAVANA && reading.exists(&as_given) || Path::new(&name).is_absolute() {
-            Some(as_given).filter(|path| reading.exists(path))
+            Some(&as_given).filter(|path| reading.exists(path)).cloned()
         } else {
             self.find_file(reading, &name)
         };
         found.ok_or_else(|| {
             let opt = &options::API_PASTE_CONFIG;
-            Diagnostic::error(self.place(opt.group, opt.name), format!("the paste file `{name}` cannot be found"))
-                .help("set api_paste_config to its whole path")
+            let shut = Some(&as_given).filter(|path| Path::new(&name) == *path).and_then(|path| {
+                reading.file(path).err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)
+            });
+            let (why, help) = match shut {
+                Some(error) => (format!("reached: {error}"), "let the front's user enter the directories above it"),
+                None => ("found".to_owned(), "set api_paste_config to its whole path"),
+            };
+            Diagnostic::error(self.place(opt.group, opt.name), format!("the paste file `{name}` cannot be {why}"))
+                .help(help)
                 .original("ConfigNotFound", format!("Could not find config at {name}"))
         })
     }

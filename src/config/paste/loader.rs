@@ -249,6 +249,11 @@ impl<'r> Loader<'r> {
         let class = if self.rules.dialect == Dialect::Py2 { "IOError" } else { class };
         let place = at.cloned().unwrap_or_else(|| Place::file(name));
         let message = format!("[Errno {number}] {text}: {}", self.rules.dialect.repr(name));
-        Error::new(class, message, place, format!("cannot read `{name}`: {error}"))
+        let found = Error::new(class, message, place, format!("cannot read `{name}`: {error}"));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => found.help("let the front's user read it"),
+            io::ErrorKind::FileTooLarge => found.help("this is no Paste file: correct the name that leads here"),
+            _ => found,
+        }
     }
 }

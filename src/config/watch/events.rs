@@ -19,13 +19,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use super::route::{Ours, Role, hidden};
+use super::route::{Ours, Role};
 use super::settle::Sign;
 
-/// Names come, go and are exchanged.
+/// Names come, go and are exchanged, and directories are shut and opened (chmod).
 const NAMES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MOVE)
+    .union(WatchFlags::ATTRIB)
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR)
@@ -33,15 +34,18 @@ const NAMES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MASK_ADD);
 
 /// Files are written.
-const WRITES: WatchFlags = WatchFlags::MODIFY.union(WatchFlags::CLOSE_WRITE).union(WatchFlags::ATTRIB);
+const WRITES: WatchFlags = WatchFlags::MODIFY.union(WatchFlags::CLOSE_WRITE);
 
 /// A name came, went or was exchanged.
 const NAMED: ReadFlags =
     ReadFlags::CREATE.union(ReadFlags::DELETE).union(ReadFlags::MOVED_FROM).union(ReadFlags::MOVED_TO);
 
-/// The watched directory itself went.
-const GONE: ReadFlags =
-    ReadFlags::DELETE_SELF.union(ReadFlags::MOVE_SELF).union(ReadFlags::UNMOUNT).union(ReadFlags::IGNORED);
+/// The watched directory itself went, or may be shut now.
+const GONE: ReadFlags = ReadFlags::DELETE_SELF
+    .union(ReadFlags::MOVE_SELF)
+    .union(ReadFlags::UNMOUNT)
+    .union(ReadFlags::IGNORED)
+    .union(ReadFlags::ATTRIB);
 
 /// So many events are taken in one go; the rest waits in the kernel's bounded queue.
 const BATCH: usize = 4096;
@@ -79,13 +83,14 @@ impl Events {
         Ok(Self { fd: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?, dirs: HashMap::new() })
     }
 
-    /// Watches these directories and no others. Those that are gone meanwhile are left out.
+    /// Watches these directories and no others; whether all that can happen there will be heard of. Those that are gone
+    /// meanwhile are left out, and so are those that may not be read.
     ///
     /// # Errors
-    /// No watch is left for this user (`fs.inotify.max_user_watches`), no memory, or a directory with files of ours may
-    /// be entered but not read, and so not be watched.
-    pub(super) fn watch(&mut self, directories: BTreeMap<PathBuf, Ours>) -> io::Result<()> {
+    /// No watch is left for this user (`fs.inotify.max_user_watches`), or no memory.
+    pub(super) fn watch(&mut self, directories: BTreeMap<PathBuf, Ours>) -> io::Result<bool> {
         let mut dirs: HashMap<i32, Dir> = HashMap::new();
+        let mut whole = true;
         for (path, ours) in directories {
             let mask = if ours.has_files() { NAMES | WRITES } else { NAMES };
             match inotify::add_watch(&self.fd, &path, mask) {
@@ -96,8 +101,10 @@ impl Events {
                     }
                 },
                 Err(error @ (Errno::NOSPC | Errno::NOMEM)) => return Err(error.into()),
-                Err(error @ Errno::ACCESS) if mask.contains(WRITES) => return Err(error.into()),
-                Err(error) => tracing::debug!("directory {} is not watched: {error}", path.display()),
+                Err(error) => {
+                    whole &= error != Errno::ACCESS;
+                    tracing::debug!("directory {} is not watched: {error}", path.display());
+                }
             }
         }
         for watch in self.dirs.keys().filter(|watch| !dirs.contains_key(watch)) {
@@ -105,7 +112,7 @@ impl Events {
             let _ = inotify::remove_watch(&self.fd, *watch);
         }
         self.dirs = dirs;
-        Ok(())
+        Ok(whole)
     }
 
     /// Takes the events that wait; never blocks.
@@ -173,8 +180,8 @@ impl Heard {
                     self.doubt(false);
                 }
             }
-            Some(_) if named => self.doubt(true),
-            None if named && dir.ours.listed && !hidden(name) => self.doubt(false),
+            Some(_) if named || what.contains(ReadFlags::ATTRIB) => self.doubt(true),
+            None if named && dir.ours.lists(name) => self.doubt(false),
             Some(_) | None => {}
         }
     }

@@ -1,7 +1,7 @@
 //! The file watcher: tells when an edit of the files that a load was made from is over.
 //!
 //! ```text
-//! paths ─▶ route (names in directories) ─▶ events (inotify) ─▶ signs ─▶ settle ─▶ one `()` per edit
+//! paths ─▶ route (names in directories) ─▶ events (inotify) ─▶ signs ─▶ settle ─▶ one [`Edit`] each
 //!                                           print (stat) ─▶ looks ─────▶
 //! ```
 //!
@@ -14,7 +14,7 @@ mod settle;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -26,10 +26,15 @@ use tokio::sync::mpsc;
 
 use events::Events;
 use print::Print;
-use settle::{Settle, Sign};
+use settle::{Over, Settle, Sign};
+
+use super::Watched;
 
 /// The watcher sleeps this long after it heard something, so that no storm of events can keep a core busy.
 const PACE: Duration = Duration::from_millis(5);
+
+/// Where not all can be heard of, files are looked at so often.
+const UNHEARD: Duration = Duration::from_secs(1);
 
 /// How often the ways to the files are walked when they change while they are walked.
 const WALKS: usize = 8;
@@ -43,6 +48,22 @@ pub enum WatchMode {
     Poll,
 }
 
+/// An edit that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Something has changed. Else a file is so young that only its bytes can tell whether they are those that were read.
+    pub certain: bool,
+}
+
+/// What the watchers of a process have counted.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Files that were saved, exchanged, made or deleted.
+    pub seen: AtomicU64,
+    /// Those that were reported together with another.
+    pub coalesced: AtomicU64,
+}
+
 /// A thread that watches files; ends when this is dropped.
 #[derive(Debug)]
 pub struct Watcher {
@@ -53,18 +74,18 @@ pub struct Watcher {
 
 #[derive(Debug)]
 enum Order {
-    Watch { paths: Vec<PathBuf>, read: SystemTime },
+    Watch { paths: Vec<Watched>, read: SystemTime },
     Look,
     Stop,
 }
 
 impl Watcher {
-    /// Starts the thread. The receiver gets one `()` per edit, `settle` after its last change; edits that nobody has
-    /// received yet count as one.
+    /// Starts the thread. The receiver gets each edit `settle` after its last change; edits that nobody has received yet
+    /// count as one.
     ///
     /// # Errors
     /// No thread or file descriptor is left.
-    pub fn start(mode: WatchMode, settle: Duration) -> io::Result<(Self, mpsc::Receiver<()>)> {
+    pub fn start(mode: WatchMode, settle: Duration, changes: Arc<Changes>) -> io::Result<(Self, mpsc::Receiver<Edit>)> {
         let (orders, inbox) = channel();
         let (edits, receiver) = mpsc::channel(1);
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -76,9 +97,12 @@ impl Watcher {
         let eyes = Eyes {
             inbox,
             edits,
+            changes,
             wake: Arc::clone(&wake),
             reported: Arc::clone(&reported),
             events,
+            unheard: false,
+            looked: Instant::now(),
             tick: settle.clamp(Duration::from_millis(100), Duration::from_secs(1)),
             paths: Vec::new(),
             settle: Settle::new(settle, Print::new()),
@@ -89,9 +113,9 @@ impl Watcher {
 
     /// Replaces the set of watched paths: files, directories, and what does not exist yet.
     ///
-    /// `read` is the time at which the load began that read them. A path that is new in the set and was changed since is
-    /// reported, so that no edit is lost between the reading and the watching.
-    pub fn watch(&self, paths: Vec<PathBuf>, read: SystemTime) {
+    /// `read` is the time at which the load began that read them. A path that is new in the set and may have changed since
+    /// is reported, so that no edit is lost between the reading and the watching.
+    pub fn watch(&self, paths: Vec<Watched>, read: SystemTime) {
         self.order(Order::Watch { paths, read });
     }
 
@@ -131,15 +155,20 @@ fn falls_back(error: &io::Error) {
 /// The thread's own state.
 struct Eyes {
     inbox: Receiver<Order>,
-    edits: mpsc::Sender<()>,
+    edits: mpsc::Sender<Edit>,
+    changes: Arc<Changes>,
     wake: Arc<OwnedFd>,
     /// How the files looked at the last report; `None` when they were not at rest.
     reported: Arc<Mutex<Option<Print>>>,
     /// `None` = poll.
     events: Option<Events>,
+    /// Some directories on the way cannot be watched, for want of permission.
+    unheard: bool,
+    /// When a look was last taken for want of events.
+    looked: Instant,
     /// Time between two looks when polling.
     tick: Duration,
-    paths: Vec<PathBuf>,
+    paths: Vec<Watched>,
     settle: Settle<Print>,
 }
 
@@ -164,21 +193,31 @@ impl Eyes {
                 continue;
             }
             let calm = self.settle.is_calm(now);
-            if self.settle.look(now, print::look(&self.paths)) {
+            if let Some(over) = self.settle.look(now, print::look(&self.paths)) {
                 let print = calm.then(|| self.settle.base().clone());
                 *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = print;
-                if matches!(self.edits.try_send(()), Err(mpsc::error::TrySendError::Closed(()))) {
+                if !self.report(over) {
                     return;
                 }
             }
         }
     }
 
+    /// Whether somebody listens still.
+    fn report(&self, over: Over) -> bool {
+        let sent = self.edits.try_send(Edit { certain: over.certain });
+        // What waits to be received takes this along.
+        let alone = u64::from(sent.is_ok());
+        self.changes.seen.fetch_add(over.changes, Ordering::Relaxed);
+        self.changes.coalesced.fetch_add(over.changes.saturating_sub(alone), Ordering::Relaxed);
+        !matches!(sent, Err(mpsc::error::TrySendError::Closed(_)))
+    }
+
     /// Sleeps until there is an order, an event or a look to take.
     fn wait(&self) -> io::Result<()> {
-        let due = self.settle.due().map(|due| due.saturating_duration_since(Instant::now()));
-        let tick = self.events.is_none().then_some(self.tick);
-        let timeout = due.into_iter().chain(tick).min().and_then(|wait| Timespec::try_from(wait).ok());
+        let next = self.settle.due().into_iter().chain(self.next_look()).min();
+        let wait = next.map(|next| next.saturating_duration_since(Instant::now()));
+        let timeout = wait.and_then(|wait| Timespec::try_from(wait).ok());
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
         fds.extend(self.events.as_ref().map(|events| PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
@@ -190,17 +229,27 @@ impl Eyes {
         Ok(())
     }
 
-    /// Takes what the kernel has to say; when polling, looks for itself.
+    /// When to look for what events do not tell.
+    fn next_look(&self) -> Option<Instant> {
+        match &self.events {
+            None => Some(self.looked + self.tick),
+            Some(_) => self.unheard.then(|| self.looked + UNHEARD),
+        }
+    }
+
+    /// Takes what the kernel has to say, and looks where it has nothing to say.
     fn hear(&mut self) {
-        let Some(events) = &mut self.events else {
+        let now = Instant::now();
+        if self.next_look().is_some_and(|next| next <= now) {
+            self.looked = now;
             if self.settle.due().is_none() && print::look(&self.paths) != *self.settle.base() {
-                self.settle.hear(Instant::now(), Sign::Doubt);
+                self.settle.hear(now, Sign::Doubt);
+                self.reroute();
             }
-            return;
-        };
+        }
+        let Some(events) = &mut self.events else { return };
         match events.hear() {
             Ok(heard) => {
-                let now = Instant::now();
                 for sign in heard.signs {
                     self.settle.hear(now, sign);
                 }
@@ -221,8 +270,9 @@ impl Eyes {
         let Some(events) = &mut self.events else { return };
         let mut ways = route::directories(&self.paths);
         for _ in 0..WALKS {
-            if let Err(error) = events.watch(ways.clone()) {
-                return self.poll_instead(&error);
+            match events.watch(ways.clone()) {
+                Ok(whole) => self.unheard = !whole,
+                Err(error) => return self.poll_instead(&error),
             }
             let now = route::directories(&self.paths);
             if now == ways {
@@ -237,22 +287,22 @@ impl Eyes {
         self.events = None;
     }
 
-    fn replace(&mut self, paths: Vec<PathBuf>, read: SystemTime) {
+    fn replace(&mut self, paths: Vec<Watched>, read: SystemTime) {
         self.paths = paths;
         self.reroute();
         let print = print::look(&self.paths);
         let mut base = print.clone();
-        base.retain(|path, stat| match self.settle.base().get(path) {
-            Some(known) => {
-                stat.clone_from(known);
-                true
+        let mut young = false;
+        for (path, stat) in &mut base {
+            match self.settle.base().get(path) {
+                Some(known) => stat.clone_from(known),
+                None => young |= print::changed_since(&path.path, read),
             }
-            None => !print::changed_since(path, read),
-        });
+        }
         let differs = base != print;
         self.settle.rebase(base);
-        if differs {
-            self.settle.hear(Instant::now(), Sign::Doubt);
+        for sign in differs.then_some(Sign::Doubt).into_iter().chain(young.then_some(Sign::Young)) {
+            self.settle.hear(Instant::now(), sign);
         }
     }
 }

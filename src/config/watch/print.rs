@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::route::hidden;
+use crate::config::Watched;
+use crate::config::entries::{Entries, list};
 
 /// The state of every watched path; `None` = it cannot be reached.
-pub(super) type Print = BTreeMap<PathBuf, Option<Stat>>;
+pub(super) type Print = BTreeMap<Watched, Option<Stat>>;
 
 /// File stamps come from a clock that lags behind by up to a tick of the kernel (1/100 s at the slowest setting).
 const TICK: Duration = Duration::from_millis(10);
@@ -25,7 +26,7 @@ pub(super) struct Stat {
     mode: u32,
     /// Size and stamps: of a file only, since a directory's change whenever a stranger's file comes or goes.
     content: Option<(u64, Stamp, Stamp)>,
-    /// The visible names in a directory, sorted.
+    /// The names in a directory that count, sorted.
     entries: Vec<OsString>,
 }
 
@@ -33,18 +34,19 @@ pub(super) struct Stat {
 type Stamp = (i64, i64);
 
 /// Looks at all paths, through symlinks.
-pub(super) fn look(paths: &[PathBuf]) -> Print {
-    paths.iter().map(|path| (path.clone(), stat(path))).collect()
+pub(super) fn look(paths: &[Watched]) -> Print {
+    paths.iter().map(|path| (path.clone(), stat(&path.path, path.entries))).collect()
 }
 
-fn stat(path: &Path) -> Option<Stat> {
+fn stat(path: &Path, entries: Option<Entries>) -> Option<Stat> {
     let meta = fs::metadata(path).ok()?;
     let mut stat =
         Stat { device: meta.dev(), inode: meta.ino(), mode: meta.mode(), content: None, entries: Vec::new() };
     if meta.is_dir() {
-        stat.entries =
-            fs::read_dir(path).ok()?.flatten().map(|entry| entry.file_name()).filter(|name| !hidden(name)).collect();
-        stat.entries.sort();
+        if let Some(entries) = entries {
+            stat.entries = list(path).ok()?;
+            stat.entries.retain(|name| entries.include(name));
+        }
     } else {
         stat.content = Some((meta.len(), (meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())));
     }
@@ -71,10 +73,11 @@ mod tests {
         let (conf, log) = (dir.path().join("nova.conf"), dir.path().join("nova-api.log"));
         fs::write(&conf, "a").unwrap();
         fs::write(&log, "a").unwrap();
-        let paths = [conf, dir.path().to_owned()];
+        let paths = [conf.into(), Watched { path: dir.path().to_owned(), entries: Some(Entries::Conf) }];
         let before = look(&paths);
         fs::write(&log, "more").unwrap();
         fs::write(dir.path().join(".nova.conf.swp"), "").unwrap();
+        fs::write(dir.path().join("stranger.1"), "").unwrap();
         assert_eq!(look(&paths), before);
         fs::write(dir.path().join("new.conf"), "").unwrap();
         assert_ne!(look(&paths), before);
@@ -85,10 +88,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let conf = dir.path().join("nova.conf");
         fs::write(&conf, "same").unwrap();
-        let before = look(std::slice::from_ref(&conf));
+        let look = || look(&[conf.clone().into()]);
+        let before = look();
         fs::write(dir.path().join("new"), "same").unwrap();
         fs::rename(dir.path().join("new"), &conf).unwrap();
-        assert_ne!(look(&[conf]), before);
+        assert_ne!(look(), before);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
 use std::path::{Component, Path, PathBuf};
+
+use crate::config::{Entries, Watched};
 
 /// As many symlinks as the kernel follows in one path (Linux `MAXSYMLINKS`, path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -24,14 +25,19 @@ pub(super) enum Role {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ours {
     names: HashMap<OsString, Role>,
-    /// The directory is itself a watched path: all its visible names count.
-    pub(super) listed: bool,
+    /// The directory is itself a watched path: these of its names count.
+    listed: Option<Entries>,
 }
 
 impl Ours {
     /// What the name is to us; `None` for a stranger's.
     pub(super) fn role(&self, name: &OsStr) -> Option<Role> {
         self.names.get(name).copied()
+    }
+
+    /// Whether the name is one of those that make the directory what it is.
+    pub(super) fn lists(&self, name: &OsStr) -> bool {
+        self.listed.is_some_and(|entries| entries.include(name))
     }
 
     /// Whether what is written into files here can concern us.
@@ -41,7 +47,7 @@ impl Ours {
 
     /// Adds what is ours in the same directory under another name of it.
     pub(super) fn merge(&mut self, other: Self) {
-        self.listed |= other.listed;
+        self.listed = self.listed.max(other.listed);
         for (name, role) in other.names {
             self.add(name, role);
         }
@@ -56,19 +62,19 @@ impl Ours {
 /// The directories to watch (their real paths) and what is ours in them, as the disk is now.
 ///
 /// A path that does not exist contributes the directories up to the first missing name, so that its appearance is seen.
-pub(super) fn directories(paths: &[PathBuf]) -> BTreeMap<PathBuf, Ours> {
+pub(super) fn directories(paths: &[Watched]) -> BTreeMap<PathBuf, Ours> {
     let mut all = BTreeMap::new();
     for path in paths {
         // Fails only for an empty path, or when the working directory is gone.
-        if let Ok(path) = std::path::absolute(path) {
-            follow(&mut all, &path);
+        if let Ok(absolute) = std::path::absolute(&path.path) {
+            follow(&mut all, &absolute, path.entries);
         }
     }
     all
 }
 
 /// Walks one absolute path as the kernel does.
-fn follow(all: &mut BTreeMap<PathBuf, Ours>, path: &Path) {
+fn follow(all: &mut BTreeMap<PathBuf, Ours>, path: &Path, entries: Option<Entries>) {
     let mut here = PathBuf::from("/");
     let mut todo = names(path);
     let mut links = 0;
@@ -79,13 +85,8 @@ fn follow(all: &mut BTreeMap<PathBuf, Ours>, path: &Path) {
         }
         let role = if todo.is_empty() { Role::File } else { Role::Way };
         let next = here.join(&name);
-        let meta = fs::symlink_metadata(&next);
-        if meta.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
-            // Whatever comes or goes in there, it cannot be read.
-            return;
-        }
         all.entry(here.clone()).or_default().add(name, role);
-        match meta {
+        match fs::symlink_metadata(&next) {
             Ok(meta) if meta.is_symlink() => {
                 links += 1;
                 let Ok(target) = fs::read_link(&next) else { return };
@@ -99,7 +100,8 @@ fn follow(all: &mut BTreeMap<PathBuf, Ours>, path: &Path) {
             }
             Ok(meta) => {
                 if todo.is_empty() && meta.is_dir() {
-                    all.entry(next.clone()).or_default().listed = true;
+                    let ours = all.entry(next.clone()).or_default();
+                    ours.listed = ours.listed.max(entries);
                 }
                 here = next;
             }
@@ -118,13 +120,6 @@ fn names(path: &Path) -> Vec<OsString> {
             Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
         })
         .collect()
-}
-
-/// Whether a directory's entry is an editor's or a package tool's own: oslo.config and oslo.policy read no such file
-/// of a configuration directory (`*.conf`, and nothing that begins with a dot).
-pub(super) fn hidden(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    name.starts_with(b".") || name.ends_with(b"~")
 }
 
 #[cfg(test)]
@@ -146,7 +141,7 @@ mod tests {
         fs::write(dir.join("..2024/nova.conf"), "").unwrap();
         symlink("..2024", dir.join("..data")).unwrap();
         symlink("..data/nova.conf", dir.join("nova.conf")).unwrap();
-        let all = directories(&[dir.join("nova.conf")]);
+        let all = directories(&[dir.join("nova.conf").into()]);
         let here = &all[&dir];
         assert_eq!(here.role("nova.conf".as_ref()), Some(Role::File));
         assert_eq!(here.role("..data".as_ref()), Some(Role::Way));
@@ -159,16 +154,16 @@ mod tests {
     #[test]
     fn a_missing_path_is_awaited_at_its_first_missing_name() {
         let (_keep, dir) = root();
-        let all = directories(&[dir.join("nova.conf.d/10-local.conf")]);
+        let all = directories(&[dir.join("nova.conf.d/10-local.conf").into()]);
         assert_eq!(all[&dir].role("nova.conf.d".as_ref()), Some(Role::Way));
         assert!(!all.contains_key(&dir.join("nova.conf.d")));
     }
 
     #[test]
-    fn a_directory_counts_all_its_names_and_its_own() {
+    fn a_directory_counts_those_of_its_names_that_are_read_and_its_own() {
         let (_keep, dir) = root();
-        let all = directories(std::slice::from_ref(&dir));
-        assert!(all[&dir].listed);
+        let all = directories(&[Watched { path: dir.clone(), entries: Some(Entries::Conf) }]);
+        assert!(all[&dir].lists("10.conf".as_ref()) && !all[&dir].lists("stranger.1".as_ref()));
         assert_eq!(all[dir.parent().unwrap()].role(dir.file_name().unwrap()), Some(Role::File));
     }
 
@@ -177,7 +172,7 @@ mod tests {
         let (_keep, dir) = root();
         symlink("b", dir.join("a")).unwrap();
         symlink("a", dir.join("b")).unwrap();
-        let all = directories(&[dir.join("a")]);
+        let all = directories(&[dir.join("a").into()]);
         assert!(all[&dir].has_files());
     }
 
@@ -186,7 +181,7 @@ mod tests {
         let (_keep, dir) = root();
         fs::create_dir_all(dir.join("real/deep")).unwrap();
         symlink("real/deep", dir.join("link")).unwrap();
-        let all = directories(&[dir.join("link/../nova.conf")]);
+        let all = directories(&[dir.join("link/../nova.conf").into()]);
         assert_eq!(all[&dir.join("real")].role("nova.conf".as_ref()), Some(Role::File));
     }
 }

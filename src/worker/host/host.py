@@ -144,13 +144,12 @@ class Frozen:
     """Has the operator's files read from the copies that this generation was accepted with.
 
     A worker that is started again an hour after an edit reads what its generation was made from; and a service that
-    looks again by itself (oslo.policy) finds nothing changed. Names stay the operator's.
+    looks again by itself (oslo.policy) finds nothing changed. Names stay the operator's. A directory's copy holds what
+    is read there; what else lies in it is no part of the configuration, and is found where it is.
     """
 
     def __init__(self, copies):
         self.copies = copies
-        self.dirs = {path.rstrip('/') + '/': copy for path, copy in copies.items() if copy and os.path.isdir(copy)}
-        self.below = tuple(sorted(self.dirs, key=len, reverse=True))
 
     def copy_of(self, path):
         """The path to use instead of `path`, which may be anything that `open` takes."""
@@ -163,13 +162,9 @@ class Frozen:
             return path
         if not name.startswith('/') or '/.' in name or '//' in name or name.endswith('/'):
             name = os.path.abspath(name)
-        if name in self.copies:
-            copy = self.copies[name]
-        elif name.startswith(self.below):
-            parent = next(parent for parent in self.below if name.startswith(parent))
-            copy = os.path.join(self.dirs[parent], name[len(parent):])
-        else:
+        if name not in self.copies:
             return path
+        copy = self.copies[name]
         if copy is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return os.fsencode(copy) if isinstance(path, bytes) else copy
