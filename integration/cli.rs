@@ -156,6 +156,88 @@ fn a_second_front_in_the_same_runtime_directory_is_refused() {
     eventually("the first one serves on", || (front.get("/v2/x").status == 200).then_some(()));
 }
 
+/// All commands that only ask a running front, the last one ends it.
+#[track_caller]
+fn is_reached(front: &mut Front, why: &str) {
+    let ask = |command, args: &[&str]| pasteway(front.directory(), command, args);
+    for (command, args) in [("status", vec![]), ("workers", vec![]), ("generations", vec![]), ("rollback", vec!["1"])] {
+        let output = ask(command, &args);
+        assert_eq!(output.status.code(), Some(0), "{why}: {command}: {}", out(&output));
+    }
+    assert!(out(&ask("confirm", &[])).contains("409"), "{why}");
+    let output = ask("drain", &[]);
+    assert_eq!(output.status.code(), Some(0), "{why}: {}", out(&output));
+    assert!(front.exit().success());
+}
+
+#[test]
+fn a_front_is_reached_whatever_its_files_say_by_now() {
+    type Breaking = fn(&Path);
+    let breakings: [(&str, Breaking); 5] = [
+        ("no line of a configuration", |conf| append(conf, "oops\n")),
+        ("an unknown option", |conf| append(conf, "[pasteway]\nno_such = 1\n")),
+        ("another directory", |conf| append(conf, "[pasteway]\nruntime_dir = /nonexistent/elsewhere\n")),
+        ("nothing", |conf| std::fs::write(conf, "").expect("written")),
+        ("gone", |conf| std::fs::remove_file(conf).expect("removed")),
+    ];
+    for (why, breaking) in breakings {
+        let mut front = Front::start(&Layout::bare().pasteway("watch = false"));
+        breaking(&front.conf());
+        is_reached(&mut front, why);
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    let old = std::fs::read_to_string(path).expect("text");
+    std::fs::write(path, old + text).expect("written");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_told_by_the_front_that_runs() {
+    let front = Front::start(&Layout::bare().pasteway("watch = false"));
+    append(&front.conf(), "[pasteway]\nruntime_dir = /nonexistent/elsewhere\n");
+    let lines = std::fs::read_to_string(front.conf()).expect("text").lines().count();
+    for command in ["plan", "reload"] {
+        let output = pasteway(front.directory(), command, &[]);
+        assert_eq!(output.status.code(), Some(78), "{}", out(&output));
+        let place = format!("nova.conf:{lines}:");
+        assert!(out(&output).contains("runtime_dir") && out(&output).contains(&place), "{}", out(&output));
+    }
+    append(&front.conf(), "oops\n");
+    let output = pasteway(front.directory(), "plan", &[]);
+    assert_eq!(output.status.code(), Some(78), "{}", out(&output));
+    assert!(out(&output).contains(&format!("nova.conf:{}", lines + 1)), "{}", out(&output));
+}
+
+#[test]
+fn of_two_fronts_each_is_found_by_its_own_files() {
+    let fronts = [(); 2].map(|()| Front::start(&Layout::bare().pasteway("watch = false")));
+    for (front, other) in [(&fronts[0], &fronts[1]), (&fronts[1], &fronts[0])] {
+        let pid = |output: Output| json(&output)["pid"].clone();
+        std::fs::write(front.conf(), "").expect("emptied");
+        assert_eq!(pid(pasteway(front.directory(), "status", &["--format", "json"])), front.pid());
+        let there = other.directory().join("run");
+        let args = ["--format", "json", "--runtime-dir", there.to_str().expect("a path")];
+        assert_eq!(pid(pasteway(front.directory(), "status", &args)), other.pid());
+    }
+}
+
+#[test]
+fn files_that_say_nothing_do_not_lead_to_another_front() {
+    let front = Front::start(&Layout::bare());
+    let directory = tempfile::tempdir().expect("a directory");
+    let emptied = directory.path().join("shop.conf");
+    std::fs::write(&emptied, "").expect("written");
+    // Where a front is by default.
+    std::os::unix::fs::symlink(front.directory().join("run"), directory.path().join("pasteway")).expect("a link");
+    let mut drain = Command::new(executable());
+    drain.arg("drain").arg("--config-file").arg(&emptied).env("XDG_RUNTIME_DIR", directory.path());
+    let output = drain.stdin(Stdio::null()).output().expect("the executable");
+    assert_eq!(output.status.code(), Some(1), "{}", out(&output));
+    assert!(out(&output).contains("runs with other files"), "{}", out(&output));
+    assert_eq!(front.admin("/status").json()["state"], "serving");
+}
+
 #[test]
 fn without_a_front_there_is_no_status() {
     let output = pasteway(files(&Layout::bare()).path(), "status", &[]);

@@ -1,13 +1,11 @@
 //! HTTP/1.1 between client and worker: bodies, framing, header fields, limits, bad input.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Answer, Client, Front, Layout, Save, eventually};
+use crate::support::{Answer, Client, Front, Layout, eventually};
 
 const HOST: &str = "Host: 127.0.0.1:8774\r\n";
 
@@ -228,9 +226,65 @@ fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
     client
         .send(format!("POST /v2/t1/x HTTP/1.1\r\n{HOST}X-Auth-Token: a\r\nContent-Length: 114689\r\n\r\n"))
         .expect("sent");
-    assert_eq!(client.answer("POST").expect("an answer").status, 413);
+    let answer = client.answer("POST").expect("an answer");
     // The announced body was never sent, so the connection cannot be kept.
+    assert_eq!((answer.status, answer.closes()), (413, true));
     assert!(client.is_closed().expect("an end"));
+}
+
+/// A front that refuses a user's second POST, and what comes on a connection behind the first.
+fn refusing() -> (Front, Client) {
+    let limits = "compute.limits:RateLimitingMiddleware.factory";
+    let paste = Layout::havana().paste().replace(limits, &format!("{limits}\nlimits = (POST, *, .*, 1, HOUR)"));
+    let front = Front::start(&Layout::compute(&paste));
+    let mut client = front.client();
+    assert_eq!(client.request("POST", "/v2/t1/x", &[("X-Auth-Token", "u1:t1")], b"{}").expect("an answer").status, 200);
+    (front, client)
+}
+
+fn head_of_post(more: &str) -> String {
+    format!("POST /v2/t1/x HTTP/1.1\r\n{HOST}X-Auth-Token: u1:t1\r\n{more}\r\n")
+}
+
+#[test]
+fn a_short_body_that_nobody_wanted_does_not_end_the_connection() {
+    let (_front, mut client) = refusing();
+    for size in [1, 100, 65_536] {
+        client.send(head_of_post(&format!("Content-Length: {size}\r\n"))).expect("sent");
+        std::thread::sleep(Duration::from_millis(50));
+        client.send(bytes(size)).expect("the connection is there");
+        let answer = client.answer("POST").expect("an answer");
+        assert_eq!((answer.status, answer.closes()), (429, false), "{size}");
+    }
+    let answer = client.get("/v2/t1/x", &[("X-Auth-Token", "u1:t1")]).expect("the same connection");
+    assert!(received(&answer, "content-length").is_empty());
+}
+
+#[test]
+fn an_answer_before_a_body_that_is_not_waited_for_says_that_the_connection_ends() {
+    let (front, _) = refusing();
+    // Too long; sent only if it is wanted; never sent.
+    for rest in ["Content-Length: 65537\r\n", "Content-Length: 5\r\nExpect: 100-continue\r\n", "Content-Length: 5\r\n"]
+    {
+        let mut client = front.client();
+        client.send(head_of_post(rest)).expect("sent");
+        let answer = client.answer("POST").expect("an answer");
+        assert_eq!((answer.status, answer.closes()), (429, true), "{rest}");
+        assert!(client.is_closed().expect("an end"), "{rest}");
+    }
+}
+
+#[test]
+fn an_app_that_answers_before_the_body_has_come_does_not_end_the_connection() {
+    let front = Front::start(&Layout::bare());
+    let mut client = front.client();
+    for n in 0..5 {
+        client.send(format!("POST /v2/x?pasteway.exit=9 HTTP/1.1\r\n{HOST}Content-Length: 5\r\n\r\n")).expect("sent");
+        std::thread::sleep(Duration::from_millis(100));
+        client.send("hello").expect("the connection is there");
+        let answer = client.answer("POST").expect("an answer");
+        assert_eq!((answer.status, answer.closes()), (400, false), "{n}");
+    }
 }
 
 #[test]
@@ -361,94 +415,6 @@ fn nobody_gets_a_tunnel() {
         .expect("sent");
     let all = said_until_closed(&mut client);
     assert!(all.starts_with("HTTP/1.1 405 ") && !all.contains("smuggled"), "{all}");
-}
-
-/// Bytes both ways, as both ends like; the stand-in sends back what it gets.
-struct Tunnel(TcpStream);
-
-impl Tunnel {
-    #[track_caller]
-    fn open(front: &Front) -> Self {
-        let mut stream = TcpStream::connect(front.address("osapi_compute")).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-        // What comes right behind the request belongs to the other protocol already.
-        let request =
-            "GET /v2/x?pasteway.echo=1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nfirst";
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).expect("a head");
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8_lossy(&head).to_lowercase();
-        assert!(head.starts_with("http/1.1 101 ") && head.contains("\r\nupgrade: echo\r\n"), "{head}");
-        assert!(head.contains("\r\nconnection: upgrade\r\n"), "{head}");
-        let mut tunnel = Self(stream);
-        assert_eq!(&tunnel.echoed(b""), b"first");
-        tunnel
-    }
-
-    #[track_caller]
-    fn echoed(&mut self, sent: &[u8]) -> [u8; 5] {
-        self.0.write_all(sent).expect("written");
-        let mut came = [0; 5];
-        self.0.read_exact(&mut came).expect("an echo");
-        came
-    }
-}
-
-fn tunnels_ended(front: &Front, reason: &str) -> f64 {
-    front.metric("pasteway_tunnels_ended_total", &[("api", "osapi_compute"), ("reason", reason)])
-}
-
-#[test]
-fn an_upgraded_connection_lives_on_over_reloads_and_holds_its_worker() {
-    let front = Front::start(&Layout::bare());
-    let mut tunnel = Tunnel::open(&front);
-    let in_flight = || front.metric("pasteway_worker_in_flight", &[("api", "osapi_compute")]);
-    assert_eq!(in_flight(), 1.0);
-    // New workers: the old one stays for the tunnel.
-    front.edit(Save::Rename, |text| text.replace("[app:app]", "[app:app]\nnew = option"));
-    eventually("the next generation", || (front.generation() == 2).then_some(()));
-    assert_eq!(front.client().get("/v2/x", &[]).expect("an answer").json()["generation"], 2);
-    assert_eq!(&tunnel.echoed(b"again"), b"again");
-    // Half closed: what is on its way back still comes.
-    tunnel.0.write_all(b"the last").and_then(|()| tunnel.0.shutdown(Shutdown::Write)).expect("written");
-    let mut rest = Vec::new();
-    tunnel.0.read_to_end(&mut rest).expect("an end");
-    assert_eq!(rest, b"the last");
-    eventually("the old worker is free, and goes", || (front.workers().len() == 1).then_some(()));
-    assert_eq!(tunnels_ended(&front, "closed"), 1.0);
-}
-
-#[test]
-fn a_tunnel_in_which_nobody_speaks_for_client_socket_timeout_is_closed() {
-    let front = Front::start(&Layout::bare().default("client_socket_timeout = 900"));
-    let mut tunnel = Tunnel::open(&front);
-    front.edit_conf(|text| text.replace("client_socket_timeout = 900", "client_socket_timeout = 1"));
-    eventually("the next generation", || (front.generation() == 2).then_some(()));
-    for _ in 0..5 {
-        assert_eq!(&tunnel.echoed(b"again"), b"again");
-        std::thread::sleep(Duration::from_millis(400));
-    }
-    assert_eq!((&tunnel.echoed(b"again"), tunnels_ended(&front, "timeout")), (b"again", 0.0));
-    let mut late = Tunnel::open(&front);
-    for silent in [&mut tunnel, &mut late] {
-        assert_eq!(silent.0.read(&mut [0]).expect("an end"), 0);
-    }
-    let in_flight = || front.metric("pasteway_worker_in_flight", &[("api", "osapi_compute")]);
-    eventually("the worker is free", || (in_flight() == 0.0).then_some(()));
-    assert_eq!((tunnels_ended(&front, "timeout"), tunnels_ended(&front, "closed")), (2.0, 0.0));
-}
-
-#[test]
-fn a_tunnel_that_outlasts_the_drain_of_its_generation_is_ended() {
-    let front = Front::start(&Layout::bare().pasteway("drain_timeout = 1"));
-    let mut tunnel = Tunnel::open(&front);
-    front.edit(Save::Rename, |text| text.replace("[app:app]", "[app:app]\nnew = option"));
-    assert_eq!(tunnel.0.read(&mut [0]).expect("an end"), 0);
-    eventually("its end is counted", || (tunnels_ended(&front, "asked") == 1.0).then_some(()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! End-to-end tests: one binary that drives the real executable on port 0 and in temporary directories.
 
+mod abandoned;
 mod admin;
 mod carried;
 mod chaos;
@@ -12,6 +13,7 @@ mod external;
 mod faults;
 mod health;
 mod http;
+mod judged;
 mod layers;
 mod listen;
 mod paste;
@@ -30,5 +32,6 @@ mod support;
 mod systemd;
 mod tls;
 mod trials;
+mod tunnels;
 mod upgrade;
 mod workers;

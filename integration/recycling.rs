@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::process::Signal;
 
+use crate::chaos::orders::Orders;
 use crate::support::traffic::{Style, Traffic};
 use crate::support::{Front, Layout, eventually, missing, process, skipped};
 
@@ -63,6 +64,40 @@ fn a_request_that_never_ends_is_given_up_and_its_worker_ended_as_hung() {
     eventually("another in its place", || (front.workers().len() == 2).then_some(()));
     assert_eq!(exits(&front, "hang"), 1.0);
     assert_eq!(front.metric("pasteway_upstream_errors_total", &[COMPUTE, ("reason", "timeout")]), 1.0);
+}
+
+#[test]
+fn a_worker_that_falls_silent_in_its_answer_is_ended_as_hung() {
+    let orders = Orders::new();
+    let front = Front::start(&orders.python().pasteway("worker_request_timeout = 1"));
+    let mut client = front.client();
+    client.send("POST /v2/orders/12?within=600 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").expect("sent");
+    // The head and a piece of the body have come; the rest is cut off.
+    let said = client.rest().expect("closed");
+    assert!(said.starts_with(b"HTTP/1.1 200 OK\r\n") && said.ends_with(b"\r\n\r\n1"), "{said:?}");
+    eventually("the worker's end", || (exits(&front, "hang") == 1.0).then_some(()));
+    eventually("another in its place", || (front.workers().len() == 3).then_some(()));
+    // Whoever speaks at times does not hang.
+    let answer = front.post("/v2/orders/34?within=0.7&before=0.7", b"x");
+    assert_eq!((answer.status, answer.text().as_str(), exits(&front, "hang")), (200, "34", 1.0));
+}
+
+#[test]
+fn a_slow_client_is_no_hung_worker() {
+    let front = Front::start(&Layout::bare().pasteway("worker_request_timeout = 1"));
+    let mut slow = [front.client(), front.client(), front.client()];
+    let post = "POST /v2/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe";
+    slow[0].send("GET /v2/x?pasteway.size=30000000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+    slow[1].send(post).expect("sent");
+    // Here the worker has begun to answer what has not come yet.
+    slow[2].send(post.replace("/v2/x", "/v2/x?pasteway.echo=1")).expect("sent");
+    std::thread::sleep(Duration::from_secs(3));
+    slow[1].send("llo").expect("sent");
+    slow[2].send("llo").expect("sent");
+    let answers = slow.map(|mut client| client.answer("GET").expect("an answer"));
+    assert_eq!(answers.each_ref().map(|answer| answer.status), [200; 3]);
+    assert_eq!((answers[0].body.len(), answers[2].text().as_str()), (30_000_000, "hello"));
+    assert_eq!(exits(&front, "hang"), 0.0);
 }
 
 /// A control group whose processes have little memory together; gone when dropped, when they are.

@@ -105,6 +105,35 @@ fn a_rollback_is_made_from_the_kept_bytes_and_the_bad_text_is_not_taken_again() 
 }
 
 #[test]
+fn a_generation_tells_its_files_and_gives_back_what_they_held() {
+    let front = Front::launch(&Layout::bare().pasteway(QUIET).pasteway("admin_listen = 127.0.0.1:0"));
+    front.logged("administration on");
+    let (conf, paste) = (front.conf(), front.paste());
+    let ask = |args: &[&str]| {
+        let mut command = Command::new(executable());
+        command.arg("generations").arg("--config-file").arg(&conf).args(args).stdin(Stdio::null());
+        command.output().expect("the executable")
+    };
+    // No text in any encoding.
+    let old = [&std::fs::read(&paste).expect("bytes")[..], b"# \xff\r\n"].concat();
+    std::fs::write(&paste, &old).expect("saved");
+    let mut reload = Command::new(executable());
+    assert!(reload.arg("reload").arg("--config-file").arg(&conf).output().expect("the executable").status.success());
+    std::fs::write(&conf, "").expect("emptied");
+    std::fs::remove_file(&paste).expect("removed");
+    let told: Value = serde_json::from_slice(&ask(&["2", "--format", "json"]).stdout).expect("JSON");
+    let files = told["files"].as_array().expect("a list");
+    let name = paste.to_str().expect("a path");
+    let told = files.iter().find(|file| file["path"] == name).expect("is told");
+    assert_eq!((told["bytes"].as_u64(), told["sha256"].as_str().map(str::len)), (Some(old.len() as u64), Some(64)));
+    let listed = String::from_utf8(ask(&["2"]).stdout).expect("text");
+    assert!(listed.contains(name) && listed.contains(conf.to_str().expect("a path")), "{listed}");
+    assert_eq!(ask(&["2", "--file", name]).stdout, old);
+    let unknown = ask(&["2", "--file", "/etc/hostname"]);
+    assert_eq!((unknown.status.code(), unknown.stdout.len()), (Some(1), 0));
+}
+
+#[test]
 fn nothing_to_go_back_to_is_said_and_changes_nothing() {
     let front = front(&[QUIET]);
     for body in ["", r#"{"generation": 9}"#] {
@@ -184,6 +213,13 @@ fn a_canary_gets_its_share_exactly_until_it_is_promoted() {
     applied(&answer, 2);
     assert_eq!(front.generation(), 1, "the old one is what serves");
     assert_eq!(state(&front, 2), "canary");
+    let differs = || {
+        let status = front.admin("/status").json();
+        let because = status["config_file_differs_because"].as_str().unwrap_or_default().to_owned();
+        (status["config_file_differs"] == true, front.metric("pasteway_config_file_differs", &[]), because)
+    };
+    let because = "they are those of generation 2, a canary: 20 % of the requests, and requests with the header x-try";
+    assert_eq!(differs(), (true, 1.0, because.to_owned()), "what is on disk does not run for all");
     // On one connection, which one data thread counts out.
     let mut client = front.client();
     let mut ask = |headers: &[(&str, &str)]| generation_of(&client.get("/v2/x", headers).expect("an answer"));
@@ -193,6 +229,7 @@ fn a_canary_gets_its_share_exactly_until_it_is_promoted() {
     assert_eq!(post(&front, "/confirm", "").1["confirmed"], 2);
     assert!((0..20).all(|_| ask(&[]) == 2));
     assert_eq!(front.generation(), 2);
+    assert_eq!(differs(), (false, 0.0, String::new()));
     eventually("the old one is retired", || (state(&front, 1) == "retired").then_some(()));
 }
 
@@ -214,6 +251,9 @@ fn a_canary_that_is_rolled_back_is_gone_and_its_text_not_taken_again() {
 #[test]
 fn a_canary_that_fails_its_requests_is_taken_out_by_itself() {
     let front = front(&[QUIET, "canary_header = X-Try", "reload_confirm_requests = 5"]);
+    for _ in 0..5 {
+        assert_eq!(front.get("/v2/x").status, 200);
+    }
     front.edit(Save::Rename, with(1));
     applied(&front.reload(""), 2);
     eventually("taken out", || {

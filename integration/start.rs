@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use regex::Regex;
 use rustix::process::Signal;
@@ -175,4 +175,21 @@ fn as_nova_api(layout: &Layout) -> (Option<i32>, String) {
         Some(front.log().join("\n")).filter(|log| log.contains("CRITICAL") || status == Some(0))
     });
     (status, log)
+}
+
+#[test]
+fn a_start_that_fails_on_a_terminal_says_why_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let layout = Layout::bare().default("use_stderr = true").with_paste("[app:another]\npaste.app_factory = a.b:c\n");
+    std::fs::write(directory.path().join("nova.conf"), layout.conf(directory.path())).expect("nova.conf");
+    std::fs::write(directory.path().join("api-paste.ini"), layout.paste()).expect("api-paste.ini");
+    let serve = format!("{} serve --config-file {}/nova.conf", executable().display(), directory.path().display());
+    let said = |command: &mut Command| {
+        let output = command.stdin(Stdio::null()).output().expect("a terminal");
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        let all = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&all).matches("`osapi_compute`").count()
+    };
+    assert_eq!(said(Command::new("script").args(["-qec", &serve, "/dev/null"]).env("NO_COLOR", "1")), 1);
+    assert_eq!(said(Command::new("sh").args(["-c", &serve])), 2, "a log that is collected has it too");
 }

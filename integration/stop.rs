@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Answer, Client, Front, Layout, eventually, process};
+use crate::support::{Answer, Client, Front, Layout, Save, eventually, process};
 
 /// A request that takes this long, once it is on a worker.
 #[track_caller]
@@ -187,4 +187,16 @@ fn a_worker_that_is_replaced_finishes_what_it_has_begun() {
     assert!(!request.is_finished());
     assert_eq!(request.join().expect("no panic").expect("an answer").status, 200);
     eventually("the old one is gone", || (!process::lives(old[0])).then_some(()));
+}
+
+#[test]
+fn an_edit_during_the_stop_is_no_rejected_reload() {
+    let mut front = Front::start(&Layout::bare().pasteway("lame_duck = 2"));
+    front.signal(Signal::TERM);
+    eventually("it stops", || (front.admin("/ready").status == 503).then_some(()));
+    front.edit(Save::Rename, |text| text.replace("/v2: app", "/v2: app\n/v3: app"));
+    front.logged("reload given up: the front is stopping");
+    assert_eq!(front.admin("/status").json()["config_file_differs"], false);
+    assert!(front.exit().success());
+    assert!(!front.log().iter().any(|line| line.contains("ERROR")), "{:?}", front.log());
 }

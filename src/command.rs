@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -43,6 +44,22 @@ pub enum Command {
     Workers(oneshot::Sender<Vec<SlotReport>>),
     /// The generations that are remembered, newest first.
     Generations(oneshot::Sender<Vec<GenerationReport>>),
+    /// Tell one of them.
+    Generation {
+        /// Which.
+        generation: u64,
+        /// `None`: it is not remembered.
+        reply: oneshot::Sender<Option<GenerationFiles>>,
+    },
+    /// Tell what a file held when a generation was made from it.
+    File {
+        /// Which generation.
+        generation: u64,
+        /// As it is told in [`FileReport`].
+        path: String,
+        /// `None`: there is no such generation, or none of its files has this name.
+        reply: oneshot::Sender<Option<Bytes>>,
+    },
     /// The generation on trial is to stay; a canary is to serve all requests.
     Confirm {
         /// Which; `None` = whichever is on trial.
@@ -468,6 +485,27 @@ pub struct GenerationReport {
     pub state: &'static str,
 }
 
+/// `GET /generations/N`.
+#[derive(Clone, Debug, Serialize)]
+pub struct GenerationFiles {
+    /// As in the list.
+    #[serde(flatten)]
+    pub generation: GenerationReport,
+    /// What it was made from, in the order in which it was read.
+    pub files: Vec<FileReport>,
+}
+
+/// A file that a generation was made from. What it held is kept with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// As it was found.
+    pub path: String,
+    /// Over what it held, hex.
+    pub sha256: String,
+    /// How much that was.
+    pub bytes: u64,
+}
+
 /// A request that holds a generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HolderReport {
@@ -479,4 +517,6 @@ pub struct HolderReport {
     pub method: String,
     /// Since its head was read.
     pub age_seconds: f64,
+    /// Its client has gone away; a worker is still at it.
+    pub client_gone: bool,
 }

@@ -1,4 +1,4 @@
-//! Workers that are killed, frozen, thawed and replaced at random while clients order.
+//! Workers that are killed, frozen, thawed and replaced at random, and hang, while clients order and give up.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::{Front, Layout, process};
 const WORKERS: usize = 3;
 
 /// One thing that happens; how many workers it may cost the requests on them.
-fn strike(front: &Front, chance: &mut Rng) -> usize {
+fn strike(front: &Front, orders: &Orders, chance: &mut Rng) -> usize {
     let workers = front.workers();
     if workers.is_empty() {
         return 0;
@@ -22,7 +22,7 @@ fn strike(front: &Front, chance: &mut Rng) -> usize {
     let victim = one(chance, &workers);
     // Who is chosen may be gone already.
     let signal = |pid: u32, signal| process::Process::of(pid).into_iter().for_each(|it| it.signal(signal));
-    match chance.u8(0..12) {
+    match chance.u8(0..14) {
         0..=3 => {
             println!("kill {victim}");
             signal(victim, Signal::KILL);
@@ -50,7 +50,12 @@ fn strike(front: &Front, chance: &mut Rng) -> usize {
             signal(victim, Signal::TERM);
             1
         }
-        10 => {
+        10 | 11 => {
+            println!("an app hangs by itself");
+            orders.hang_one();
+            1
+        }
+        12 => {
             println!("other workers for all");
             let threads = chance.u8(3..9);
             front.edit_conf(|text| text + &format!("[pasteway]\nworker_threads = {threads}\n"));
@@ -74,7 +79,7 @@ fn storm(layout: impl FnOnce(&Orders) -> Layout) {
     let mut struck = 0;
     for _ in 0..times(12) {
         pause(&mut chance, 400);
-        struck += strike(&front, &mut chance);
+        struck += strike(&front, &orders, &mut chance);
         truth::is_told(&front);
     }
     truth::is_told_and_all_serve(&front, WORKERS);
@@ -101,7 +106,7 @@ fn programs_that_are_killed_and_frozen_lose_no_acknowledged_order_and_do_none_tw
 #[test]
 fn a_front_that_is_frozen_itself_takes_nobody_for_hung() {
     let (mut chance, mut orders) = (chance(), Orders::new());
-    let front = Front::start(&orders.python());
+    let front = Front::start(&orders.python().pasteway("worker_request_timeout = 1"));
     let workers = front.workers();
     orders.at(front.address("osapi_compute"));
     for _ in 0..times(3) {

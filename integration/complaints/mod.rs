@@ -7,6 +7,7 @@
 //! | 3 | no check, no dry run, no difference | traefik | [`reload`]`::there_are_a_check_a_dry_run_and_a_difference` |
 //! | 4 | a reload forgets health | traefik, haproxy | [`serving`]`::a_reload_does_not_forget_health` |
 //! | 5 | long-lived connections die for unrelated edits | caddy, envoy, nginx | [`serving`]`::long_lived_connections_do_not_die_for_unrelated_edits` |
+//! | 5 | the same over any time, and upgraded ones | | [`serving`]`::long_lived_connections_outlast_every_drain_but_that_of_their_own_workers` |
 //! | 6 | old generations pile up | haproxy, caddy | [`serving`]`::old_generations_do_not_pile_up` |
 //! | 7 | no readiness gate in rolling restarts | granian, gunicorn, uwsgi | [`workers`]`::a_rolling_restart_waits_for_readiness` |
 //! | 8 | crash loops handled badly in both directions | uwsgi, granian, haproxy, oslo | [`workers`]`::a_crash_loop_is_neither_fast_nor_final_nor_everybodys` |

@@ -6,13 +6,25 @@ use rustix::process::Signal;
 
 use crate::support::app::PROBE;
 use crate::support::traffic::{Style, Traffic};
-use crate::support::{App, Client, Front, Layout, Save, eventually, process};
+use crate::support::{App, Client, Front, Layout, Save, Tunnel, eventually, process};
 
 const COMPUTE: &[(&str, &str)] = &[("api", "osapi_compute")];
+
+/// Changes something and has it loaded: the verdict.
+type Edit<'a> = &'a dyn Fn() -> (u16, serde_json::Value);
 
 /// Adds a mount point.
 fn with(number: u32) -> impl FnOnce(String) -> String {
     move |text| text.replace("/v2: app\n", &format!("/v2: app\n/g{number}: app\n"))
+}
+
+/// Beside the bare osapi_compute, a metadata that is as bare.
+fn two_apis() -> Layout {
+    let bare = Layout::bare();
+    let other =
+        "[composite:metadata]\nuse = egg:Paste#urlmap\n/: other\n\n[app:other]\npaste.app_factory = some:where\n";
+    let paste = bare.paste().to_owned() + other;
+    bare.with_paste(&paste).apis(&["osapi_compute", "metadata"]).default("metadata_workers = 1")
 }
 
 #[track_caller]
@@ -78,6 +90,59 @@ fn long_lived_connections_do_not_die_for_unrelated_edits() {
 }
 
 #[test]
+fn long_lived_connections_outlast_every_drain_but_that_of_their_own_workers() {
+    const SIZE: usize = 40_000_000;
+    let front = Front::start(&two_apis().pasteway("watch = false").pasteway("drain_timeout = 1"));
+    let mut tunnel = Tunnel::open(&front);
+    let mut reader = front.client();
+    reader.send(format!("GET /v2/x?pasteway.size={SIZE} HTTP/1.1\r\nHost: a\r\n\r\n")).expect("sent");
+    eventually("both are there", || (front.metric("pasteway_requests_in_flight", COMPUTE) == 2.0).then_some(()));
+    let newest = || front.admin("/generations").json()[0].clone();
+    let live = |number| {
+        front.edit(Save::Rename, with(number));
+        front.reload("")
+    };
+    let edits: [Edit<'_>; 5] = [
+        &|| live(1),
+        &|| live(2),
+        &|| {
+            front.edit_conf(|text| text.replace("metadata_workers = 1", "metadata_workers = 2"));
+            front.reload("")
+        },
+        &|| {
+            front.edit(Save::Rename, |text| text.replace("[app:other]\n", "[app:other]\nnew = option\n"));
+            front.reload("")
+        },
+        &|| front.order("/rollback"),
+    ];
+    for edit in edits {
+        let (status, verdict) = edit();
+        assert_eq!((status, verdict["outcome"].as_str()), (200, Some("applied")), "{verdict}");
+        std::thread::sleep(Duration::from_millis(1500));
+        tunnel.echoes();
+        let all = front.admin("/generations").json();
+        let older = all.as_array().expect("a list").iter().skip(1).map(|one| &one["state"]);
+        assert!(older.clone().all(|state| state == "retired"), "they hold none of them: {all}");
+        let holders = newest()["holders"].to_string();
+        assert!(holders.contains(&tunnel.peer().to_string()), "it is told of the live one: {holders}");
+    }
+    let answer = reader.answer("GET").expect("the whole answer");
+    assert_eq!((answer.status, answer.body.len()), (200, SIZE));
+    // Now its own worker goes.
+    front.edit(Save::Rename, |text| text.replace("[app:app]\n", "[app:app]\nnew = option\n"));
+    applied(&front);
+    tunnel.echoes();
+    let old = front.admin("/generations").json()[1].clone();
+    assert_eq!((&old["state"], &old["in_flight"]), (&"draining".into(), &1.into()), "{old}");
+    assert_eq!(old["holders"][0]["peer"], tunnel.peer().to_string(), "{old}");
+    assert_eq!(tunnel.rest(), "");
+    let asked = [("api", "osapi_compute"), ("reason", "asked")];
+    eventually("its end is counted", || (front.metric("pasteway_tunnels_ended_total", &asked) == 1.0).then_some(()));
+    assert_eq!(front.metric("pasteway_drain_ended_total", COMPUTE), 1.0, "the only one in all of this");
+    front.logged(&format!("its requests are ended: GET of osapi_compute from {}", tunnel.peer()));
+}
+
+#[test]
 fn old_generations_do_not_pile_up() {
     const MANY: usize = 30;
     let layout = Layout::bare().pasteway("watch = false").pasteway("worker_threads = 100");
@@ -108,6 +173,12 @@ fn old_generations_do_not_pile_up() {
     }
     assert!(most > 1, "they are seen while they drain");
     eventually("one is left", || (alive() == 1).then_some(()));
+    // Of those that are gone nobody is told any more to hold them.
+    let all = front.admin("/generations").json();
+    for gone in all.as_array().expect("a list").iter().filter(|one| one["state"] == "retired") {
+        assert_eq!((&gone["holders"], &gone["in_flight"]), (&serde_json::json!([]), &0.into()), "{gone}");
+        assert!(gone["oldest_request_seconds"].is_null(), "{gone}");
+    }
     eventually("its workers alone are left", || (front.workers().len() == 1).then_some(()));
     let directories = std::fs::read_dir(front.own().join("generations")).expect("a directory").count();
     assert_eq!(directories, 1, "files of the live one, which has started its workers");

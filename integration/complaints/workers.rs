@@ -108,11 +108,15 @@ fn workers_have_metrics_of_their_own() {
     slow.send("GET /v2/x?pasteway.delay=60000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
     eventually("it is on the worker", || (of_slot("in_flight") == 1.0).then_some(()));
     drop(slow);
-    eventually("it is not any more", || (of_slot("in_flight") == 0.0).then_some(()));
+    eventually("its client is known to be gone", || {
+        (front.metric("pasteway_requests_total", &[COMPUTE, ("code", "499")]) == 1.0).then_some(())
+    });
+    assert_eq!(of_slot("in_flight"), 1.0, "the worker is still at it");
     process::signal(pid(&slot(&front)), Signal::KILL);
     eventually("a death with its reason, and a birth", || {
         (exits(&front, "signal") == 1.0 && of_api("starts_total") == 2.0).then_some(())
     });
+    assert_eq!(of_slot("in_flight"), 0.0);
     assert_eq!(front.get("/v2/x").status, 200);
     assert_eq!(of_slot("requests_total"), 9.0, "over all lives");
     assert_eq!(front.metric("pasteway_workers", &[COMPUTE, ("state", "serving")]), 1.0);

@@ -15,6 +15,7 @@ pub mod process;
 pub mod python;
 pub mod recording;
 pub mod traffic;
+pub mod tunnel;
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ pub use client::{Answer, Client};
 pub use front::Front;
 pub use layout::Layout;
 pub use pasteway::selftest::Save;
+pub use tunnel::Tunnel;
 
 /// The longest that a test waits for something that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(20);

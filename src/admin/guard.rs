@@ -11,7 +11,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, request};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -23,8 +23,21 @@ use super::token::Token;
 pub struct Access {
     /// The token of `admin_token_file`; `None` while that is unset.
     pub token: watch::Receiver<Option<Token>>,
+    /// Does what the token does: for programs that may read the instance file.
+    pub key: Option<Token>,
     /// Names, besides `localhost`, by which the operator calls the admin listener (a name in `admin_listen`).
     pub host_names: Vec<String>,
+}
+
+/// What a request is after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// How things stand.
+    ToLook,
+    /// That something be changed.
+    ToChange,
+    /// What only the front's user may read.
+    ForSecrets,
 }
 
 /// Why a request is refused.
@@ -36,13 +49,13 @@ pub(super) enum Refusal {
     ForeignHost,
     #[error("the Origin is another site")]
     ForeignOrigin,
-    #[error("a bearer token is needed: Authorization: Bearer TOKEN")]
+    #[error("a bearer token is needed: Authorization: Bearer TOKEN (of admin_token_file, or the key in front.json)")]
     NoToken,
     #[error("the bearer token is wrong")]
     WrongToken,
     #[error("without admin_token_file only this machine is served")]
     Remote,
-    #[error("only root and the user that the front runs as may change anything")]
+    #[error("only root and the user that the front runs as may change anything, or read its files")]
     OtherUser,
 }
 
@@ -67,7 +80,13 @@ impl IntoResponse for Refusal {
 }
 
 /// Decides about one request; `user` is the one that the front runs as.
-pub(super) fn admit(peer: &Peer, user: u32, request: &request::Parts, access: &Access) -> Result<(), Refusal> {
+pub(super) fn admit(
+    peer: &Peer,
+    user: u32,
+    asks: Asks,
+    request: &request::Parts,
+    access: &Access,
+) -> Result<(), Refusal> {
     let host = host(request)?;
     if !host.as_ref().is_none_or(|host| is_ours(host, &access.host_names)) {
         return Err(Refusal::ForeignHost);
@@ -75,15 +94,21 @@ pub(super) fn admit(peer: &Peer, user: u32, request: &request::Parts, access: &A
     if !is_same_site(&request.headers, host.as_ref()) {
         return Err(Refusal::ForeignOrigin);
     }
-    let changes = !matches!(request.method, Method::GET | Method::HEAD);
     match peer {
-        Peer::Unix { uid, .. } if changes && *uid != user && *uid != 0 => Err(Refusal::OtherUser),
+        Peer::Unix { uid, .. } if asks != Asks::ToLook && *uid != user && *uid != 0 => Err(Refusal::OtherUser),
         Peer::Unix { .. } => Ok(()),
-        Peer::Tcp { .. } => match access.token.borrow().as_ref() {
-            Some(token) if changes || !peer.is_loopback() => bears(token, &request.headers),
-            None if !peer.is_loopback() => Err(Refusal::Remote),
-            Some(_) | None => Ok(()),
-        },
+        Peer::Tcp { .. } => {
+            let token = access.token.borrow();
+            let needed = match (&*token, asks) {
+                (None, _) if !peer.is_loopback() => return Err(Refusal::Remote),
+                // Anybody on this machine, and whoever can make a program on it fetch something, comes from there.
+                (_, Asks::ForSecrets) => true,
+                (None, _) => false,
+                (Some(_), Asks::ToChange) => true,
+                (Some(_), Asks::ToLook) => !peer.is_loopback(),
+            };
+            if needed { bears([&access.key, &token], &request.headers) } else { Ok(()) }
+        }
     }
 }
 
@@ -127,14 +152,15 @@ fn is_same_site(headers: &HeaderMap, host: Option<&Authority>) -> bool {
     })
 }
 
-/// Whether the request carries the token.
-fn bears(token: &Token, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Whether the request carries one of the tokens.
+fn bears(tokens: [&Option<Token>; 2], headers: &HeaderMap) -> Result<(), Refusal> {
     let credentials = headers.get(AUTHORIZATION).ok_or(Refusal::NoToken)?.as_bytes();
     let (scheme, presented) = credentials.split_at_checked(7).ok_or(Refusal::NoToken)?;
     if !scheme.eq_ignore_ascii_case(b"bearer ") {
         return Err(Refusal::NoToken);
     }
-    if token.is(presented.trim_ascii()) { Ok(()) } else { Err(Refusal::WrongToken) }
+    let right = tokens.into_iter().flatten().any(|token| token.is(presented.trim_ascii()));
+    if right { Ok(()) } else { Err(Refusal::WrongToken) }
 }
 
 #[cfg(test)]
@@ -147,7 +173,7 @@ mod tests {
 
     fn access(token: Option<&str>) -> Access {
         let (_, token) = watch::channel(token.and_then(Token::new));
-        Access { token, host_names: vec!["control.example".into()] }
+        Access { token, key: Token::new("k3y"), host_names: vec!["control.example".into()] }
     }
 
     fn local() -> Peer {
@@ -163,6 +189,16 @@ mod tests {
     }
 
     fn ask(peer: Peer, token: Option<&str>, method: &str, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+        ask_for(if method == "GET" { Asks::ToLook } else { Asks::ToChange }, peer, token, method, headers)
+    }
+
+    fn ask_for(
+        asks: Asks,
+        peer: Peer,
+        token: Option<&str>,
+        method: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(), Refusal> {
         let mut request = Request::builder().method(method).uri("/reload");
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header(HOST, "127.0.0.1:9774");
@@ -170,7 +206,26 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        admit(&peer, US, &request.body(()).unwrap().into_parts().0, &access(token))
+        admit(&peer, US, asks, &request.body(()).unwrap().into_parts().0, &access(token))
+    }
+
+    #[test]
+    fn secrets_need_a_token_or_the_key_from_this_machine_too() {
+        let ask = |peer, token, bearer: Option<&str>| {
+            let bearer = bearer.map(|text| format!("Bearer {text}"));
+            let headers: Vec<_> = bearer.iter().map(|text| ("authorization", text.as_str())).collect();
+            ask_for(Asks::ForSecrets, peer, token, "GET", &headers)
+        };
+        for token in [None, Some("s3cret")] {
+            assert_eq!(ask(local(), token, None), Err(Refusal::NoToken));
+            assert_eq!(ask(local(), token, Some("guess")), Err(Refusal::WrongToken));
+            assert_eq!(ask(local(), token, Some("k3y")), Ok(()));
+            assert_eq!(ask(user(1001), token, Some("k3y")), Err(Refusal::OtherUser));
+            assert_eq!(ask(user(US), token, None), Ok(()));
+        }
+        assert_eq!(ask(local(), Some("s3cret"), Some("s3cret")), Ok(()));
+        assert_eq!(ask(remote(), None, Some("k3y")), Err(Refusal::Remote));
+        assert_eq!(ask(remote(), Some("s3cret"), Some("k3y")), Ok(()));
     }
 
     #[test]
@@ -222,11 +277,11 @@ mod tests {
     #[test]
     fn the_target_may_not_name_another_host_than_the_field() {
         let request = Request::get("http://127.0.0.1/").header(HOST, "localhost").body(()).unwrap().into_parts().0;
-        assert_eq!(admit(&local(), US, &request, &access(None)), Err(Refusal::ForeignHost));
+        assert_eq!(admit(&local(), US, Asks::ToLook, &request, &access(None)), Err(Refusal::ForeignHost));
         let old = Request::get("/live").version(Version::HTTP_10).body(()).unwrap().into_parts().0;
-        assert_eq!(admit(&local(), US, &old, &access(None)), Ok(()));
+        assert_eq!(admit(&local(), US, Asks::ToLook, &old, &access(None)), Ok(()));
         let new = Request::get("/live").body(()).unwrap().into_parts().0;
-        assert_eq!(admit(&local(), US, &new, &access(None)), Err(Refusal::NoHost));
+        assert_eq!(admit(&local(), US, Asks::ToLook, &new, &access(None)), Err(Refusal::NoHost));
     }
 
     #[test]

@@ -5,22 +5,33 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::listen::AdminListen;
 
-/// `{"pid": 4242, "admin": ["127.0.0.1:9774", "unix:/run/pasteway/admin.sock"]}`
+/// `{"pid": 4242, "admin": ["127.0.0.1:9774", "unix:/run/pasteway/admin.sock"], "files": ["/etc/nova/nova.conf"], "key": "…"}`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Of the front.
     pub pid: u32,
     /// The real addresses of its admin listener.
     pub admin: Vec<AdminListen>,
+    /// The configuration files, and directories of such, that it runs with; absolute.
+    #[serde(default)]
+    pub files: Vec<PathBuf>,
+    /// Opens the admin listener as its token does: who may read it is of the front's user, or root.
+    #[serde(default)]
+    pub key: String,
 }
 
 impl Instance {
+    /// Whether its process is there, as far as can be seen from here.
+    pub fn runs(&self) -> bool {
+        Path::new("/proc").join(self.pid.to_string()).exists()
+    }
+
     /// Reads the file.
     ///
     /// # Errors
@@ -50,12 +61,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("front.json");
         let admin = ["127.0.0.1:9774", "unix:/run/pasteway/admin.sock"].map(|a| a.parse().unwrap()).to_vec();
-        let instance = Instance { pid: 4242, admin };
+        let files = vec!["/etc/nova/nova.conf".into()];
+        let instance = Instance { pid: 4242, admin, files, key: "ab".into() };
         instance.write(&path).unwrap();
         assert_eq!(Instance::read(&path).unwrap(), instance);
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
-            r#"{"pid":4242,"admin":["127.0.0.1:9774","unix:/run/pasteway/admin.sock"]}"#
+            r#"{"pid":4242,"admin":["127.0.0.1:9774","unix:/run/pasteway/admin.sock"],"files":["/etc/nova/nova.conf"],"key":"ab"}"#
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

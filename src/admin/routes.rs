@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{MatchedPath, Path, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::feed::Feed;
-use super::guard::{self, Access};
+use super::guard::{self, Access, Asks};
 use super::peer::Peer;
 use crate::command::{Command, Commands, Outcome, ReloadReport, Source, StatusReport, Terms, UpgradeOutcome};
 
@@ -34,6 +34,9 @@ const BODY_LIMIT: usize = 64 * 1024;
 
 /// A body must have arrived by then.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A file that a generation was made from: it may hold passwords and keys.
+const FILE: &str = "/generations/{number}/file";
 
 /// What the page may load: its own two files and this API.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -65,6 +68,8 @@ pub(super) fn router(app: App) -> Router {
         .route("/config", get(async |State(app): State<App>| app.tell(Command::Config).await))
         .route("/workers", get(async |State(app): State<App>| app.tell(Command::Workers).await))
         .route("/generations", get(async |State(app): State<App>| app.tell(Command::Generations).await))
+        .route("/generations/{number}", get(generation))
+        .route(FILE, get(file))
         .route("/reload", post(reload))
         .route("/confirm", post(confirm))
         .route("/rollback", post(rollback))
@@ -81,9 +86,12 @@ pub(super) fn router(app: App) -> Router {
 /// Lets a request through the guard, and marks every answer, refusals too.
 async fn admitted(State(app): State<App>, Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let mut response = match guard::admit(&peer, app.user, &parts, &app.access) {
+    let mut response = match guard::admit(&peer, app.user, asks(&parts), &parts, &app.access) {
         Ok(()) => match swallow(&parts.method, body).await {
-            Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+            Ok(body) => match misplaced(&parts, &body) {
+                None => next.run(Request::from_parts(parts, Body::from(body))).await,
+                Some(why) => error(StatusCode::BAD_REQUEST, &why),
+            },
             Err(refused) => refused,
         },
         Err(refusal) => {
@@ -97,6 +105,15 @@ async fn admitted(State(app): State<App>, Extension(peer): Extension<Peer>, requ
     response
 }
 
+/// What a request is after. Only POST changes anything; other methods are refused.
+fn asks(request: &http::request::Parts) -> Asks {
+    match request.extensions.get::<MatchedPath>() {
+        Some(route) if route.as_str() == FILE => Asks::ForSecrets,
+        _ if matches!(request.method, Method::GET | Method::HEAD) => Asks::ToLook,
+        _ => Asks::ToChange,
+    }
+}
+
 /// Reads a body to its end, within bounds, so that the connection can go on.
 async fn swallow(method: &Method, body: Body) -> Result<Bytes, Response> {
     if matches!(*method, Method::GET | Method::HEAD) {
@@ -106,6 +123,37 @@ async fn swallow(method: &Method, body: Body) -> Result<Bytes, Response> {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off")),
         Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+/// What a route takes beside its path, as people are told.
+enum Takes {
+    Nothing,
+    Query(&'static str),
+    Body(&'static str),
+}
+
+fn takes(route: &str) -> Takes {
+    match route {
+        "/reload" => Takes::Query("?dry_run=true, ?confirm=SECONDS, ?canary=PERCENT"),
+        FILE => Takes::Query("?path=PATH"),
+        "/rollback" | "/confirm" => Takes::Body("{\"generation\": N}"),
+        _ => Takes::Nothing,
+    }
+}
+
+/// Why a request is refused that says something where its route does not look. To ignore it would do something else than
+/// what was asked for.
+fn misplaced(request: &http::request::Parts, body: &[u8]) -> Option<String> {
+    let route = request.extensions.get::<MatchedPath>()?.as_str();
+    let in_query = request.uri.query().is_some_and(|query| !query.is_empty());
+    let in_body = !matches!(body.trim_ascii(), b"" | b"{}");
+    match takes(route) {
+        Takes::Nothing if in_query => Some(format!("{route} takes no query")),
+        Takes::Nothing if in_body => Some(format!("{route} takes no body")),
+        Takes::Query(words) if in_body => Some(format!("{route} takes no body, but a query: {words}")),
+        Takes::Body(words) if in_query => Some(format!("{route} takes no query, but a body: {words}")),
+        _ => None,
     }
 }
 
@@ -160,7 +208,45 @@ async fn probe(app: &App, what: &str, reasons: impl FnOnce(StatusReport) -> Vec<
     (status, Json(json!({ what: reasons.is_empty(), "reasons": reasons }))).into_response()
 }
 
-/// What may be asked of a reload. An unknown word is refused rather than ignored: it may be a promise that is not kept.
+async fn generation(State(app): State<App>, number: Result<Path<u64>, PathRejection>) -> Response {
+    let Ok(Path(generation)) = number else { return error(StatusCode::NOT_FOUND, "a generation is a number") };
+    match in_time(app.ask(|reply| Command::Generation { generation, reply })).await {
+        Some(Some(report)) => Json(report).into_response(),
+        Some(None) => error(StatusCode::NOT_FOUND, &format!("generation {generation} is not remembered")),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileQuery {
+    path: String,
+}
+
+async fn file(
+    State(app): State<App>,
+    number: Result<Path<u64>, PathRejection>,
+    query: Result<Query<FileQuery>, QueryRejection>,
+) -> Response {
+    let Ok(Path(generation)) = number else { return error(StatusCode::NOT_FOUND, "a generation is a number") };
+    let path = match query {
+        Ok(Query(FileQuery { path })) => path,
+        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
+    let wanted = path.clone();
+    match in_time(app.ask(|reply| Command::File { generation, path, reply })).await {
+        Some(Some(bytes)) => {
+            ([(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))], bytes).into_response()
+        }
+        Some(None) => error(
+            StatusCode::NOT_FOUND,
+            &format!("`{wanted}` is no file of generation {generation}: /generations/{generation} tells them"),
+        ),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+/// What may be asked of a reload.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReloadQuery {
@@ -175,7 +261,7 @@ struct ReloadQuery {
 impl ReloadQuery {
     fn terms(&self) -> Terms {
         let confirm = self.confirm.map(|seconds| Duration::from_secs(seconds.into()));
-        Terms { confirm, canary: self.canary.map(|percent| percent.min(100)) }
+        Terms { confirm, canary: self.canary }
     }
 }
 
@@ -185,6 +271,9 @@ async fn reload(
     query: Result<Query<ReloadQuery>, QueryRejection>,
 ) -> Response {
     let (dry_run, terms) = match query {
+        Ok(Query(query)) if query.canary > Some(100) => {
+            return error(StatusCode::BAD_REQUEST, "canary: write a percentage, 0 to 100");
+        }
         Ok(Query(query)) => (query.dry_run, query.terms()),
         Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };

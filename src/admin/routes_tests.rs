@@ -43,6 +43,10 @@ impl Daemon {
             Command::Config(reply) => drop(reply.send(json!({ "config": 1 }))),
             Command::Workers(reply) => drop(reply.send(Vec::new())),
             Command::Generations(reply) => drop(reply.send(Vec::new())),
+            Command::Generation { reply, .. } => drop(reply.send(None)),
+            Command::File { generation, path, reply } => {
+                drop(reply.send((generation == 3 && path == "/etc/a b.ini").then(|| "text".into())));
+            }
             Command::Reload { peer, dry_run, reply, source, terms } => {
                 let on_trial = |time: Duration| (time.as_secs(), terms.canary);
                 assert_eq!(source, Source::Admin);
@@ -122,7 +126,7 @@ async fn ask_with(daemon: Daemon, token: Option<Token>, request: http::request::
             daemon.answer(command);
         }
     });
-    let access = Access { token: watch::channel(token).1, host_names: Vec::new() };
+    let access = Access { token: watch::channel(token).1, key: Token::new("k3y"), host_names: Vec::new() };
     let app = App { commands, metrics: Arc::new(|| "pasteway_config_generation 7\n".into()), access, user: 1000 };
     let peer = Peer::Tcp { remote: "127.0.0.1:40000".parse().unwrap(), local: "127.0.0.1:9774".parse().unwrap() };
     let request = request.header(HOST, "localhost").extension(peer).body(body).unwrap();
@@ -182,7 +186,7 @@ async fn a_dry_run_reaches_the_daemon_and_an_unknown_wish_does_not() {
     let daemon = Daemon { outcome: Some(Outcome::Applied), ..Daemon::default() };
     let report = json_of(ask(daemon.clone(), "POST", "/reload?dry_run=true").await).await;
     assert_eq!(report["dry_run"], true);
-    for wish in ["dry_run=maybe", "confirm=soon", "cofirm=30"] {
+    for wish in ["dry_run=maybe", "confirm=soon", "cofirm=30", "canary=101", "canary=-1"] {
         let response = ask(daemon.clone(), "POST", &format!("/reload?{wish}")).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{wish}");
     }
@@ -201,7 +205,7 @@ async fn not_ready_is_503_with_the_reasons() {
 async fn a_stopping_daemon_is_neither_live_nor_silent() {
     let (commands, inbox) = mpsc::channel(1);
     drop(inbox);
-    let access = Access { token: watch::channel(None).1, host_names: Vec::new() };
+    let access = Access { token: watch::channel(None).1, key: None, host_names: Vec::new() };
     let router = router(App { commands, metrics: Arc::new(String::new), access, user: 0 });
     for path in ["/live", "/status"] {
         let peer = Peer::Unix { uid: 0, pid: None };
@@ -257,6 +261,54 @@ async fn a_confirmation_may_name_its_generation() {
     }
     let wrong = ask_with(Daemon::default(), None, Request::post("/confirm"), "5".into()).await;
     assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_stands_in_the_wrong_place_is_refused_with_the_right_one() {
+    let daemon = Daemon { outcome: Some(Outcome::Applied), ..Daemon::default() };
+    for (method, path, body, right) in [
+        ("POST", "/rollback?generation=1", "", "{\"generation\": N}"),
+        ("POST", "/confirm?generation=1", "", "{\"generation\": N}"),
+        ("POST", "/reload", r#"{"canary": 10}"#, "?canary=PERCENT"),
+        ("POST", "/workers/ec2/restart?slot=1", "", "no query"),
+        ("POST", "/drain", r#"{"seconds": 1}"#, "no body"),
+        ("POST", "/upgrade?dry_run=true", "", "no query"),
+        ("GET", "/generations?generation=1", "", "no query"),
+        ("GET", "/metrics?name=x", "", "no query"),
+    ] {
+        let request = Request::builder().method(method).uri(path);
+        let response = ask_with(daemon.clone(), None, request, body.into()).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{method} {path}");
+        let said = json_of(response).await["error"].to_string().replace('\\', "");
+        assert!(said.contains(right), "{method} {path}: {said}");
+    }
+    for (path, status) in [("/nowhere?a=b", 404), ("/upgrade?", 200)] {
+        assert_eq!(ask(daemon.clone(), "POST", path).await.status(), status, "{path}");
+    }
+    let empty = ask_with(daemon, None, Request::post("/upgrade"), "{}".into()).await;
+    assert_eq!(empty.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_file_of_a_generation_is_told_as_it_was_to_those_who_may_read_it() {
+    let ask = async |path: &str, bearer: &str| {
+        let request = Request::get(path).header("authorization", format!("Bearer {bearer}"));
+        let response = ask_with(Daemon::default(), None, request, Body::empty()).await;
+        (response.status().as_u16(), to_bytes(response.into_body(), BODY_LIMIT).await.unwrap())
+    };
+    assert_eq!(ask("/generations/3/file?path=/etc/a%20b.ini", "k3y").await, (200, "text".into()));
+    assert_eq!(ask("/generations/3/file?path=/etc/a%20b.ini", "guess").await.0, 401);
+    for (path, status) in [
+        ("/generations/3/file?path=/etc/b.ini", 404),
+        ("/generations/4/file?path=/etc/a%20b.ini", 404),
+        ("/generations/x/file?path=/etc/b.ini", 404),
+        ("/generations/3/file", 400),
+        ("/generations/3/file?file=/etc/b.ini", 400),
+        ("/generations/3", 404),
+        ("/generations/x", 404),
+    ] {
+        assert_eq!(ask(path, "k3y").await.0, status, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::admin::Token;
 
 fn serve_on(listen: &[AdminListen]) -> Handle {
     let (commands, _) = tokio::sync::mpsc::channel(1);
-    let access = Access { token: watch::channel(None::<Token>).1, host_names: Vec::new() };
+    let access = Access { token: watch::channel(None::<Token>).1, key: None, host_names: Vec::new() };
     bind(listen).unwrap().serve(commands, Arc::new(|| "up 1\n".into()), access)
 }
 
@@ -63,7 +63,7 @@ fn a_socket_that_was_handed_over_serves_on_and_keeps_its_file() {
     Builder::new_current_thread().enable_all().build().unwrap().block_on(old.leave(Duration::from_secs(5)));
     let waiting = UnixStream::connect(&path).unwrap();
     let (commands, _) = tokio::sync::mpsc::channel(1);
-    let access = Access { token: watch::channel(None::<Token>).1, host_names: Vec::new() };
+    let access = Access { token: watch::channel(None::<Token>).1, key: None, host_names: Vec::new() };
     drop(adopt(&listen, socket.try_clone().unwrap()).unwrap());
     assert!(path.exists(), "one that never serves takes nothing along");
     let new = adopt(&listen, socket).unwrap().serve(commands, Arc::new(|| "up 2\n".into()), access);

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use aws_lc_rs::rand;
 use sha2::{Digest, Sha256};
 
 /// A bearer token.
@@ -26,6 +27,16 @@ impl Token {
     pub fn read(path: &Path) -> io::Result<Self> {
         Self::new(&std::fs::read_to_string(path)?)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the token file is empty"))
+    }
+
+    /// The text of a token that nobody can guess.
+    ///
+    /// # Errors
+    /// The kernel has no random numbers.
+    pub fn random() -> io::Result<String> {
+        let mut bytes = [0; 16];
+        rand::fill(&mut bytes).map_err(io::Error::other)?;
+        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Whether the text is this token; takes the same time for every wrong one of a length.

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::front::{Front, NoAnswer};
-use super::terminal::{complain, plain, print};
+use super::terminal::{complain, plain, print, print_bytes};
 use super::{Client, EX_CHANGES, EX_CONFIG, Format, How, WorkersAction, diagnostic, render, report};
 use crate::command::{Outcome, RestartReport, UpgradeOutcome, UpgradeReport};
 use crate::message::Diagnostic;
@@ -27,12 +27,11 @@ struct Confirmed {
     confirmed: u64,
 }
 
-/// Carries a command to the front whose instance file this is. `token_file` is the one of the configuration
-/// (`admin_token_file`); the command line's goes before it.
+/// Carries a command to the front whose instance file this is.
 ///
 /// Exit status: 0; 3 when `plan` found changes; 78 when a reload was, or would be, rejected; 1 when there is no front, or it did not answer.
-pub fn client(command: &Client, instance: &Path, token_file: Option<&Path>) -> ExitCode {
-    match run(command, instance, token_file) {
+pub fn client(command: &Client, instance: &Path) -> ExitCode {
+    match run(command, instance) {
         Ok(code) => code,
         Err(error) => {
             let error = error.to_string();
@@ -53,26 +52,21 @@ enum Failure {
     Io(#[from] std::io::Error),
 }
 
-fn run(command: &Client, instance: &Path, token_file: Option<&Path>) -> Result<ExitCode, Failure> {
-    let how = how(command);
-    let front = Front::find(instance, how.token_file.as_deref().or(token_file))?;
+fn run(command: &Client, instance: &Path) -> Result<ExitCode, Failure> {
+    let how = command.how();
+    let front = Front::find(instance, how.token_file.as_deref())?;
     let Question { method, path, body, fine } = question(command);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if matches!(command, Client::Generations { file: Some(_), .. }) {
+        print_bytes(&runtime.block_on(front.fetch(method, &path, None, fine))?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let answer = runtime.block_on(front.ask(method, &path, body.as_ref(), fine))?;
     let code = show(command, how, answer)?;
     if matches!(command, Client::Drain(_)) {
         runtime.block_on(follow(&front, how))?;
     }
     Ok(code)
-}
-
-fn how(command: &Client) -> &How {
-    match command {
-        Client::Workers { action: Some(WorkersAction::Restart { how, .. }), .. } => how,
-        Client::Reload { how, .. } | Client::Rollback { how, .. } | Client::Workers { how, .. } => how,
-        Client::Plan(how) | Client::Status(how) | Client::Confirm { how, .. } => how,
-        Client::Generations(how) | Client::Upgrade(how) | Client::Drain(how) => how,
-    }
 }
 
 /// What a command asks of the front.
@@ -135,7 +129,12 @@ fn question(command: &Client) -> Question {
         }
         Client::Status(_) => get("/status"),
         Client::Workers { action: None, .. } => get("/workers"),
-        Client::Generations(_) => get("/generations"),
+        Client::Generations { generation: None, .. } => get("/generations"),
+        Client::Generations { generation: Some(number), file: None, .. } => get(&format!("/generations/{number}")),
+        Client::Generations { generation: Some(number), file: Some(path), .. } => {
+            let path: String = form_urlencoded::byte_serialize(path.as_bytes()).collect();
+            get(&format!("/generations/{number}/file?path={path}"))
+        }
     }
 }
 
@@ -166,7 +165,10 @@ fn show(command: &Client, how: &How, answer: Value) -> Result<ExitCode, Failure>
         Client::Drain(_) => (render::draining(&read(answer)?), Vec::new()),
         Client::Workers { action: Some(_), .. } => (render::restarted(&read(answer)?), Vec::new()),
         Client::Workers { action: None, .. } => (render::workers(&read::<Vec<report::Slot>>(answer)?), Vec::new()),
-        Client::Generations(_) => (render::generations(&read::<Vec<report::Generation>>(answer)?), Vec::new()),
+        Client::Generations { generation: None, .. } => {
+            (render::generations(&read::<Vec<report::Generation>>(answer)?), Vec::new())
+        }
+        Client::Generations { generation: Some(_), .. } => (render::generation(&read(answer)?), Vec::new()),
     };
     print(&text)?;
     if !diagnostics.is_empty() {

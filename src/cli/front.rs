@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use reqwest::redirect::Policy;
 use serde_json::Value;
@@ -38,24 +39,24 @@ pub(super) enum NoAnswer {
 pub(super) struct Front {
     file: PathBuf,
     instance: Instance,
-    token: Option<String>,
+    token: String,
 }
 
 impl Front {
-    /// Reads the instance file, and the token where there is one.
+    /// Reads the instance file, whose key does what a token does, unless there is a `token_file`.
     pub(super) fn find(file: &Path, token_file: Option<&Path>) -> Result<Self, NoAnswer> {
         let instance = Instance::read(file).map_err(|source| NoAnswer::NoInstance { file: file.to_owned(), source })?;
-        let token = token_file
-            .map(|file| {
-                std::fs::read_to_string(file).map_err(|source| NoAnswer::Token { file: file.to_owned(), source })
-            })
-            .transpose()?
-            .map(|token| token.trim().to_owned());
+        let token = match token_file {
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|source| NoAnswer::Token { file: file.to_owned(), source })?
+                .trim()
+                .to_owned(),
+            None => instance.key.clone(),
+        };
         Ok(Self { file: file.to_owned(), instance, token })
     }
 
-    /// Asks the first listener that can be reached, Unix sockets first: there the kernel says who asks. Statuses in
-    /// `fine` are answers, all others are refusals.
+    /// Asks for JSON.
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -63,6 +64,19 @@ impl Front {
         body: Option<&Value>,
         fine: &[StatusCode],
     ) -> Result<Value, NoAnswer> {
+        let answer = self.fetch(method, path, body, fine).await?;
+        serde_json::from_slice(&answer).map_err(|e| NoAnswer::Broken(e.to_string()))
+    }
+
+    /// Asks the first listener that can be reached, Unix sockets first: there the kernel says who asks. Statuses in
+    /// `fine` are answers, all others are refusals.
+    pub(super) async fn fetch(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        fine: &[StatusCode],
+    ) -> Result<Bytes, NoAnswer> {
         let mut listeners: Vec<_> = self.instance.admin.iter().collect();
         listeners.sort_by_key(|listen| !matches!(listen, AdminListen::Unix(_)));
         let mut failure = NoAnswer::NoListener;
@@ -96,14 +110,14 @@ impl Front {
             AdminListen::Unix(socket) => (builder.unix_socket(socket.as_path()), "localhost".to_owned()),
             AdminListen::Tcp(address) => (builder, reachable(*address).to_string()),
         };
-        let mut request = builder.build()?.request(method.clone(), format!("http://{host}{path}"));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+        let request = builder.build()?.request(method.clone(), format!("http://{host}{path}"));
+        let request = request.bearer_auth(&self.token);
+        match body {
+            Some(body) => request.json(body),
+            None => request,
         }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        request.send().await
+        .send()
+        .await
     }
 }
 
@@ -118,11 +132,11 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn answer(response: reqwest::Response, fine: &[StatusCode]) -> Result<Value, NoAnswer> {
+async fn answer(response: reqwest::Response, fine: &[StatusCode]) -> Result<Bytes, NoAnswer> {
     let status = response.status();
     let body = response.bytes().await.map_err(|e| NoAnswer::Broken(root_cause(&e)))?;
     if fine.contains(&status) {
-        return serde_json::from_slice(&body).map_err(|e| NoAnswer::Broken(e.to_string()));
+        return Ok(body);
     }
     let value: Option<Value> = serde_json::from_slice(&body).ok();
     let text = value.as_ref().and_then(|value| value.get("error")).and_then(Value::as_str);

@@ -12,15 +12,14 @@ use serde_json::{Value, json};
 
 use super::terminal::{complain, print};
 use super::{
-    Client, Command, EX_CONFIG, Explain, Format, Selftest, Served, TreeFormat, conf, diagnostic, man, paste, selftest,
+    Client, Command, EX_CONFIG, Explain, Format, Selftest, Served, TreeFormat, conf, diagnostic, find, man, paste,
+    selftest,
 };
 use crate::compile::explain::explain;
 use crate::compile::{self, Plan, show};
 use crate::config::interpreter::Interpreters;
 use crate::config::oslo::{Arguments, Ask, Environment};
-use crate::config::settings::RuntimeDir;
-use crate::config::{self, Config, Failed, Invocation};
-use crate::daemon::runtime_dir::INSTANCE_FILE;
+use crate::config::{self, Invocation};
 use crate::daemon::{self, StartFailure};
 use crate::message::Diagnostic;
 
@@ -179,19 +178,13 @@ fn step_text(step: &Value) -> String {
 }
 
 fn client(invocation: &Invocation, command: &Client) -> ExitCode {
-    // A configuration that is broken now may still say where the front is.
-    let settings = match config::load(invocation, &|_, _| {}) {
-        Ok(Config { settings, .. }) | Err(Failed { settings: Some(settings), .. }) => settings,
-        Err(failed) => return rejected(&failed.diagnostics),
-    };
-    let instance = match &settings.pasteway.runtime_dir {
-        RuntimeDir::Given(path) => path.join(INSTANCE_FILE),
-        RuntimeDir::FirstOf(paths) => {
-            let files = paths.iter().map(|path| path.join(INSTANCE_FILE)).collect::<Vec<_>>();
-            files.iter().find(|file| file.exists()).or(files.first()).cloned().unwrap_or_default()
+    match find::instance(invocation, command.how().runtime_dir.as_deref()) {
+        Ok(instance) => super::client(command, &instance),
+        Err(unclear) => {
+            complain(&format!("pasteway: {unclear}\n"));
+            ExitCode::FAILURE
         }
-    };
-    super::client(command, &instance, settings.pasteway.admin_token_file.as_deref())
+    }
 }
 
 pub(super) fn planned(invocation: &Invocation) -> Result<Plan, Vec<Diagnostic>> {

@@ -6,6 +6,7 @@ mod client;
 mod conf;
 pub mod diagnostic;
 mod filters;
+mod find;
 mod front;
 mod local;
 mod man;
@@ -194,8 +195,18 @@ pub enum Client {
         #[command(flatten)]
         how: How,
     },
-    /// Show the generations that the running front remembers
-    Generations(How),
+    /// Show the generations that the running front remembers, or one of them with the files that it was made from
+    Generations {
+        /// Only this one, and its files
+        #[arg(value_name = "GENERATION")]
+        generation: Option<u64>,
+        /// Print what this file of it held, and nothing else
+        #[arg(long, value_name = "PATH", requires = "generation", conflicts_with = "format")]
+        file: Option<String>,
+        /// How to ask and to print.
+        #[command(flatten)]
+        how: How,
+    },
     /// Start the program again, as it is on disk now, and have it take the front's place once it is ready; no request is
     /// lost (exit 1 if it does not become ready: the old one serves on)
     Upgrade(How),
@@ -233,9 +244,24 @@ pub struct How {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// File with the admin token [default: admin_token_file]
+    /// File with the admin token; without it the key in the front's directory will do
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Directory of the front that is meant [default: the one that runs with these configuration files]
+    #[arg(long, value_name = "DIR")]
+    pub runtime_dir: Option<PathBuf>,
+}
+
+impl Client {
+    /// How to ask, and to print.
+    fn how(&self) -> &How {
+        match self {
+            Self::Workers { action: Some(WorkersAction::Restart { how, .. }), .. } => how,
+            Self::Reload { how, .. } | Self::Rollback { how, .. } | Self::Workers { how, .. } => how,
+            Self::Generations { how, .. } | Self::Plan(how) | Self::Status(how) | Self::Confirm { how, .. } => how,
+            Self::Upgrade(how) | Self::Drain(how) => how,
+        }
+    }
 }
 
 /// A Paste file without a nova.conf.
@@ -463,9 +489,9 @@ mod tests {
 
     #[test]
     fn a_reload_is_asked_of_the_front() {
-        let how = How { format: Format::Json, token_file: Some("t".into()) };
+        let how = How { format: Format::Json, token_file: Some("t".into()), runtime_dir: Some("/r".into()) };
         assert_eq!(
-            parsed("reload --dry-run --format json --token-file t"),
+            parsed("reload --dry-run --format json --token-file t --runtime-dir /r"),
             Ok(Command::Client(Client::Reload { dry_run: true, confirm: None, canary: None, how }))
         );
         assert_eq!(parsed("plan"), Ok(Command::Client(Client::Plan(How::default()))));
@@ -478,6 +504,7 @@ mod tests {
         assert_eq!(parsed("workers restart ec2/1"), Ok(Command::Client(workers)));
         assert_eq!(parsed("workers restart ec2/one"), Err(ErrorKind::ValueValidation));
         assert_eq!(parsed("rollback five"), Err(ErrorKind::ValueValidation));
+        assert_eq!(parsed("generations --file a.ini"), Err(ErrorKind::MissingRequiredArgument));
     }
 
     #[test]

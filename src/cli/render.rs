@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
-use super::report::{Generation, Reload, Slot, Status};
+use super::report::{Generation, GenerationFiles, Reload, Slot, Status};
 use super::terminal::plain;
 use crate::command::{
     Change, Class, HolderReport, Outcome, PredecessorReport, RestartReport, Source, TrialReport, UpgradeOutcome,
@@ -228,12 +228,23 @@ pub(super) fn generations(generations: &[Generation]) -> String {
             let _ = writeln!(out, "generation {number} cannot go back: {}", plain(why));
         }
         for holder in generation.holders.iter().filter(|_| generation.state != "live") {
-            let HolderReport { peer, api, method, age_seconds } = holder;
-            let line = format!("generation {number} is held by {method} of {api} from {peer}, {}", age(*age_seconds));
+            let HolderReport { peer, api, method, age_seconds, client_gone } = holder;
+            let gone = if *client_gone { ", who has gone" } else { "" };
+            let line =
+                format!("generation {number} is held by {method} of {api} from {peer}{gone}, {}", age(*age_seconds));
             let _ = writeln!(out, "{}", plain(&line));
         }
     }
     out
+}
+
+/// One of them, and what it was made from.
+pub(super) fn generation(GenerationFiles { generation, files }: &GenerationFiles) -> String {
+    let rows = files.iter().map(|file| {
+        let digest = file.sha256.chars().take(12).collect();
+        vec![digest, file.bytes.to_string(), file.path.clone()]
+    });
+    generations(std::slice::from_ref(generation)) + "\n" + &table(&["SHA256", "BYTES", "FILE"], rows)
 }
 
 fn outcome(outcome: Outcome) -> &'static str {

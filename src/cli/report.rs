@@ -4,7 +4,9 @@
 
 use serde::Deserialize;
 
-use crate::command::{Change, HolderReport, Outcome, PredecessorReport, Source, TrialReport, UpgradeReport};
+use crate::command::{
+    Change, FileReport, HolderReport, Outcome, PredecessorReport, Source, TrialReport, UpgradeReport,
+};
 use crate::message::Diagnostic;
 
 /// `POST /reload`.
@@ -115,4 +117,13 @@ pub(super) struct Generation {
     pub(super) undone: Option<String>,
     pub(super) cannot_go_back: Option<String>,
     pub(super) state: String,
+}
+
+/// `GET /generations/N`.
+#[derive(Debug, Deserialize)]
+pub(super) struct GenerationFiles {
+    #[serde(flatten)]
+    pub(super) generation: Generation,
+    #[serde(default)]
+    pub(super) files: Vec<FileReport>,
 }

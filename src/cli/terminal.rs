@@ -16,16 +16,24 @@ pub fn color(stream: &impl IsTerminal) -> bool {
 /// # Errors
 /// Any other failure: a full disk.
 pub fn print(text: &str) -> io::Result<()> {
-    unless_gone(write(&mut io::stdout().lock(), text))
+    print_bytes(text.as_bytes())
+}
+
+/// The same of what need not be text.
+///
+/// # Errors
+/// Any failure but that of a reader that has gone away.
+pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    unless_gone(write(&mut io::stdout().lock(), bytes))
 }
 
 /// Writes to standard error; there is nobody to tell when that fails.
 pub fn complain(text: &str) {
-    let _ = write(&mut io::stderr().lock(), text);
+    let _ = write(&mut io::stderr().lock(), text.as_bytes());
 }
 
-fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
-    out.write_all(text.as_bytes())?;
+fn write(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    out.write_all(bytes)?;
     out.flush()
 }
 

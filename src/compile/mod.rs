@@ -198,7 +198,7 @@ fn access(api: &ApiSettings, config: &Config) -> Result<Option<Arc<AccessStyle>>
 }
 
 /// How the API's workers are spoken to, by their kind.
-fn wire(settings: &ApiSettings, answer_time: Option<Duration>) -> WireRules {
+fn wire(settings: &ApiSettings, silence: Option<Duration>) -> WireRules {
     let own = matches!(settings.kind, WorkerKind::Python { .. } | WorkerKind::Builtin);
     let many = matches!(settings.kind, WorkerKind::External(_)) && settings.worker_threads >= FEW_THREADS;
     WireRules {
@@ -207,7 +207,7 @@ fn wire(settings: &ApiSettings, answer_time: Option<Duration>) -> WireRules {
             WorkerProtocol::Http if matches!(settings.kind, WorkerKind::Python { .. }) => Protocol::Framed,
             WorkerProtocol::Http => Protocol::Http1,
         },
-        answer_time,
+        silence,
         chunked: match settings.chunked {
             Chunked::Pass => ChunkedBodies::Pass,
             Chunked::Spool => ChunkedBodies::Spool(SPOOL_LIMIT),

@@ -70,6 +70,11 @@ pub struct Frozen {
 }
 
 impl Frozen {
+    /// The files that were read, in the order of their first use.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.files.values().filter_map(|seen| seen.as_ref().ok())
+    }
+
     /// Whether the disk holds the same now.
     pub fn is_on_disk(&self) -> bool {
         // What a program is, only the load that starts it can tell.

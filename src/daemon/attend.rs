@@ -49,14 +49,10 @@ impl Daemon {
     }
 
     /// Serves the admin API on the listeners that are new, and ends those that are wanted no more.
-    pub(super) fn administer(
-        &self,
-        new: Vec<(AdminAddress, Bound)>,
-        settings: &PastewaySettings,
-        token: Option<Token>,
-    ) {
+    pub(super) fn administer(&self, new: Vec<(AdminAddress, Bound)>, config: &Config, token: Option<Token>) {
         // The token holds before the first request can be.
         self.admin_token.send_replace(token);
+        let settings = &config.settings.pasteway;
         let wanted = &settings.admin_listen;
         let mut serving = self.admin.borrow_mut();
         for (_, old) in serving.extract_if(.., |(address, _)| !wanted.contains(address)) {
@@ -68,7 +64,7 @@ impl Daemon {
                 AdminAddress::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => vec![host.clone()],
                 _ => Vec::new(),
             };
-            let access = Access { token: self.admin_token.subscribe(), host_names };
+            let access = Access { token: self.admin_token.subscribe(), key: Token::new(&self.admin_key), host_names };
             let handle = bound.serve(self.commands.clone(), Arc::new(move || metrics.render()), access);
             handle
                 .addresses()
@@ -78,7 +74,10 @@ impl Daemon {
         }
         serving.sort_by_key(|(address, _)| wanted.iter().position(|other| other == address));
         let admin = serving.iter().flat_map(|(_, handle)| handle.addresses().to_vec()).collect();
-        let instance = Instance { pid: std::process::id(), admin };
+        // JSON has no name for what is no text.
+        let whole = |path: &PathBuf| Some(self.invocation.environment.cwd.join(path)).filter(|p| p.to_str().is_some());
+        let files = config.conf.files().iter().chain(config.conf.config_dirs()).filter_map(whole).collect();
+        let instance = Instance { pid: std::process::id(), admin, files, key: self.admin_key.clone() };
         if let Err(error) = instance.write(&self.runtime_dir.instance_file()) {
             tracing::warn!(target: "pasteway::admin", "cannot write the instance file: {error}");
         }

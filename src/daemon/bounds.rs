@@ -17,7 +17,7 @@ pub struct Bounds {
     pub errors: u8,
     /// Times the p99; `None` = any.
     pub p99: Option<u32>,
-    /// Answers before anything is compared.
+    /// Answers of both before anything is compared.
     pub requests: u64,
 }
 
@@ -30,7 +30,7 @@ impl From<&TrialSettings> for Bounds {
 /// How a generation on trial does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// It has answered too few requests to tell.
+    /// One of the two has answered too few requests to tell.
     TooFew,
     /// It keeps the bounds.
     Fine,
@@ -38,9 +38,21 @@ pub enum Judgement {
     Worse(String),
 }
 
+/// How requests went, as far back as it takes to tell: the newest generation's first.
+pub fn standard(newest_first: impl IntoIterator<Item = Tallied>, bounds: &Bounds) -> Tallied {
+    let mut sum = Tallied::default();
+    for tallied in newest_first {
+        if sum.answers >= bounds.requests {
+            break;
+        }
+        sum.merge(&tallied);
+    }
+    sum
+}
+
 /// Compares how requests went before and how they go now.
 pub fn judge(bounds: &Bounds, old: &Tallied, new: &Tallied) -> Judgement {
-    if new.answers < bounds.requests {
+    if old.answers.min(new.answers) < bounds.requests {
         return Judgement::TooFew;
     }
     let (before, now) = (old.error_percent(), new.error_percent());
@@ -50,16 +62,23 @@ pub fn judge(bounds: &Bounds, old: &Tallied, new: &Tallied) -> Judgement {
             new.answers, bounds.errors,
         ));
     }
-    let Some(factor) = bounds.p99.filter(|_| old.answers >= bounds.requests) else { return Judgement::Fine };
+    let Some(factor) = bounds.p99 else { return Judgement::Fine };
     let (before, now) = (old.p99(), new.p99());
     if now > before.saturating_mul(factor) && now > before + NOTICED {
         return Judgement::Worse(format!(
-            "its p99 is {} ms, {} ms before (reload_confirm_p99 = {factor})",
-            now.as_millis(),
-            before.as_millis(),
+            "its p99 is {}, {} before (reload_confirm_p99 = {factor})",
+            words(now),
+            words(before),
         ));
     }
     Judgement::Fine
+}
+
+fn words(time: Duration) -> String {
+    match time.as_millis() {
+        0 => "less than 1 ms".to_owned(),
+        ms => format!("{ms} ms"),
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +104,8 @@ mod tests {
     #[test]
     fn nothing_is_concluded_from_a_few_requests() {
         assert_eq!(judge(&BOUNDS, &went(100, 0, 1), &went(19, 19, 9_000)), Judgement::TooFew);
-        assert_eq!(judge(&BOUNDS, &went(100, 0, 1), &went(20, 0, 1)), Judgement::Fine);
+        assert_eq!(judge(&BOUNDS, &went(19, 0, 1), &went(100, 100, 9_000)), Judgement::TooFew);
+        assert_eq!(judge(&BOUNDS, &went(20, 0, 1), &went(20, 0, 1)), Judgement::Fine);
     }
 
     #[test]
@@ -93,7 +113,16 @@ mod tests {
         assert!(!is_worse(&went(100, 0, 1), &went(100, 5, 1)), "at the bound");
         assert!(is_worse(&went(100, 0, 1), &went(100, 6, 1)));
         assert!(!is_worse(&went(100, 50, 1), &went(100, 55, 1)), "no worse than it was");
-        assert!(is_worse(&Tallied::default(), &went(100, 6, 1)), "who never served had no errors");
+    }
+
+    #[test]
+    fn who_has_answered_too_few_is_helped_out_by_those_before() {
+        let standard = |tallied: &[Tallied]| standard(tallied.iter().cloned(), &BOUNDS);
+        let (empty, few, many) = (Tallied::default(), went(19, 19, 1), went(80, 2, 1));
+        let sum = standard(&[empty, few.clone(), many.clone(), went(100, 0, 1)]);
+        assert_eq!((sum.answers, sum.errors), (99, 21));
+        assert_eq!(standard(&[many.clone(), few.clone()]), many);
+        assert_eq!(standard(std::slice::from_ref(&few)), few);
     }
 
     #[test]
@@ -101,7 +130,8 @@ mod tests {
         assert!(is_worse(&went(100, 0, 100), &went(100, 0, 600)));
         assert!(!is_worse(&went(100, 0, 100), &went(100, 0, 300)), "within the factor");
         assert!(!is_worse(&went(100, 0, 1), &went(100, 0, 50)), "too short to be noticed");
-        assert!(!is_worse(&went(19, 0, 1), &went(100, 0, 9_000)), "nothing to compare it with");
+        let (short, long) = (Duration::from_micros(700), Duration::from_millis(600));
+        assert_eq!([short, long].map(words), ["less than 1 ms", "600 ms"]);
         let off = Bounds { p99: None, ..BOUNDS };
         assert_eq!(judge(&off, &went(100, 0, 1), &went(100, 0, 9_000)), Judgement::Fine);
     }

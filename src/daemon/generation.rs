@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::command::{Change, GenerationReport, HolderReport, Source};
+use bytes::Bytes;
+
+use crate::command::{Change, FileReport, GenerationFiles, GenerationReport, HolderReport, Source};
 use crate::compile::Plan;
 use crate::config::Frozen;
 use crate::id::Generation;
@@ -110,6 +112,11 @@ impl Record {
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
+    /// Whether what follows is measured by how its requests went.
+    pub fn is_a_standard(&self) -> bool {
+        self.live_since.get().is_some() && self.undone().is_none()
+    }
+
     /// Why it was taken back, if it was.
     pub fn undone(&self) -> Option<String> {
         self.undone.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -120,6 +127,22 @@ impl Record {
         *self.undone.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
     }
 
+    /// For `GET /generations/N`.
+    pub fn report_with_files(&self) -> GenerationFiles {
+        let files = self.frozen.sources().map(|file| FileReport {
+            path: file.path.display().to_string(),
+            sha256: hex(&file.digest),
+            bytes: file.bytes.len() as u64,
+        });
+        GenerationFiles { generation: self.report(), files: files.collect() }
+    }
+
+    /// What a file held that it was made from.
+    pub fn file(&self, path: &str) -> Option<Bytes> {
+        let file = self.frozen.sources().find(|file| file.path.display().to_string() == path)?;
+        Some(Bytes::copy_from_slice(&file.bytes))
+    }
+
     /// For `GET /generations`.
     pub fn report(&self) -> GenerationReport {
         let tallied = self.usage.tallied();
@@ -128,6 +151,7 @@ impl Record {
             api: holder.api.to_string(),
             method: holder.method.to_owned(),
             age_seconds: holder.began.elapsed().as_secs_f64(),
+            client_gone: holder.client_gone,
         });
         let oldest = self.usage.oldest_ms().map(|ms| (now() - ms as f64 / 1000.0).max(0.0));
         GenerationReport {

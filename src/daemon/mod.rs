@@ -91,6 +91,8 @@ pub struct Daemon {
     /// Newest first.
     history: History,
     admin_token: watch::Sender<Option<Token>>,
+    /// What opens the admin listener too, to those who may read it in the instance file.
+    admin_key: String,
     /// By the address that was asked for.
     admin: RefCell<Vec<(AdminAddress, admin::Handle)>>,
     watcher: RefCell<Option<Watcher>>,
@@ -176,6 +178,12 @@ impl Daemon {
             Command::Config(reply) => drop(reply.send(self.effective_config())),
             Command::Workers(reply) => drop(reply.send(self.supervisor.report())),
             Command::Generations(reply) => drop(reply.send(self.generations())),
+            Command::Generation { generation, reply } => {
+                drop(reply.send(self.generation(generation).map(|record| record.report_with_files())));
+            }
+            Command::File { generation, path, reply } => {
+                drop(reply.send(self.generation(generation).and_then(|record| record.file(&path))));
+            }
             Command::Confirm { generation, peer, reply } => {
                 drop(reply.send(self.confirm(generation, peer.as_deref())));
             }

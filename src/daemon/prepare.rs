@@ -120,21 +120,28 @@ impl Workshop<'_> {
             .map_err(|error| one(error.to_string()))?;
         let admin = self.admin(config)?;
         let admin_token = admin_token(config)?;
-        let copy = |path: &Path| self.runtime_dir.copy(self.number, path);
-        let manifests: Vec<_> = plan.apis.iter().map(|api| api.manifest(config, self.number.0, &copy)).collect();
-        self.runtime_dir
-            .freeze(self.number, &config.reading.sources(), &config.service.dirs, &manifests)
-            .map_err(|error| one(format!("cannot keep a copy of the files in runtime_dir: {error}")))?;
+        let kept: Vec<_> = plan.apis.iter().map(|api| self.kept(api)).collect();
+        // Only workers read the copies, and those that are there already read their own generation's.
+        if kept.iter().any(Option::is_none) {
+            let copy = |path: &Path| self.runtime_dir.copy(self.number, path);
+            let manifests: Vec<_> = plan.apis.iter().map(|api| api.manifest(config, self.number.0, &copy)).collect();
+            self.runtime_dir
+                .freeze(self.number, &config.reading.sources(), &config.service.dirs, &manifests)
+                .map_err(|error| one(format!("cannot keep a copy of the files in runtime_dir: {error}")))?;
+        }
 
         // No worker is started for a port that cannot be had.
         let listeners = plan.apis.iter().map(|api| self.listener(api, &plan)).collect::<Result<Vec<_>, _>>()?;
         // As the original starts: one API after the other, its listener first, then its workers.
         let mut pools = Vec::new();
-        for (api, listener) in plan.apis.iter().zip(&listeners) {
+        for ((api, listener), kept) in plan.apis.iter().zip(&listeners).zip(kept) {
             if self.running.is_none() {
                 announce::listening(config.settings.release, &api.settings.name, listener.address);
             }
-            pools.push(self.pool(api, config, listener, &mut begun.started).await);
+            pools.push(match kept {
+                Some(pool) => pool,
+                None => self.pool(api, config, listener, &mut begun.started).await,
+            });
         }
         for (api, pool) in plan.apis.iter().zip(&pools) {
             // Workers that something else starts may come later than the front does; until then it is not ready.
@@ -198,7 +205,18 @@ impl Workshop<'_> {
         Ok(Arc::new(listener))
     }
 
-    /// A pool that is there already for the same worker side, or a new one, starting.
+    /// The pool that is there already for the same worker side.
+    fn kept(&self, api: &ApiPlan) -> Option<Rc<PoolInUse>> {
+        self.running.iter().chain(&self.kept).find_map(|running| {
+            let mut old = running.plan.apis.iter().zip(&running.pools);
+            let same = |(old, pool): &(&ApiPlan, &Rc<PoolInUse>)| {
+                old.settings.name == api.settings.name && pool.digest == api.digest
+            };
+            old.find(same).map(|(_, pool)| Rc::clone(pool))
+        })
+    }
+
+    /// A new pool, starting.
     async fn pool(
         &self,
         api: &ApiPlan,
@@ -206,14 +224,6 @@ impl Workshop<'_> {
         listener: &Listener,
         started: &mut Vec<StartedPool>,
     ) -> Rc<PoolInUse> {
-        for running in self.running.iter().chain(&self.kept) {
-            let old = running.plan.apis.iter().zip(&running.pools);
-            let same =
-                old.into_iter().find(|(old, pool)| old.settings.name == api.settings.name && pool.digest == api.digest);
-            if let Some((_, pool)) = same {
-                return Rc::clone(pool);
-            }
-        }
         let settings = &config.settings.pasteway;
         let scheme = if api.tls.is_some() { "https" } else { "http" };
         let spec = PoolSpec {

@@ -56,7 +56,10 @@ impl Daemon {
         };
         let report = result.unwrap_or_else(|found| self.verdict(Outcome::Rejected, found));
         let report = ReloadReport { took_ms: millis(begun.elapsed()), dry_run, ..report };
-        self.set_differs(why);
+        // What a stop has kept from being read is as true as before.
+        if self.state.get() == Stage::Serving {
+            self.set_differs(why);
+        }
         if !dry_run {
             self.conclude(source, peer.as_deref(), &report);
         }
@@ -174,8 +177,13 @@ impl Daemon {
     /// Remembers, counts and logs a verdict.
     pub(super) fn conclude(&self, source: Source, peer: Option<&str>, report: &ReloadReport) {
         scheduler::give_way();
-        self.metrics.reloaded(report.outcome, source);
         let peer = peer.unwrap_or("-");
+        if report.outcome == Outcome::Rejected && self.state.get() == Stage::Draining {
+            // Nothing is wrong with the files.
+            tracing::info!(target: "pasteway::reload", "reload given up: the front is stopping (asked by {source}, {peer})");
+            return;
+        }
+        self.metrics.reloaded(report.outcome, source);
         match report.outcome {
             Outcome::Applied => {
                 let what = report.reason.clone().unwrap_or_else(|| format!("generation {} is live", report.generation));

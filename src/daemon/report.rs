@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::generation::State;
+use super::generation::{Record, State};
 use super::upgrade::VERSION;
 use super::{Daemon, Phase};
 use crate::command::{ApiReport, GenerationReport, StatusReport};
@@ -39,6 +39,7 @@ impl Daemon {
             },
         );
         let (in_flight, connections) = self.load();
+        let canary = self.files_of_canary();
         StatusReport {
             version: VERSION,
             pid: std::process::id(),
@@ -47,8 +48,8 @@ impl Daemon {
             apis: apis.collect(),
             not_ready,
             not_live: Vec::new(),
-            config_file_differs: self.differs_because.borrow().is_some(),
-            config_file_differs_because: self.differs_because.borrow().clone(),
+            config_file_differs: self.differs_because.borrow().is_some() || canary.is_some(),
+            config_file_differs_because: self.differs_because.borrow().clone().or(canary),
             trial: self.trial_report(),
             in_flight,
             connections,
@@ -63,6 +64,12 @@ impl Daemon {
         }
     }
 
+    /// That the files on disk are a canary's, which is not what runs for all.
+    fn files_of_canary(&self) -> Option<String> {
+        let trial = self.trial_report()?;
+        Some(format!("they are those of generation {}, a canary: {}", trial.generation, trial.canary?))
+    }
+
     /// Requests that are being answered, and connections of clients.
     pub(super) fn load(&self) -> (u64, usize) {
         let in_flight = self.history().iter().map(|record| record.usage.in_flight()).sum();
@@ -72,9 +79,9 @@ impl Daemon {
     /// In one line, for `systemctl status`.
     pub(super) fn summary(&self) -> String {
         let generation = self.current.borrow().record.number;
-        match &*self.differs_because.borrow() {
+        match self.differs_because.borrow().clone().or(self.files_of_canary()) {
             Some(why) => {
-                format!("serving generation {generation}; the files on disk are not what runs: {}", first_line(why))
+                format!("serving generation {generation}; the files on disk are not what runs: {}", first_line(&why))
             }
             None => format!("serving generation {generation}"),
         }
@@ -91,6 +98,11 @@ impl Daemon {
             GenerationReport { cannot_go_back: trial.and_then(|trial| trial.cannot_go_back.clone()), ..report }
         };
         self.history().iter().map(|record| of_trial(record.report())).collect()
+    }
+
+    /// A generation that is remembered.
+    pub(super) fn generation(&self, number: u64) -> Option<Arc<Record>> {
+        self.history().iter().find(|record| record.number.0 == number).cloned()
     }
 
     /// Has the metrics ask for what is known only when a scrape comes.
@@ -113,6 +125,9 @@ impl Daemon {
             for state in State::ALL {
                 let n = history.iter().filter(|record| record.state() == state).count();
                 gauges.generations(state.as_str(), n as u64);
+                if state == State::Canary && n > 0 {
+                    gauges.canary();
+                }
             }
             gauges.log_lines_dropped(log.dropped());
         });

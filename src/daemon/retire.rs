@@ -148,7 +148,8 @@ fn names(holders: &mut [Holder]) -> String {
     holders.sort_by_key(|holder| holder.began);
     let named = holders.iter().take(HOLDERS).map(|holder| {
         let age = holder.began.elapsed().as_secs_f64();
-        format!("{} of {} from {} ({age:.1} s)", holder.method, holder.api, holder.peer)
+        let gone = if holder.client_gone { ", who has gone" } else { "" };
+        format!("{} of {} from {} ({age:.1} s{gone})", holder.method, holder.api, holder.peer)
     });
     let more = if holders.len() > HOLDERS { ", …" } else { "" };
     named.collect::<Vec<_>>().join(", ") + more
@@ -166,9 +167,10 @@ mod tests {
             api: "ec2".into(),
             method: "GET",
             began: now - Duration::from_millis(ms),
+            client_gone: ms == 100,
         };
         assert!(names(&mut [holder(0)]).starts_with("GET of ec2 from 127.0.0.1:4000 (0."));
         let text = names(&mut [0, 100, 200, 300, 400, 500].map(holder));
-        assert!(text.ends_with(", …") && !text.contains("(0.0 s)"), "{text}");
+        assert!(text.ends_with("(0.1 s, who has gone), …") && !text.contains("(0.0 s)"), "{text}");
     }
 }

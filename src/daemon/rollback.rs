@@ -209,10 +209,8 @@ impl Daemon {
     }
 
     fn remembered(&self, number: u64) -> Result<Arc<Record>, Vec<Diagnostic>> {
-        let history = self.history();
-        let found = history.iter().find(|record| record.number.0 == number).cloned();
-        found.ok_or_else(|| {
-            let known: Vec<_> = history.iter().map(|record| record.number.to_string()).collect();
+        self.generation(number).ok_or_else(|| {
+            let known: Vec<_> = self.history().iter().map(|record| record.number.to_string()).collect();
             let text = format!("generation {number} is not remembered");
             vec![Diagnostic::error(None, text).help(format!("these are: {}", known.join(", ")))]
         })

@@ -4,7 +4,7 @@
 //! ```text
 //! runtime_dir/ (0700)
 //!   lock              held as long as the front, or the one that it was replaced by, lives
-//!   front.json        {"pid": …, "admin": ["127.0.0.1:9774"]}
+//!   front.json        {"pid": …, "admin": ["127.0.0.1:9774"], "files": ["/etc/nova/nova.conf"]}
 //!   PID/              of one front; during an upgrade there are two
 //!     generations/N/  files/… (a copy of every file that was read), manifest-API.json, host.py
 //!     *.sock, *.notify  sockets of workers, and what they say of themselves
@@ -30,6 +30,8 @@ use crate::worker::manifest::Manifest;
 
 /// The name of the instance file.
 pub const INSTANCE_FILE: &str = "front.json";
+
+const LOCK: &str = "lock";
 
 /// The directory could not be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +89,7 @@ impl RuntimeDir {
         if metadata.permissions().mode() & 0o077 != 0 {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(unusable)?;
         }
-        let lock = private(&path.join("lock")).map_err(unusable)?;
+        let lock = private(&path.join(LOCK)).map_err(unusable)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(RuntimeDirError::Taken(path.to_owned())),
@@ -214,6 +216,24 @@ impl RuntimeDir {
     }
 }
 
+/// The directories of all fronts that run, as far as this user may see. No configuration tells it for sure, since that may
+/// have been edited meanwhile; but a front holds its `lock` open.
+pub fn of_running_fronts() -> Vec<PathBuf> {
+    let entries = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let processes = entries("/proc".into()).filter(|entry| number(&entry.file_name()).is_some());
+    let open = processes.flat_map(|process| entries(process.path().join("fd")));
+    let locks = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).filter(|path| path.ends_with(LOCK));
+    let mut dirs: Vec<_> = locks.filter_map(|lock| Some(lock.parent()?.to_owned())).collect();
+    dirs.retain(|dir| dir.join(INSTANCE_FILE).exists());
+    dirs.sort();
+    dirs.dedup();
+    dirs
+}
+
+fn number(name: &OsStr) -> Option<u32> {
+    name.to_str()?.parse().ok()
+}
+
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.own);
@@ -230,7 +250,7 @@ fn of_front(path: &Path, pid: u32) -> PathBuf {
 /// Removes what fronts that were killed have left.
 fn sweep(path: &Path) {
     for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()) {
+        if number(&entry.file_name()).is_some() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -261,6 +281,19 @@ mod tests {
         assert!(matches!(RuntimeDir::take(&path), Err(RuntimeDirError::Taken(_))));
         drop(first);
         RuntimeDir::take(&path).expect("free again");
+    }
+
+    #[test]
+    fn a_front_that_runs_is_seen_by_its_lock() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let path = temp.path().canonicalize().expect("a directory").join("run");
+        let dir = RuntimeDir::take(&path).expect("free");
+        assert!(!of_running_fronts().contains(&path), "it cannot be asked yet");
+        std::fs::write(dir.instance_file(), "{}").expect("written");
+        assert!(of_running_fronts().contains(&path));
+        drop(dir);
+        std::fs::write(path.join(INSTANCE_FILE), "{}").expect("written");
+        assert!(!of_running_fronts().contains(&path), "what a killed one left");
     }
 
     #[test]

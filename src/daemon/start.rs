@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +23,7 @@ use super::program::Program;
 use super::runtime_dir::RuntimeDir;
 use super::shutdown::Signals;
 use super::{Daemon, Phase, systemd};
+use crate::admin::Token;
 use crate::command::{Commands, Source, UpgradeOutcome};
 use crate::compile::{self, Plan};
 use crate::config::settings::Settings;
@@ -94,18 +95,20 @@ fn run(
     sockets: Sockets,
 ) -> Result<ExitCode, StartFailure> {
     let config = config::load(&invocation, &|_, _| {}).map_err(|failed| {
-        if let Some(log) = failed.settings.as_ref().and_then(|settings| open_log(settings, &failed.program).ok()) {
-            last_words(&log, &failed.program, &failed.diagnostics);
+        if let Some((settings, log)) =
+            failed.settings.as_ref().and_then(|settings| Some((settings, open_log(settings, &failed.program).ok()?)))
+        {
+            last_words(&log, settings, &failed.program, &failed.diagnostics);
         }
         StartFailure::Config(failed.diagnostics)
     })?;
     let program = invocation.arguments.program.clone();
     let log = open_log(&config.settings, &program)?;
-    let failed = |problems: Vec<Diagnostic>| {
-        last_words(&log, &program, &problems);
+    let settings = config.settings.clone();
+    let plan = compile::compile(config, None).map_err(|problems| {
+        last_words(&log, &settings, &program, &problems);
         StartFailure::Config(problems)
-    };
-    let plan = compile::compile(config, None).map_err(failed)?;
+    })?;
     let runtime_dir = match lock {
         Some((path, lock)) => RuntimeDir::inherit(path, lock),
         None => RuntimeDir::choose(&plan.config.settings.pasteway.runtime_dir),
@@ -165,8 +168,8 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         tracing::warn!(target: "pasteway", "{warning}");
     }
     tracing::info!(target: "pasteway", "{}", plan.config.chosen);
-    let front_threads = plan.config.settings.pasteway.front_threads;
-    end_leftovers(&runtime_dir, plan.config.settings.pasteway.worker_stop_timeout);
+    let settings = plan.config.settings.clone();
+    end_leftovers(&runtime_dir, settings.pasteway.worker_stop_timeout);
     let workshop = Workshop {
         runtime_dir: &runtime_dir,
         supervisor: &supervisor,
@@ -182,7 +185,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         Err(problems) => {
             let program = &invocation.arguments.program;
             supervisor.stop_now().await;
-            last_words(&log, program, &problems);
+            last_words(&log, &settings, program, &problems);
             return Err(StartFailure::Config(problems));
         }
     };
@@ -195,7 +198,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     let live: live::Live = Arc::new(ArcSwap::new(snapshot));
     let outside = Outside::new(tokio::runtime::Handle::current(), metrics.clone());
     let descriptors = Arc::new(Descriptors::at_start());
-    let threads = (0..front_threads)
+    let threads = (0..settings.pasteway.front_threads)
         .map(|index| thread::start(index, Arc::clone(&live), outside.clone(), Arc::clone(&descriptors), log.access()))
         .collect::<std::io::Result<Vec<_>>>()
         .map(Arc::new)
@@ -227,6 +230,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
         pools: RefCell::new(running.pools.iter().map(Rc::downgrade).collect()),
         history: Arc::new(Mutex::new([Arc::clone(&record)].into())),
         admin_token: watch::channel(None).0,
+        admin_key: Token::random().map_err(machine("there are no random numbers"))?,
         current: RefCell::new(Current { record, running: Rc::clone(&running) }),
         admin: RefCell::default(),
         watcher: RefCell::new(None),
@@ -253,7 +257,7 @@ async fn start(parts: Parts, plan: Plan, predecessor: Option<&Predecessor>) -> R
     }
     daemon.report_to_metrics();
     let pasteway = &running.plan.config.settings.pasteway;
-    daemon.administer(bound, pasteway, token);
+    daemon.administer(bound, &running.plan.config, token);
     daemon.rewatch(pasteway, &running.plan.config);
     if let Some((predecessor, channel)) = predecessor.zip(channel) {
         daemon.metrics.upgraded(UpgradeOutcome::Upgraded);
@@ -290,8 +294,11 @@ fn open_log(settings: &Settings, program: &str) -> Result<Log, StartFailure> {
 }
 
 /// What a front that cannot start leaves in its log: under the original's name the original's words, which are all
-/// that it says; else the problems, which go to standard error as well.
-fn last_words(log: &Log, program: &str, problems: &[Diagnostic]) {
+/// that it says; else the problems, which go to standard error as well. A terminal that shows both has them once.
+fn last_words(log: &Log, settings: &Settings, program: &str, problems: &[Diagnostic]) {
+    if settings.log.stderr && io::stderr().is_terminal() && !program.starts_with("nova-") {
+        return;
+    }
     for problem in problems.iter().filter(|problem| problem.is_error()) {
         match &problem.original {
             Some(original) if program.starts_with("nova-") => {

@@ -125,7 +125,7 @@ impl Daemon {
         if (before.watch, before.watch_settle) != (now.watch, now.watch_settle) {
             self.rewatch(now, &running.plan.config);
         }
-        self.administer(admin, now, token);
+        self.administer(admin, &running.plan.config, token);
         self.metrics.generation(record.number);
         self.pools.borrow_mut().extend(running.pools.iter().map(Rc::downgrade));
         self.enter(&record, State::Live);

@@ -22,7 +22,7 @@ use terms::{Deadline, share_text};
 pub use terms::{Tried, terms_text};
 
 use super::Daemon;
-use super::bounds::{Bounds, Judgement, judge};
+use super::bounds::{Bounds, Judgement, judge, standard};
 use super::generation::{Current, Origin, Record, Running, State};
 use super::prepare::Prepared;
 use super::retire::worker_patience;
@@ -52,6 +52,8 @@ pub struct Trial {
     bounds: Bounds,
     /// How requests of `back` had gone when the trial began.
     before: Tallied,
+    /// Those before `back`, the newest first.
+    earlier: Vec<Arc<Record>>,
     /// A canary waits for its swap.
     staged: Option<Staged>,
     /// It should go, and cannot.
@@ -116,7 +118,9 @@ impl Trial {
         // Beside a canary the old one serves on: the same time is compared, if enough happened in it.
         let beside =
             Some(old.since(&self.before)).filter(|old| self.is_canary() && old.answers >= self.bounds.requests);
-        let judgement = judge(&self.bounds, &beside.unwrap_or(old), &self.record.usage.tallied());
+        let earlier = self.earlier.iter().map(|record| record.usage.tallied());
+        let old = beside.unwrap_or_else(|| standard(std::iter::once(old).chain(earlier), &self.bounds));
+        let judgement = judge(&self.bounds, &old, &self.record.usage.tallied());
         if let Judgement::Worse(why) = judgement {
             return Next::Back(why);
         }
@@ -157,6 +161,7 @@ impl Daemon {
         self.share(&staged);
         self.begin_trial(Trial {
             before: current.record.usage.tallied(),
+            earlier: self.standards_before(&current.record),
             record,
             back: current.record,
             kept: None,
@@ -193,6 +198,7 @@ impl Daemon {
         {
             self.begin_trial(Trial {
                 before: Tallied::default(),
+                earlier: self.standards_before(&back),
                 record,
                 back,
                 kept,
@@ -260,6 +266,12 @@ impl Daemon {
     fn share(&self, Staged { snapshot, share, .. }: &Staged) {
         let canary = Canary { snapshot: Arc::clone(snapshot), share: share.clone() };
         self.live.store(Arc::new(self.live.load().with_canary(Some(canary))));
+    }
+
+    /// What a generation is measured by where that before it has answered too little.
+    fn standards_before(&self, back: &Record) -> Vec<Arc<Record>> {
+        let history = self.history();
+        history.iter().filter(|record| record.number < back.number && record.is_a_standard()).cloned().collect()
     }
 
     fn begin_trial(self: &Rc<Self>, trial: Trial) {

@@ -20,6 +20,7 @@ pub struct Gauges {
     workers: BTreeMap<(ApiName, String), u64>,
     slots: BTreeMap<SlotId, Slot>,
     log_lines_dropped: u64,
+    pub(super) canary: bool,
 }
 
 #[derive(Debug, Default)]
@@ -61,12 +62,18 @@ impl Gauges {
         self.log_lines_dropped += n;
     }
 
+    /// There is a canary: the files on disk are its, and not what runs for all.
+    pub fn canary(&mut self) {
+        self.canary = true;
+    }
+
     /// Back to nothing, but the series stay.
     pub(super) fn begin(&mut self) {
-        let Self { generations, queues, workers, slots, log_lines_dropped } = self;
+        let Self { generations, queues, workers, slots, log_lines_dropped, canary } = self;
         generations.values_mut().chain(queues.values_mut()).chain(workers.values_mut()).for_each(|n| *n = 0);
         slots.values_mut().for_each(|slot| *slot = Slot { shown: slot.shown, ..Slot::default() });
         *log_lines_dropped = 0;
+        *canary = false;
     }
 
     /// `ended` are the requests of lives that are over.

@@ -166,7 +166,7 @@ impl Metrics {
             report(&mut gauges);
         }
         gauges.show(&mut page, &ended);
-        lock(&self.0.rare).show(&mut page);
+        lock(&self.0.rare).show(&mut page, gauges.canary);
         process::show(&mut page, self.0.start);
         page.render()
     }

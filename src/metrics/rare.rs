@@ -135,7 +135,7 @@ impl Rare {
         &self.ended
     }
 
-    pub(super) fn show(&self, page: &mut Page) {
+    pub(super) fn show(&self, page: &mut Page, canary: bool) {
         page.family(&WORKER_STARTS, |s| {
             for (api, lives) in &self.workers {
                 s.counter(&[api.as_str()], lives.starts);
@@ -187,7 +187,7 @@ impl Rare {
         });
         page.family(&CONFIG_LAST_RELOAD_SUCCESSFUL, |s| s.gauge(&[], f64::from(self.last_successful)));
         page.family(&CONFIG_LAST_RELOAD_SUCCESS, |s| s.gauge(&[], self.last_success));
-        page.family(&CONFIG_FILE_DIFFERS, |s| s.gauge(&[], f64::from(self.file_differs)));
+        page.family(&CONFIG_FILE_DIFFERS, |s| s.gauge(&[], f64::from(self.file_differs || canary)));
         page.family(&UPGRADES, |s| {
             for (outcome, n) in UPGRADE_OUTCOMES.iter().zip(self.upgrades) {
                 s.counter(&[words::upgrade(*outcome)], n);

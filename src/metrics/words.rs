@@ -81,7 +81,7 @@ words! {
         Oom = "oom",
         /// It was not ready in `worker_start_timeout`.
         NeverReady = "never_ready",
-        /// It did not answer, or a request took longer than `worker_request_timeout`.
+        /// It did not answer, or said nothing for `worker_request_timeout`.
         Hang = "hang",
         /// `worker_max_lifetime`.
         Lifetime = "lifetime",

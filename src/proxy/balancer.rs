@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::Method;
 use tokio::net::UnixSocket;
 
+use super::asked::{Answer, Asked, Place};
 use super::descriptors;
 use super::live::ApiView;
 use super::respond::Failure;
@@ -36,6 +37,7 @@ const ATTEMPTS: usize = 4;
 pub async fn forward(
     thread: &Rc<Thread>,
     api: &ApiView,
+    place: &Place,
     mount: u32,
     cx: &Context,
     request: &mut Request,
@@ -62,7 +64,9 @@ pub async fn forward(
         let life = lease.member().life;
         let begun = Instant::now();
         let answer = match reach(thread, &lease, !(safe && attempt == 1), &mut socket).await {
-            Ok(Some(wire)) => exchange(thread, api, mount, cx, request, framing, &mut body, lease, wire, begun).await,
+            Ok(Some(wire)) => {
+                exchange(thread, api, place, mount, cx, request, framing, &mut body, lease, wire, begun).await
+            }
             Ok(None) => {
                 // Others may have a wire to this worker.
                 drop(lease);
@@ -91,7 +95,9 @@ pub async fn forward(
 fn reason(error: &UpstreamError) -> metrics::UpstreamError {
     match error {
         UpstreamError::Connect(_) => metrics::UpstreamError::Connect,
-        UpstreamError::Refused(_) | UpstreamError::Died(_) | UpstreamError::Truncated => metrics::UpstreamError::Closed,
+        UpstreamError::Refused(_) | UpstreamError::NotAccepted | UpstreamError::Died(_) | UpstreamError::Truncated => {
+            metrics::UpstreamError::Closed
+        }
         UpstreamError::Late => metrics::UpstreamError::Timeout,
         UpstreamError::Invalid(_) => metrics::UpstreamError::Malformed,
         UpstreamError::App(_) => metrics::UpstreamError::App,
@@ -159,6 +165,7 @@ async fn descriptor(thread: &Thread, api: &ApiView) -> Result<UnixSocket, Failur
 async fn exchange(
     thread: &Rc<Thread>,
     api: &ApiView,
+    place: &Place,
     mount: u32,
     cx: &Context,
     request: &Request,
@@ -186,40 +193,21 @@ async fn exchange(
             packet::write(&mut wire.output, &packet::Call { mount, cx, request, framing, alone, host, token })
         }
     };
-    let mut exchange = upstream::start(wire, std::mem::take(body), framing);
-    let watch = api.api.wire.answer_time.map(|time| thread.overdue.watch(begun + time, lease.member()));
-    let late = async {
-        match &watch {
-            Some(watch) => watch.over().await,
-            None => std::future::pending().await,
-        }
-    };
-    let answer = tokio::select! {
-        biased;
-        answer = exchange.head(api.api.wire.protocol, request.method()) => answer,
-        () = late => Err(UpstreamError::Late),
-    };
-    let unasked = UpstreamError::Invalid("it switched protocols, unasked");
-    let answer = match answer {
-        Ok((head, _)) if head.length == Length::Tunnel && upgrade.is_none() => Err(unasked),
-        answer => answer,
-    };
+    let watch = api.api.wire.silence.map(|time| thread.overdue.watch(time));
+    let exchange = upstream::start(wire, std::mem::take(body), framing, watch);
+    let (protocol, method, upgrades) = (api.api.wire.protocol, request.method().clone(), upgrade.is_some());
+    let (asked, answer) = place.head(Asked { exchange, lease, protocol, method, upgrades, begun }).await;
+    judge(api, &asked, &answer);
+    let Asked { exchange, lease, .. } = asked;
     let (head, first) = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            // An app's exception says nothing against the worker.
-            if !matches!(error, UpstreamError::Client(_) | UpstreamError::App(_)) {
-                lease.failed();
-            }
             if error.nothing_sent() {
                 *body = exchange.into_body();
             }
             return Err(error);
         }
     };
-    let took = begun.elapsed();
-    api.metrics.upstream(took);
-    lease.answered(begun, took);
     if head.length == Length::Tunnel
         && let Some(upgrade) = upgrade
     {
@@ -229,6 +217,31 @@ async fn exchange(
     }
     let hold = Hold { lease, idle: Rc::clone(&thread.idle), keep: head.keep_alive && api.api.wire.keep_alive };
     Ok(head.response.map(|()| upstream::body(exchange, head.length, first, hold)))
+}
+
+/// What the answer, or its want, says of the worker.
+fn judge(api: &ApiView, asked: &Asked, answer: &Answer) {
+    match answer {
+        Ok(_) => {
+            let took = asked.begun.elapsed();
+            api.metrics.upstream(took);
+            asked.lease.answered(asked.begun, took);
+        }
+        // An app's exception says nothing against the worker.
+        Err(UpstreamError::Client(_) | UpstreamError::App(_)) => {}
+        Err(UpstreamError::Late) => asked.lease.hang(),
+        Err(_) => asked.lease.failed(),
+    }
+}
+
+/// Waits for a worker's answer that nobody wants any more: until its head has come, the worker works on it. What comes
+/// behind that it may keep; it hears so by the end of the connection.
+pub async fn outlast(api: &ApiView, asked: Asked) {
+    let (asked, answer) = Place::default().head(asked).await;
+    judge(api, &asked, &answer);
+    if let Err(error) = answer {
+        api.metrics.upstream_error(reason(&error));
+    }
 }
 
 fn write_head(

@@ -9,25 +9,27 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as Poller, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::asked::Place;
 use super::holder::{Holder, method_word};
-use super::live::ApiView;
+use super::incoming::{self, ClientBody};
+use super::live::{ApiView, View};
 use super::outgoing::{Outgoing, Trace};
 use super::respond;
 use super::thread::Thread;
 use super::upgrade::{Tunnel, Upgrade};
-use super::{pipeline, snapshot::Limits};
-use crate::filter::{Body, BodyError, Context, RemoteAddr, Scheme};
+use super::{balancer, pipeline, snapshot::Limits};
+use crate::filter::{Body, Context, RemoteAddr, Scheme};
 use crate::id::Generation;
 use crate::metrics::TunnelEnd;
 
@@ -54,6 +56,10 @@ pub struct Peer {
     tls: bool,
     /// The request on it.
     request: RefCell<Option<Running>>,
+    /// Where that is while a worker has it.
+    place: Place,
+    /// The client has gone, and a worker is still at its request.
+    client_gone: Cell<bool>,
     /// The last byte that went either way.
     active: Cell<Instant>,
     /// The first byte of a head that is not whole yet.
@@ -62,8 +68,14 @@ pub struct Peer {
     received: Cell<u64>,
     /// The client does not take what is to be written.
     write_blocked: Cell<bool>,
-    /// The client does not send the body that somebody waits for.
-    body_awaited: Cell<bool>,
+    /// Since when somebody waits for more of the request's body.
+    body_awaited: Cell<Option<Instant>>,
+    /// How long somebody has waited for the body before.
+    waited: Cell<Duration>,
+    /// The request has no answer yet.
+    unanswered: Cell<bool>,
+    /// Its body, if that was let go without an answer and before its end.
+    unread: RefCell<Option<Incoming>>,
     /// The thread's clock, as of its last tick: exact enough for silence, and free.
     clock: Rc<Cell<Instant>>,
     order: Cell<Order>,
@@ -77,11 +89,14 @@ pub struct Peer {
 /// A request that has not ended.
 struct Running {
     began: Instant,
-    generation: Generation,
-    /// Not its name, which is counted across threads.
+    /// What it began with; once it is answered, what serves with the same workers.
+    view: Rc<View>,
+    /// Of the view.
     api: Rc<ApiView>,
     method: &'static str,
     harmless: bool,
+    /// The head of its answer is there.
+    answered: bool,
 }
 
 /// What the thread wants of a connection.
@@ -105,11 +120,16 @@ impl Peer {
             turn: fastrand::f64(),
             tls,
             request: RefCell::new(None),
+            place: Place::default(),
+            client_gone: Cell::new(false),
             active: Cell::new(clock.get()),
             head_began: Cell::new(None),
             received: Cell::new(0),
             write_blocked: Cell::new(false),
-            body_awaited: Cell::new(false),
+            body_awaited: Cell::new(None),
+            waited: Cell::default(),
+            unanswered: Cell::new(false),
+            unread: RefCell::new(None),
             clock,
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
@@ -119,11 +139,40 @@ impl Peer {
     }
 
     /// A request's head has been read.
-    pub fn begin(&self, began: Instant, generation: Generation, api: &Rc<ApiView>, method: &Method) {
+    pub fn begin(&self, began: Instant, view: Rc<View>, api: Rc<ApiView>, method: &Method) {
         let (method, harmless) = method_word(method);
-        *self.request.borrow_mut() = Some(Running { began, generation, api: Rc::clone(api), method, harmless });
+        view.usage.begin();
+        *self.request.borrow_mut() = Some(Running { began, view, api, method, harmless, answered: false });
         self.head_began.set(None);
         self.received.set(0);
+        self.waited.set(Duration::ZERO);
+        self.unanswered.set(true);
+    }
+
+    /// Somebody looked for more of the request's body: so many bytes were there, or none yet.
+    pub fn body_polled(&self, pending: bool, bytes: u64) {
+        match self.body_awaited.get() {
+            None if pending => self.body_awaited.set(Some(Instant::now())),
+            Some(_) if !pending => {
+                self.waited.set(self.waited());
+                self.body_awaited.set(None);
+            }
+            _ => {}
+        }
+        self.received.set(self.received.get() + bytes);
+    }
+
+    /// Nobody wants the rest of the request's body. Behind the answer that is hyper's to deal with.
+    pub fn let_go(&self, unread: Incoming) {
+        if self.unanswered.get() {
+            *self.unread.borrow_mut() = Some(unread);
+        }
+    }
+
+    /// The request has its answer. What was let go of its body until now.
+    fn unread(&self) -> Option<Incoming> {
+        self.unanswered.set(false);
+        self.unread.take()
     }
 
     /// Bytes of the request's body that have come so far.
@@ -131,18 +180,81 @@ impl Peer {
         self.received.get()
     }
 
-    /// Its response has been written, or given up.
+    /// How long the request was in its client's hands: somebody waited for its body. No more than a look at the clock
+    /// where that is still so.
+    pub fn waited(&self) -> Duration {
+        self.waited.get() + self.body_awaited.get().map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// The head of its answer is there. What its generation answers for ends here, and has begun with the request's head,
+    /// without the time that the client took for the body. Who gets no answer is counted by nobody.
+    pub fn answered(&self, status: u16) {
+        if let Some(running) = &mut *self.request.borrow_mut() {
+            running.view.usage.count(status, running.began.elapsed().saturating_sub(self.waited()));
+            running.answered = true;
+        }
+    }
+
+    /// What is answered needs nothing of its generation any more but the workers: where one that serves now has them, it
+    /// is that one's from now on.
+    pub fn follow_workers(&self, serving: &[Rc<View>]) {
+        let mut request = self.request.borrow_mut();
+        let Some(running) = request.as_mut().filter(|running| running.answered) else { return };
+        if serving.iter().any(|view| Rc::ptr_eq(view, &running.view)) {
+            return;
+        }
+        let pool = &running.api.api.pool;
+        if let Some((view, api)) = serving.iter().find_map(|view| Some((view, view.api_on(pool)?))) {
+            view.usage.begin();
+            running.view.usage.end();
+            (running.view, running.api) = (Rc::clone(view), Rc::clone(api));
+        }
+    }
+
+    /// What it was upgraded to is over.
+    fn tunnel_ended(&self, end: TunnelEnd) {
+        if let Some(running) = &*self.request.borrow() {
+            running.api.metrics.tunnel_ended(end);
+        }
+    }
+
+    /// What the request is to.
+    pub fn api(&self) -> Option<Rc<ApiView>> {
+        self.request.borrow().as_ref().map(|running| Rc::clone(&running.api))
+    }
+
+    /// Its response has been written, or given up. A request that a worker still has ends later.
     pub fn end(&self) {
-        *self.request.borrow_mut() = None;
-        self.body_awaited.set(false);
+        self.body_awaited.set(None);
         self.active.set(self.clock.get());
+        if !self.place.is_left()
+            && let Some(running) = self.request.take()
+        {
+            running.view.usage.end();
+        }
+    }
+
+    /// Waits for the worker that has the request of a client that is gone, unless that is ended before.
+    async fn outlast(&self) {
+        let Some(asked) = self.place.take_left() else { return };
+        if let Some(api) = self.api() {
+            self.client_gone.set(true);
+            self.write_blocked.set(false);
+            tokio::select! {
+                biased;
+                _ = self.dropped() => {}
+                () = balancer::outlast(&api, asked) => {}
+            }
+        }
+        self.end();
     }
 
     /// The request on it, and the generation that it holds.
     pub fn holder(&self) -> Option<(Generation, Holder)> {
         self.request.borrow().as_ref().map(|running| {
-            let Running { began, generation, api, method, .. } = running;
-            (*generation, Holder { peer: self.address, api: api.api.name.clone(), method, began: *began })
+            let Running { began, view, api, method, .. } = running;
+            let (api, client_gone) = (api.api.name.clone(), self.client_gone.get());
+            (view.snapshot.generation, Holder { peer: self.address, api, method, began: *began, client_gone })
         })
     }
 
@@ -183,7 +295,9 @@ impl Peer {
             } else if limits.idle.is_some_and(|limit| silent > limit) {
                 self.finish();
             }
-        } else if (self.write_blocked.get() || self.body_awaited.get()) && silent > limits.idle.unwrap_or(STALLED) {
+        } else if (self.write_blocked.get() || self.body_awaited.get().is_some())
+            && silent > limits.idle.unwrap_or(STALLED)
+        {
             self.drop_now();
         }
     }
@@ -203,8 +317,8 @@ impl Peer {
         }
     }
 
-    /// Completes when its tunnel is to be closed at once, with the reason.
-    async fn tunnel_dropped(&self) -> TunnelEnd {
+    /// Completes when what is left of it, a tunnel or a request without its client, is to end at once, with the reason.
+    async fn dropped(&self) -> TunnelEnd {
         poll_fn(|cx| {
             self.listen(cx);
             match self.order.get() {
@@ -230,7 +344,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let peer = Rc::new(Peer::new(address, listener, tls, thread.clock()));
-    let _entry = thread.enter(&peer);
+    let mut entry = thread.enter(&peer);
     let io = TokioIo::new(Watched { stream, peer: Rc::clone(&peer) });
     let service = service_fn({
         let (thread, peer) = (Rc::clone(&thread), Rc::clone(&peer));
@@ -252,19 +366,34 @@ where
         Pin::new(&mut connection).poll(cx)
     })
     .await;
-    let switched = peer.tunnel.take();
+    let switched = peer.tunnel.take().filter(|_| ended.is_ok());
     if let Err(error) = ended {
         tracing::debug!(target: "pasteway::proxy", client = &*peer.ip_text, "connection ended: {error}");
-    } else if let Some((tunnel, trace)) = switched {
+    }
+    if let Some((tunnel, trace)) = switched {
         let parts = connection.into_parts();
         peer.tunnelling.set(true);
+        let worker = Arc::clone(tunnel.lease.member());
         let end = tokio::select! {
             carried = tunnel.carry(parts.io.into_inner(), &parts.read_buf) => {
                 if carried.is_ok() { TunnelEnd::Closed } else { TunnelEnd::Io }
             }
-            end = peer.tunnel_dropped() => end,
+            end = peer.dropped() => end,
+            () = worker.parted() => {
+                tracing::warn!(
+                    target: "pasteway::proxy",
+                    "the upgraded connection from {address} is ended: its worker {} has waited long enough", worker.slot,
+                );
+                TunnelEnd::Asked
+            }
         };
-        trace.tunnel_ended(end);
+        peer.tunnel_ended(end);
+        drop(trace);
+    } else {
+        // With it goes the service, and what that was at.
+        drop(connection);
+        entry.client_gone();
+        peer.outlast().await;
     }
 }
 
@@ -280,15 +409,14 @@ async fn serve_request(
         return Ok(respond::gone().map(Outgoing::untraced));
     };
     let header = view.header.clone();
-    let (mut parts, incoming) = request.into_parts();
-    let upgrade = Upgrade::asked(&parts).filter(|_| incoming.is_end_stream());
+    let (mut parts, body) = request.into_parts();
+    let upgrade = Upgrade::asked(&parts).filter(|_| body.is_end_stream());
     if let Some(upgrade) = &upgrade {
         parts.extensions.insert(upgrade.clone());
     }
-    let body = if incoming.is_end_stream() {
-        Body::Empty
-    } else {
-        Body::Stream(Box::pin(ClientBody { incoming, peer: Rc::clone(&peer) }))
+    let body = match body.is_end_stream() {
+        true => Body::Empty,
+        false => Body::Stream(Box::pin(ClientBody::new(body, &peer))),
     };
     let mut trace = Trace::begin(Rc::clone(&thread), view, Rc::clone(&api), Rc::clone(&peer), &parts, started);
     let mut request = http::Request::from_parts(parts, body);
@@ -297,7 +425,7 @@ async fn serve_request(
     let mut response = match api.api.door.admit(&mut request, &api.api.limits, trusted) {
         Ok(()) => {
             let mut cx = context(&api, &peer, &request, started, trusted);
-            let response = pipeline::walk(&thread, &api, &mut cx, &mut request).await;
+            let response = pipeline::walk(&thread, &api, &peer.place, &mut cx, &mut request).await;
             // For the access log alone.
             if api.api.access.is_some()
                 && let Some(id) = cx.get("openstack.request_id").and_then(|id| id.as_str())
@@ -309,6 +437,13 @@ async fn serve_request(
         Err(refusal) => respond::refusal(refusal),
     };
     if thread.sheds(peer.turn) {
+        respond::close(&mut response);
+    }
+    drop(std::mem::take(request.body_mut()));
+    if let Some(unread) = peer.unread()
+        && !response.headers().contains_key(header::CONNECTION)
+        && !incoming::discard(unread, &request, &peer).await
+    {
         respond::close(&mut response);
     }
     if let Some(header) = header {
@@ -357,35 +492,6 @@ fn context(
         outside: Rc::clone(&api.outside),
         started,
         now: started,
-    }
-}
-
-/// A request's body, whose silence the tick can see.
-struct ClientBody {
-    incoming: Incoming,
-    peer: Rc<Peer>,
-}
-
-impl hyper::body::Body for ClientBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        self.peer.body_awaited.set(polled.is_pending());
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-            self.peer.received.set(self.peer.received.get() + bytes);
-        }
-        polled.map_err(Into::into)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Holder {
     pub method: &'static str,
     /// When it began.
     pub began: Instant,
+    /// Its client has gone away; a worker is still at it.
+    pub client_gone: bool,
 }
 
 /// The method's name, and whether asking again does nothing that asking once has not done: such a request may be ended
@@ -78,6 +80,7 @@ mod tests {
             api: "ec2".into(),
             method: "GET",
             began: now + Duration::from_millis(ms),
+            client_gone: false,
         };
         [7, 3, 9, 1, 8, 2, 6].into_iter().for_each(|ms| oldest.add(holder(ms)));
         assert_eq!(oldest.into_vec(), [1, 2, 3, 6, 7].map(holder));

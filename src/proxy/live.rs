@@ -96,6 +96,11 @@ impl View {
         let now = self.apis.iter().find(|view| view.api.listener == listener);
         now.or_else(|| self.apis.iter().find(|view| view.api.former.contains(&listener)))
     }
+
+    /// The API that these workers serve in this generation.
+    pub fn api_on(&self, pool: &Arc<Pool>) -> Option<&Rc<ApiView>> {
+        self.apis.iter().find(|view| Arc::ptr_eq(&view.api.pool, pool))
+    }
 }
 
 impl Drop for View {
@@ -150,9 +155,11 @@ impl CurrentView {
         Rc::clone(&serving.view)
     }
 
-    /// The view of the canary, where there is one.
-    pub fn canary(&self) -> Option<Rc<View>> {
-        self.serving.borrow().canary.as_ref().map(|(view, _)| Rc::clone(view))
+    /// The views that requests begin with now: of what serves, and of its canary.
+    pub fn all(&self, metrics: &ThreadMetrics) -> Vec<Rc<View>> {
+        let serving = self.look(metrics);
+        let canary = serving.canary.as_ref().map(|(view, _)| view);
+        std::iter::once(&serving.view).chain(canary).cloned().collect()
     }
 
     fn look(&self, metrics: &ThreadMetrics) -> std::cell::Ref<'_, Serving> {

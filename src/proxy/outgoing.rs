@@ -16,7 +16,7 @@ use super::connection::Peer;
 use super::live::{ApiView, View};
 use super::thread::Thread;
 use crate::filter::{Body, BodyError, Response};
-use crate::metrics::TunnelEnd;
+use crate::id::Generation;
 use crate::telemetry::AccessRecord;
 
 /// Status in the log and the metrics of a request whose client went away before the response began (as nginx has it).
@@ -40,9 +40,10 @@ impl Outgoing {
 /// A request from its head to its last byte. Its end is its drop, whatever ends it.
 pub struct Trace {
     thread: Rc<Thread>,
-    view: Rc<View>,
-    api: Rc<ApiView>,
+    /// Knows what answers it.
     peer: Rc<Peer>,
+    /// The one that it began with.
+    generation: Generation,
     method: Method,
     uri: Uri,
     version: Version,
@@ -68,14 +69,13 @@ impl Trace {
         request: &http::request::Parts,
         started: Instant,
     ) -> Self {
-        view.usage.begin();
         api.metrics.started();
-        peer.begin(started, view.snapshot.generation, &api, &request.method);
+        let generation = view.snapshot.generation;
+        peer.begin(started, view, api, &request.method);
         Self {
             thread,
-            view,
-            api,
             peer,
+            generation,
             method: request.method.clone(),
             uri: request.uri.clone(),
             version: request.version,
@@ -93,21 +93,22 @@ impl Trace {
         self.request_id = Some(request_id.to_owned());
     }
 
+    /// The head of the answer is there.
+    fn answer(&mut self, response: &Response) {
+        self.status = response.status().as_u16();
+        self.peer.answered(self.status);
+    }
+
     /// The response is the beginning of another protocol: the trace lasts as long as that is spoken.
     pub fn switch(mut self, response: Response) -> (http::Response<Outgoing>, Self) {
-        self.status = response.status().as_u16();
+        self.answer(&response);
         self.head = head_bytes(&response, false, true);
         (response.map(Outgoing::untraced), self)
     }
 
-    /// What was spoken after the switch has ended.
-    pub fn tunnel_ended(&self, reason: TunnelEnd) {
-        self.api.metrics.tunnel_ended(reason);
-    }
-
     /// The response's head is known: the rest of the trace travels with its body.
     pub fn respond(mut self, response: Response) -> http::Response<Outgoing> {
-        self.status = response.status().as_u16();
+        self.answer(&response);
         let bodiless = self.method == Method::HEAD
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let chunked = !bodiless
@@ -151,11 +152,10 @@ fn digits(n: u64, base: u64) -> usize {
 impl Drop for Trace {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.api.metrics.finished(&self.method, self.status, took, self.peer.received(), self.sent);
-        self.view.usage.count(self.status, took);
-        self.view.usage.end();
+        let Some(api) = self.peer.api() else { return };
+        api.metrics.finished(&self.method, self.status, took, self.peer.received(), self.sent);
         self.peer.end();
-        if let Some(style) = &self.api.api.access {
+        if let Some(style) = &api.api.access {
             let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
             let version = if self.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
             self.thread.log.borrow_mut().log(
@@ -168,7 +168,7 @@ impl Drop for Trace {
                     body_length: self.head + self.sent + self.framing,
                     wall_seconds: took.as_secs_f64(),
                     request_id: self.request_id.as_deref(),
-                    generation: self.view.snapshot.generation.0,
+                    generation: self.generation.0,
                 },
             );
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::asked::Place;
 use super::balancer;
 use super::live::ApiView;
 use super::respond::{self, Failure};
@@ -23,15 +24,22 @@ const REPLAYED: u64 = 1024 * 1024;
 /// Filters that are to see the response, and what the request's way in through each took.
 type Entered<'a> = SmallVec<[(&'a FilterNode, Duration); 8]>;
 
-/// Walks one request through its API's tree.
-pub async fn walk(thread: &Rc<Thread>, api: &ApiView, cx: &mut Context, request: &mut Request) -> Response {
-    descend(thread, api, &api.api.root, cx.started, cx, request).await
+/// Walks one request through its API's tree; at a worker it is kept in `place`.
+pub async fn walk(
+    thread: &Rc<Thread>,
+    api: &ApiView,
+    place: &Place,
+    cx: &mut Context,
+    request: &mut Request,
+) -> Response {
+    descend(thread, api, place, &api.api.root, cx.started, cx, request).await
 }
 
 /// Walks it from a place of the tree on; `now` is when it came there.
 async fn descend(
     thread: &Rc<Thread>,
     api: &ApiView,
+    place: &Place,
     mut node: &Node,
     mut now: Instant,
     cx: &mut Context,
@@ -53,7 +61,7 @@ async fn descend(
                 Route::Reply(response) => break response,
             },
             Node::Cascade { catch, branches } => {
-                break Box::pin(cascade(thread, api, catch, branches, cx, request)).await;
+                break Box::pin(cascade(thread, api, place, catch, branches, cx, request)).await;
             }
             Node::Filtered(filter, next) if !filter.filter.sees_requests() => {
                 api.entered(filter, Duration::ZERO, &mut entered);
@@ -79,7 +87,7 @@ async fn descend(
                 }
             }
             Node::Mount(mount) => {
-                let answer = balancer::forward(thread, api, *mount, cx, request).await;
+                let answer = balancer::forward(thread, api, place, *mount, cx, request).await;
                 break answer.unwrap_or_else(|failure| {
                     log(&failure, api, request);
                     respond::failure(&failure, cx, request)
@@ -104,6 +112,7 @@ async fn descend(
 async fn cascade(
     thread: &Rc<Thread>,
     api: &ApiView,
+    place: &Place,
     catch: &[u16],
     branches: &[Node],
     cx: &mut Context,
@@ -122,12 +131,12 @@ async fn cascade(
     }
     for branch in others {
         let (mut own, mut copy) = (cx.clone(), replayed(request));
-        let response = descend(thread, api, branch, Instant::now(), &mut own, &mut copy).await;
+        let response = descend(thread, api, place, branch, Instant::now(), &mut own, &mut copy).await;
         if !catch.contains(&response.status().as_u16()) {
             return response;
         }
     }
-    descend(thread, api, last, Instant::now(), cx, request).await
+    descend(thread, api, place, last, Instant::now(), cx, request).await
 }
 
 /// The request once more; its body is in memory.

@@ -196,8 +196,8 @@ pub enum Protocol {
 pub struct WireRules {
     /// What is spoken.
     pub protocol: Protocol,
-    /// How long a worker may take until the head of its answer (`worker_request_timeout`); `None` = any time.
-    pub answer_time: Option<Duration>,
+    /// How long a worker may say nothing while a request waits for it (`worker_request_timeout`); `None` = any time.
+    pub silence: Option<Duration>,
     /// `worker_chunked`.
     pub chunked: ChunkedBodies,
     /// Idle connections to them may be kept.

@@ -86,6 +86,15 @@ impl Tallied {
         }
     }
 
+    /// Adds what others have summed up.
+    pub fn merge(&mut self, other: &Self) {
+        self.answers += other.answers;
+        self.errors += other.errors;
+        for (sum, count) in self.times.iter_mut().zip(&other.times) {
+            *sum += count;
+        }
+    }
+
     /// What was counted since `before`.
     pub fn since(&self, before: &Self) -> Self {
         let mut times = self.times;

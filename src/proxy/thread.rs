@@ -190,19 +190,20 @@ impl Thread {
         self.clock.set(now);
         self.log.borrow_mut().flush();
         self.overdue.tick(now);
-        let view = self.view();
+        let serving = self.current.all(&self.metrics);
         let quiet = self
             .leaving
             .get()
             .and_then(|(since, quiet)| (now.saturating_duration_since(since) >= quiet).then_some(quiet));
         let mut oldest: HashMap<Generation, (Instant, Oldest)> = HashMap::new();
         for peer in self.peers.borrow().values() {
+            peer.follow_workers(&serving);
             if let Some((generation, holder)) = peer.holder() {
                 let (first, holders) = oldest.entry(generation).or_insert_with(|| (holder.began, Oldest::default()));
                 *first = holder.began.min(*first);
                 holders.add(holder);
             }
-            match view.api_of(peer.listener) {
+            match serving.first().and_then(|view| view.api_of(peer.listener)) {
                 Some(api) => peer.overdue(now, &api.api.limits),
                 None => peer.finish(),
             }
@@ -217,13 +218,11 @@ impl Thread {
             let since = began.and_then(|began| began.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
             (u64::try_from(since.as_millis()).unwrap_or(u64::MAX), holders)
         });
-        let canary = self.current.canary();
-        let views = || std::iter::once(&view).chain(&canary).map(|view| &view.snapshot.apis);
-        let serving = |life| {
-            let mut pools = views().flatten().map(|api| &api.pool);
+        let lives_on = |life| {
+            let mut pools = serving.iter().flat_map(|view| &view.snapshot.apis).map(|api| &api.pool);
             pools.any(|pool| pool.members().iter().any(|member| member.life == life && !member.is_draining()))
         };
-        self.idle.borrow_mut().sweep(serving, now);
+        self.idle.borrow_mut().sweep(lives_on, now);
     }
 
     /// Closes the connections of requests that have had their time.
@@ -271,12 +270,17 @@ pub struct Entry {
     block: Option<Rc<crate::metrics::ApiBlock>>,
 }
 
+impl Entry {
+    /// Its client has gone; what it had asked goes on.
+    pub fn client_gone(&mut self) {
+        self.block.take().inspect(|block| block.connection_closed());
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
         self.thread.peers.borrow_mut().remove(&self.key);
-        if let Some(block) = &self.block {
-            block.connection_closed();
-        }
+        self.client_gone();
         self.thread.left();
     }
 }

@@ -2,7 +2,7 @@
 //! bytes go both ways as they come.
 //!
 //! Before the worker has agreed, and after any other answer, what the client sends is read as HTTP and as nothing else.
-//! A tunnel holds its worker and its generation as any request does. Must not know what is spoken in it.
+//! A tunnel holds its worker, as any answer does. Must not know what is spoken in it.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -41,6 +41,8 @@ impl Usage {
 
     /// A data thread has ended its last request of the generation and will begin no other.
     pub fn leave(&self, cell: &UsageCell) {
+        // No tick will: it tells of those that are there.
+        cell.tell_oldest(0, Vec::new());
         cell.left.store(true, Ordering::Release);
         self.left.notify_one();
     }
@@ -96,7 +98,7 @@ impl UsageCell {
         self.in_flight.store(self.in_flight.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 
-    /// A request was answered.
+    /// A request was answered, and the generation has taken so long for it.
     pub fn count(&self, status: u16, took: Duration) {
         self.tally.count(status, took);
     }
@@ -133,5 +135,17 @@ mod tests {
         usage.leave(&a);
         drained.await.expect("no panic");
         assert_eq!(usage.in_flight(), 0);
+    }
+
+    #[test]
+    fn who_has_left_holds_nothing_whatever_was_told_last() {
+        let usage = Usage::default();
+        let (cell, began) = (usage.enter(), std::time::Instant::now());
+        let holder =
+            Holder { peer: ([127, 0, 0, 1], 1).into(), api: "ec2".into(), method: "GET", began, client_gone: false };
+        cell.tell_oldest(7, vec![holder]);
+        assert_eq!((usage.oldest_ms(), usage.holders().len()), (Some(7), 1));
+        usage.leave(&cell);
+        assert_eq!((usage.oldest_ms(), usage.holders().len()), (None, 0));
     }
 }

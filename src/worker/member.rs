@@ -32,6 +32,8 @@ pub struct Member {
     idle: Notify,
     hung: Notify,
     hangs: AtomicBool,
+    parting: Notify,
+    parts: AtomicBool,
 }
 
 impl Member {
@@ -51,6 +53,8 @@ impl Member {
             idle: Notify::new(),
             hung: Notify::new(),
             hangs: AtomicBool::new(false),
+            parting: Notify::new(),
+            parts: AtomicBool::new(false),
         }
     }
 
@@ -84,16 +88,11 @@ impl Member {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// A request takes longer on it than it may.
+    /// It was silent for too long while a request waited.
     pub fn hang(&self) {
         if !self.hangs.swap(true, Ordering::Relaxed) {
             self.hung.notify_one();
         }
-    }
-
-    /// Whether it was said to hang.
-    pub fn hangs(&self) -> bool {
-        self.hangs.load(Ordering::Relaxed)
     }
 
     /// Returns when it is said to hang; told once, to one listener.
@@ -114,6 +113,20 @@ impl Member {
                 return;
             }
             notified.await;
+        }
+    }
+
+    /// It is told to end, whoever has a lease on it still.
+    pub(super) fn part(&self) {
+        self.parts.store(true, Ordering::SeqCst);
+        self.parting.notify_waiters();
+    }
+
+    /// Returns when it is told to end: what would never end by itself is to end now.
+    pub async fn parted(&self) {
+        let told = self.parting.notified();
+        if !self.parts.load(Ordering::SeqCst) {
+            told.await;
         }
     }
 

@@ -277,6 +277,12 @@ impl Lease {
         }
     }
 
+    /// The worker was silent for too long.
+    pub fn hang(&self) {
+        self.member.hang();
+        self.failed();
+    }
+
     /// Ends without handing the permit over: who does that already must not begin it again.
     fn end_quietly(mut self) {
         self.pool = None;

@@ -74,6 +74,7 @@ pub struct Slot {
     epoch: Instant,
     /// Held while the worker is starting, so that only so many do at a time.
     turn: Option<OwnedSemaphorePermit>,
+    /// What the life in it listens on, unless it has made that itself.
     socket: Option<WorkerSocket>,
     life: Option<Life>,
     /// How the last life ended, or why there was none.
@@ -106,9 +107,6 @@ impl Slot {
             let emptied = matches!(event, Event::Exited { .. } | Event::Unusable { .. } | Event::Unborn { .. });
             if emptied && next.pause(now).is_some() {
                 announce::too_fast(self.place.spec.release);
-                // Requests that the dead worker has not accepted must not wait with the slot: they break off, and go to
-                // another worker where they may.
-                self.socket = None;
             }
             state = next;
             let mut follow_up = None;
@@ -211,12 +209,20 @@ impl Slot {
                     self.place.pool.dismiss(life.number);
                 }
             }
-            Action::Terminate => self.signal(Signal::TERM),
+            Action::Terminate => {
+                if let Some(member) = self.life.as_ref().and_then(|life| life.member.as_ref()) {
+                    member.part();
+                }
+                self.signal(Signal::TERM);
+            }
             Action::Abort => {
                 tracing::warn!(
                     target: "pasteway::worker",
-                    "worker {}: a request takes longer than worker_request_timeout; it is ended as hung", self.place.id,
+                    "worker {}: it said nothing for worker_request_timeout while a request waited; it is ended as hung",
+                    self.place.id,
                 );
+                // What it has not accepted need not wait for its end.
+                self.socket = None;
                 self.signal(Signal::ABORT);
             }
             Action::Kill => match &self.life {
@@ -250,10 +256,7 @@ impl Slot {
             let line = line.clone();
             return self.spawn_command(number, &line).await;
         }
-        let socket = match &mut self.socket {
-            Some(inherited) => inherited,
-            none => none.insert(WorkerSocket::bind(path_of(&spec.runtime_dir, id, number, "sock")?)?),
-        };
+        let socket = self.socket.insert(WorkerSocket::bind(path_of(&spec.runtime_dir, id, number, "sock")?)?);
         let path = path_of(&spec.runtime_dir, id, number, "notify")?;
         let notify = NotifySocket::bind(path.clone()).map_err(|source| SpawnError::Notify { path, source })?;
         let (program, host) = match &spec.kind {
@@ -283,13 +286,9 @@ impl Slot {
         let program = PathBuf::from(line.words.first().map_or("", String::as_str));
         let refused = |source| SpawnError::Program { program: program.clone(), source };
         let path = path_of(&spec.runtime_dir, id, number, "sock")?;
-        let (path, socket) = match (&mut self.socket, line.binds()) {
-            (_, true) => (path, None),
-            (Some(inherited), false) => (inherited.path().to_owned(), Some(inherited.share().map_err(refused)?)),
-            (none, false) => {
-                let made = none.insert(WorkerSocket::bind(path)?);
-                (made.path().to_owned(), Some(made.share().map_err(refused)?))
-            }
+        let socket = match line.binds() {
+            true => None,
+            false => Some(self.socket.insert(WorkerSocket::bind(path.clone())?).share().map_err(refused)?),
         };
         let words = line.filled(id, &path);
         let how = if line.is_told_the_descriptor() { exec::BY_NUMBER } else { exec::BY_ENVIRONMENT };
@@ -351,7 +350,7 @@ impl Slot {
             // A master that died leaves its workers behind.
             signal_group_of(life.pid, Signal::KILL);
         }
-        if self.socket.is_none() {
+        if self.socket.take().is_none() {
             // Made by the program; one that it has removed by itself is fine.
             let _ = remove(&life.socket);
         }

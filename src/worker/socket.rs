@@ -1,8 +1,10 @@
-//! The listening Unix socket that a worker inherits: made by the front, kept over the deaths in its slot.
+//! The listening Unix socket that one life of a worker inherits: made by the front, which outlives the worker and so can
+//! say of each connection that it was not accepted.
 //!
 //! Must not know who listens on it.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use rustix::fs::Mode;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::id::SlotId;
+use crate::worker::wire::NOT_ACCEPTED;
 
 /// Bytes of a path in `sockaddr_un` (Linux: 108 with the final zero byte).
 const LONGEST_PATH: usize = 107;
@@ -58,7 +61,8 @@ pub fn path_of(dir: &Path, slot: &SlotId, life: u64, extension: &str) -> Result<
     if length > LONGEST_PATH { Err(SocketError::TooLong { path, length }) } else { Ok(path) }
 }
 
-/// A bound and listening socket; its file goes when it is dropped.
+/// A bound and listening socket. When it is dropped, its file goes, and who has connected and was not accepted is told
+/// ([`NOT_ACCEPTED`]).
 #[derive(Debug)]
 pub struct WorkerSocket {
     path: PathBuf,
@@ -91,7 +95,7 @@ impl WorkerSocket {
         &self.path
     }
 
-    /// A descriptor for a worker; connections that nobody accepted yet go to the worker that follows.
+    /// A descriptor for a worker.
     ///
     /// # Errors
     /// When no descriptor is left.
@@ -104,6 +108,15 @@ impl Drop for WorkerSocket {
     fn drop(&mut self) {
         // A file that stays only takes space: the next front replaces it.
         let _ = remove(&self.path);
+        // From here on the kernel refuses connections, also to the worker, if that lives; what waits already can still be
+        // accepted: by nobody but us, so that it is certain that no worker has seen it or will.
+        let shut = self.socket.shutdown(Shutdown::Both).and_then(|()| self.socket.set_nonblocking(true));
+        while shut.is_ok()
+            && let Ok((waiting, _)) = self.socket.accept()
+        {
+            // Who gave up meanwhile need not know.
+            let _ = waiting.send(&[NOT_ACCEPTED]);
+        }
     }
 }
 
@@ -150,16 +163,27 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_outlives_the_worker_that_did_not_accept_it() {
+    fn who_was_not_accepted_is_told_and_nobody_will_be() {
         let dir = tempfile::tempdir().expect("a directory");
         let socket = WorkerSocket::bind(dir.path().join("a.sock")).expect("bound");
-        drop(UnixListener::from(socket.share().expect("a descriptor")));
-        let mut client = UnixStream::connect(socket.path()).expect("still listening");
-        client.write_all(b"hello").expect("buffered");
-        drop(client);
-        let (mut accepted, _) = UnixListener::from(socket.share().expect("a descriptor")).accept().expect("waiting");
-        let mut text = String::new();
-        accepted.read_to_string(&mut text).expect("read");
-        assert_eq!(text, "hello");
+        let worker = UnixListener::from(socket.share().expect("a descriptor"));
+        let connect = || {
+            let mut client = UnixStream::connect(socket.path()).expect("it listens");
+            client.write_all(b"hello").expect("buffered");
+            client
+        };
+        let mut accepted = connect();
+        drop(worker.accept().expect("a connection"));
+        let mut waiting = [connect(), connect()];
+        drop(connect());
+        drop(socket);
+        let mut said = [0; 9];
+        for client in &mut waiting {
+            assert_eq!(client.read(&mut said).expect("a word"), 1);
+            assert_eq!(said[0], NOT_ACCEPTED);
+        }
+        assert!(!matches!(accepted.read(&mut said), Ok(1..)), "a worker had it");
+        worker.set_nonblocking(true).expect("set");
+        assert!(worker.accept().is_err(), "nothing is left for a worker that still lives");
     }
 }

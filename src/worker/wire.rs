@@ -30,3 +30,7 @@ pub const ENV_FRONT_PID: &str = "PASTEWAY_FRONT_PID";
 pub const ENV_RUNTIME_DIR: &str = "PASTEWAY_RUNTIME_DIR";
 /// Number of the worker's life, unique in its front.
 pub const ENV_LIFE: &str = "PASTEWAY_LIFE";
+
+/// What a connection says that no worker had accepted when its listening socket went: the front itself says it, to
+/// itself. No answer in any of the protocols begins so.
+pub const NOT_ACCEPTED: u8 = 0;

@@ -14,20 +14,25 @@ const ago = (when) => `${age(Math.max(0, Date.now() / 1000 - when))} ago`;
 
 const mib = (bytes) => (bytes ? `${(bytes / 1048576).toFixed(1)} MiB` : "");
 
-function cell(tag, text, kind) {
+function cell(tag, text, kind, href) {
   const td = document.createElement(tag);
   td.textContent = text ?? "";
   if (kind) td.className = kind;
+  if (!href) return td;
+  const a = document.createElement("a");
+  a.href = href;
+  a.append(...td.childNodes);
+  td.append(a);
   return td;
 }
 
-// columns: [title, row => text, row => class]
+// columns: [title, row => text, row => class, row => address]
 function table(id, columns, rows) {
   const head = document.createElement("tr");
   head.append(...columns.map(([title]) => cell("th", title)));
   const body = rows.map((row) => {
     const tr = document.createElement("tr");
-    tr.append(...columns.map(([, text, kind]) => cell("td", text(row), kind?.(row))));
+    tr.append(...columns.map(([, text, kind, href]) => cell("td", text(row), kind?.(row), href?.(row))));
     return tr;
   });
   $(id).replaceChildren(head, ...body);
@@ -44,10 +49,12 @@ function showStatus(s) {
   const because = s.config_file_differs_because ? ` (${s.config_file_differs_because})` : "";
   const differs = s.config_file_differs ? `, the files on disk differ from what runs${because}` : "";
   const cannot = s.trial?.cannot_go_back ? ` and cannot go back: ${s.trial.cannot_go_back}` : "";
-  const trial = s.trial ? `, generation ${s.trial.generation} is on trial${s.trial.canary ? `: ${s.trial.canary}` : ""}${cannot}` : "";
+  const within = s.trial?.confirm_seconds == null ? "" : `, to be confirmed within ${age(s.trial.confirm_seconds)}`;
+  const how = cannot || `${s.trial?.canary ? `: ${s.trial.canary}` : ""}${within}`;
+  const trial = s.trial ? `, generation ${s.trial.generation} is on trial${how}` : "";
   $("summary").textContent =
     `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}${trial}`;
-  $("summary").className = reasons.length ? "bad" : "good";
+  $("summary").className = reasons.length || s.config_file_differs ? "bad" : "good";
   table("apis", [
     ["name", (a) => a.name],
     ["listens on", (a) => (a.tls ? `${a.listen} (TLS)` : a.listen)],
@@ -86,9 +93,9 @@ function showGenerations(generations) {
     ["by", (g) => [g.source, g.peer].filter(Boolean).join(", ")],
     ["changes", (g) => g.changes.map((c) => `${c.what} (${c.class})`).join(", ")],
     ["in flight", (g) => g.in_flight],
-    ["held by", (g) => (g.state === "live" ? "" : (g.holders ?? []).map((h) => `${h.method} of ${h.api} from ${h.peer}`).join(", "))],
+    ["held by", (g) => (g.state === "live" ? "" : (g.holders ?? []).map((h) => `${h.method} of ${h.api} from ${h.peer}${h.client_gone ? ", who has gone" : ""}`).join(", "))],
     ["taken back", (g) => g.undone],
-    ["files", (g) => g.sha256.slice(0, 12)],
+    ["files", (g) => g.sha256.slice(0, 12), null, (g) => `generations/${g.generation}`],
   ], generations);
 }
 

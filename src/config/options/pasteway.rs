@@ -59,7 +59,7 @@ options! {
     WORKER_MAX_LIFETIME = ours("worker_max_lifetime", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
     /// Bytes of resident memory from which on a worker is replaced; 0 = never.
     WORKER_MAX_RSS = ours("worker_max_rss", Kind::at_least(0), Live).defaults(&[(FIRST, "0")]);
-    /// Seconds that a request may take on a worker, which is killed as hung then; 0 = any time.
+    /// Seconds that a worker may say nothing while a request waits for it; it is killed as hung then; 0 = any time.
     WORKER_REQUEST_TIMEOUT = ours("worker_request_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "0")]);
     /// Method and path of the probe that a command or external worker must answer before it serves.
     WORKER_READY_REQUEST = ours("worker_ready_request", Kind::Text, Rolling).defaults(&[(FIRST, "GET /")]);
@@ -87,7 +87,7 @@ options! {
         .defaults(&[(FIRST, "true")]);
     /// Seconds without a change before a file is read.
     WATCH_SETTLE = ours("watch_settle", Kind::Seconds, Live).defaults(&[(FIRST, "0.1")]);
-    /// Seconds that requests of an old generation may take to end.
+    /// Seconds that requests of an old generation may take to end, and tunnels on workers that were replaced.
     DRAIN_TIMEOUT = ours("drain_timeout", Kind::Seconds, Live).defaults(&[(FIRST, "60")]);
     /// The same for one API.
     DRAIN_TIMEOUT_API = ours("drain_timeout_<api>", Kind::Seconds, Live);
@@ -100,7 +100,7 @@ options! {
         ours("reload_confirm_errors", Kind::at_most(0, 100), Live).defaults(&[(FIRST, "5")]);
     /// It goes back when 99 of 100 requests take so many times as long as before, and 0.1 s more; 0 = never for that.
     RELOAD_CONFIRM_P99 = ours("reload_confirm_p99", Kind::at_least(0), Live).defaults(&[(FIRST, "4")]);
-    /// Answers that it must have given before it is compared.
+    /// Answers that it, and generations before it, must have given before they are compared.
     RELOAD_CONFIRM_REQUESTS =
         ours("reload_confirm_requests", Kind::at_least(1), Live).defaults(&[(FIRST, "50")]);
     /// Of 100 requests so many try a new generation before it serves all; 0 = none.

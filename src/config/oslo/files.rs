@@ -120,25 +120,61 @@ pub(super) fn plan(reading: &Reading, arguments: &Arguments, env: &Environment, 
     plan
 }
 
-impl Plan {
-    /// nova.conf and its kin, each from the first directory that has it; or what `OS_NOVA_CONFIG_FILES` lists, as
-    /// Nova's WSGI modules read it: its first is the paste file, which oslo.config reads like the others.
-    fn default_files(&mut self, reading: &Reading, program: &str, env: &Environment, library: Library) {
+/// What is read without `--config-file`.
+struct Defaults {
+    /// What `OS_NOVA_CONFIG_FILES` lists, as Nova's WSGI modules read it: its first is the paste file, which oslo.config
+    /// reads like the others.
+    listed: Vec<PathBuf>,
+    /// nova.conf and its kin, each with the places where it is looked for, best first.
+    searched: Vec<Vec<PathBuf>>,
+}
+
+impl Defaults {
+    fn of(program: &str, env: &Environment, library: Library) -> Self {
         let (dir, list) = (env.vars.get("OS_NOVA_CONFIG_DIR"), env.vars.get("OS_NOVA_CONFIG_FILES"));
-        let mut names = vec!["nova".to_owned(), program.to_owned(), "pasteway".to_owned()];
+        let mut names = vec!["nova", program, "pasteway"];
+        let mut listed = Vec::new();
         if dir.is_some() || list.is_some() {
             let dir = dir.map_or_else(|| env.root.join("etc/nova"), |dir| dir.trim().into());
             let list = list.map(String::as_str).filter(|list| !list.is_empty()).unwrap_or("api-paste.ini;nova.conf");
-            let files: Vec<_> = list.split(';').map(|name| dir.join(name)).collect();
-            self.paste = files.first().cloned();
-            self.steps.extend(files.into_iter().map(Step::File));
-            names = vec!["pasteway".to_owned()];
+            listed = list.split(';').map(|name| dir.join(name)).collect();
+            names = vec!["pasteway"];
         }
         names.dedup();
-        for name in names {
-            let found = env.search(library).into_iter().map(|dir| dir.join(format!("{name}.conf")));
-            self.steps.extend(found.into_iter().find(|path| reading.exists(path)).map(Step::File));
-        }
+        let places = |name| env.search(library).iter().map(|dir| dir.join(format!("{name}.conf"))).collect();
+        Self { listed, searched: names.into_iter().map(places).collect() }
+    }
+}
+
+/// Whether a front that reads `files` may have been started by such a command line: it reads all that this one names; and
+/// where nothing is named, it reads what the search may find, or nothing. Nothing need be there any more.
+pub fn leads_to(arguments: &Arguments, env: &Environment, files: &[PathBuf]) -> bool {
+    let is_read = |path: &PathBuf| files.iter().any(|file| is_same(file, &env.cwd.join(path)));
+    let mut named = arguments.items.iter().filter_map(|item| match item {
+        Argument::File(path) | Argument::Dir(path) => Some(path),
+        Argument::Option { .. } | Argument::Told { .. } => None,
+    });
+    if named.clone().next().is_some() {
+        return named.all(is_read);
+    }
+    let Defaults { listed, searched } = Defaults::of(&arguments.program, env, Library::New);
+    files.is_empty() || listed.iter().chain(searched.iter().flatten()).any(is_read)
+}
+
+/// Whether two names are one file's, which may be gone.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| {
+        path.canonicalize().ok().or_else(|| Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?)))
+    };
+    one == other || real(one).is_some_and(|one| Some(one) == real(other))
+}
+
+impl Plan {
+    fn default_files(&mut self, reading: &Reading, program: &str, env: &Environment, library: Library) {
+        let Defaults { listed, searched } = Defaults::of(program, env, library);
+        self.paste = listed.first().cloned();
+        let found = searched.into_iter().filter_map(|places| places.into_iter().find(|path| reading.exists(path)));
+        self.steps.extend(listed.into_iter().chain(found).map(Step::File));
     }
 
     fn dir(&mut self, reading: &Reading, dir: &Path, env: &Environment, library: Library) {
@@ -241,6 +277,25 @@ mod tests {
         let env = env(root.path());
         assert_eq!(steps(root.path(), &env, given(), Library::New), ["etc/nova/nova.conf.d/b.conf", "x.conf"]);
         assert_eq!(steps(root.path(), &env, given(), Library::Old), ["x.conf"]);
+    }
+
+    #[test]
+    fn a_command_line_leads_to_the_front_that_reads_what_it_names_or_what_it_would_find() {
+        let root = tree(&["etc/nova/nova.conf", "srv/b.conf"]);
+        std::os::unix::fs::symlink(root.path().join("srv"), root.path().join("link")).expect("a link");
+        let env = env(root.path());
+        let leads = |items: &[&str], files: &[&str]| {
+            let items = items.iter().map(|path| Argument::File(path.into())).collect();
+            let arguments = Arguments { program: "pasteway".into(), items, ask: None };
+            let files: Vec<_> = files.iter().map(|path| root.path().join(path)).collect();
+            leads_to(&arguments, &env, &files)
+        };
+        assert!(leads(&[], &["etc/nova/nova.conf"]) && leads(&[], &["etc/nova/nova.conf", "etc/nova/pasteway.conf"]));
+        assert!(leads(&[], &["home/.nova/nova.conf"]), "gone, but it was found there");
+        assert!(leads(&[], &[]) && !leads(&[], &["srv/b.conf"]));
+        assert!(leads(&["srv/b.conf"], &["etc/nova/nova.conf", "srv/b.conf"]));
+        assert!(leads(&["link/b.conf"], &["srv/b.conf"]) && leads(&["link/gone.conf"], &["srv/gone.conf"]));
+        assert!(!leads(&["srv/b.conf"], &[]) && !leads(&["srv/b.conf", "srv/c.conf"], &["srv/b.conf"]));
     }
 
     #[test]

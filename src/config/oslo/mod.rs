@@ -30,7 +30,7 @@ pub use arguments::{Argument, Arguments, Ask, UsageError};
 pub use choose::Origin;
 pub use conf::Conf;
 pub use effective::Effective;
-pub use files::Environment;
+pub use files::{Environment, leads_to};
 pub use types::{Invalid, convert};
 pub use value::{FromValue, Value};
 

@@ -105,6 +105,11 @@ pub fn draft(
     (settings, found)
 }
 
+/// Where the front's directory is, as far as can be told, of a configuration that cannot be used too.
+pub fn runtime_dir(conf: &Conf) -> RuntimeDir {
+    pasteway::runtime_dir(&mut Reader::new(conf, Release::NEWEST, None))
+}
+
 /// Whether an API has Python workers, as far as it can be told before the release is known.
 pub fn wants_python(conf: &Conf) -> bool {
     let python = |word: &str| matches!(word, "auto" | "python");

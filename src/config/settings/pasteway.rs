@@ -225,7 +225,7 @@ fn admin_listen(read: &mut Reader<'_>, token: bool) -> Vec<AdminAddress> {
     addresses
 }
 
-fn runtime_dir(read: &mut Reader<'_>) -> RuntimeDir {
+pub(super) fn runtime_dir(read: &mut Reader<'_>) -> RuntimeDir {
     let opt = &options::RUNTIME_DIR;
     if let Some(dir) = read.get::<Option<PathBuf>>(opt) {
         if !dir.is_absolute() {

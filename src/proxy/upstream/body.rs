@@ -106,7 +106,7 @@ impl Streaming {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
-        let Some((exchange, _)) = self.source.as_mut() else { return Poll::Ready(Ok(None)) };
+        let Some((exchange, hold)) = self.source.as_mut() else { return Poll::Ready(Ok(None)) };
         // The rest of the request goes on while the response comes.
         if let Poll::Ready(Err(error)) = exchange.poll_send(cx) {
             return Poll::Ready(Err(error.into()));
@@ -140,7 +140,13 @@ impl Streaming {
             if let Some(data) = data {
                 return Poll::Ready(self.count(data).map(Some));
             }
-            if ready!(exchange.poll_read(cx))? == 0 {
+            let Poll::Ready(read) = exchange.poll_read(cx) else {
+                return exchange.poll_late(cx).map(|late| {
+                    hold.lease.hang();
+                    Err(late.into())
+                });
+            };
+            if read? == 0 {
                 if matches!(self.remaining, Remaining::UntilClose) {
                     self.source = None;
                     return Poll::Ready(Ok(None));

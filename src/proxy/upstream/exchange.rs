@@ -2,8 +2,8 @@
 //!
 //! Must not know retries, leases or where the wire is kept afterwards.
 
-use std::future::poll_fn;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -18,7 +18,9 @@ use super::encode::Framing;
 use super::framed::frames;
 use super::wire::{READ_SIZE, Wire};
 use crate::filter::Body;
+use crate::proxy::overdue::Watch;
 use crate::proxy::snapshot::Protocol;
+use crate::worker::wire::NOT_ACCEPTED;
 
 /// A response head larger than this is refused.
 const MAX_HEAD: usize = 64 * 1024;
@@ -26,7 +28,7 @@ const MAX_HEAD: usize = 64 * 1024;
 const MAX_FRAME: usize = 1024 * 1024 * 1024;
 /// Ends a body in frames.
 const NO_MORE_FRAMES: [u8; 4] = [0; 4];
-/// A kept wire holds no larger output buffer than this.
+/// A kept wire holds no larger output buffer than this, and so much of a request is kept until it is answered.
 const KEPT_OUTPUT: usize = 32 * 1024;
 
 /// A request on its way out, and its response on its way in.
@@ -40,10 +42,25 @@ pub struct Exchange {
     /// Something of the request could not be written; a response may still come.
     broken: Option<io::Error>,
     any_sent: bool,
+    /// What goes on is the client's turn: it has not sent all of its body.
+    awaits_client: bool,
+    /// What was taken from the body.
+    taken: Taken,
+    /// `None`: the worker may be silent for ever.
+    watch: Option<Watch>,
+}
+
+/// What was taken from a body that comes in pieces.
+enum Taken {
+    Nothing,
+    /// One piece, and where it stands in the output.
+    Piece(Range<usize>),
+    /// More, or it is not in the output any more.
+    Forgotten,
 }
 
 /// Begins to send the head that stands in `wire.output`, and `body` behind it.
-pub fn start(mut wire: Wire, body: Body, mut framing: Framing) -> Exchange {
+pub fn start(mut wire: Wire, body: Body, mut framing: Framing, watch: Option<Watch>) -> Exchange {
     // A body that is there already goes out with the head, in one write. It is kept for another attempt.
     if let (Body::Full(bytes), Framing::Length(_) | Framing::Frames) = (&body, framing) {
         put(&mut wire.output, framing, bytes);
@@ -52,28 +69,43 @@ pub fn start(mut wire: Wire, body: Body, mut framing: Framing) -> Exchange {
         }
         framing = Framing::None;
     }
-    Exchange { wire, written: 0, body, framing, sending: true, broken: None, any_sent: false }
+    Exchange {
+        wire,
+        written: 0,
+        body,
+        framing,
+        sending: true,
+        broken: None,
+        any_sent: false,
+        awaits_client: false,
+        taken: Taken::Nothing,
+        watch,
+    }
 }
 
-/// Writes a piece of a body.
-fn put(out: &mut Vec<u8>, framing: Framing, data: &[u8]) {
+/// Writes a piece of a body; where its (last) bytes begin.
+fn put(out: &mut Vec<u8>, framing: Framing, data: &[u8]) -> usize {
+    let mut at = out.len();
     match framing {
         // An empty one would end the body.
         Framing::Chunked | Framing::Frames if data.is_empty() => {}
         Framing::Chunked => {
             // Writing to a Vec cannot fail.
             drop(write!(out, "{:x}\r\n", data.len()));
+            at = out.len();
             out.extend_from_slice(data);
             out.extend_from_slice(b"\r\n");
         }
         Framing::Frames => {
             for piece in data.chunks(MAX_FRAME) {
                 out.extend_from_slice(&u32::try_from(piece.len()).unwrap_or(u32::MAX).to_be_bytes());
+                at = out.len();
                 out.extend_from_slice(piece);
             }
         }
         Framing::None | Framing::Length(_) => out.extend_from_slice(data),
     }
+    at
 }
 
 impl Exchange {
@@ -81,29 +113,27 @@ impl Exchange {
     ///
     /// # Errors
     /// See [`UpstreamError`]; the wire is of no more use then.
-    pub async fn head(&mut self, protocol: Protocol, method: &Method) -> Result<(Head, Bytes), UpstreamError> {
+    pub fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        protocol: Protocol,
+        method: &Method,
+    ) -> Poll<Result<(Head, Bytes), UpstreamError>> {
         let decode = match protocol {
             Protocol::Http1 | Protocol::Uwsgi => decode::head,
             Protocol::Framed => frames::head,
         };
-        poll_fn(|cx| self.poll_head(cx, method, decode)).await
-    }
-
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        method: &Method,
-        decode: fn(&Bytes, &Method) -> Result<Decoded, UpstreamError>,
-    ) -> Poll<Result<(Head, Bytes), UpstreamError>> {
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
             return Poll::Ready(Err(error));
         }
         loop {
             let had = self.wire.input.len();
-            match ready!(self.poll_read(cx)) {
+            let Poll::Ready(read) = self.poll_read(cx) else { return self.poll_late(cx).map(Err) };
+            match read {
                 Ok(0) | Err(_) if had > 0 => return Poll::Ready(Err(UpstreamError::Truncated)),
                 Ok(0) => return Poll::Ready(Err(self.lost(io::ErrorKind::UnexpectedEof.into()))),
                 Err(error) => return Poll::Ready(Err(self.lost(error))),
+                Ok(_) if self.wire.input.first() == Some(&NOT_ACCEPTED) => return Poll::Ready(Err(self.given_back())),
                 Ok(_) => {}
             }
             loop {
@@ -129,7 +159,24 @@ impl Exchange {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let wire = &mut self.wire;
         wire.input.reserve(READ_SIZE);
-        pin!(wire.stream.read_buf(&mut wire.input)).poll(cx)
+        let read = ready!(pin!(wire.stream.read_buf(&mut wire.input)).poll(cx));
+        self.heard();
+        Poll::Ready(read)
+    }
+
+    /// Nothing was there to be read; ready when the worker, which alone is waited for, has been silent for too long.
+    pub(super) fn poll_late(&self, cx: &Context<'_>) -> Poll<UpstreamError> {
+        let Some(watch) = &self.watch else { return Poll::Pending };
+        if self.awaits_client {
+            watch.rest();
+            return Poll::Pending;
+        }
+        watch.poll_over(cx).map(|()| UpstreamError::Late)
+    }
+
+    /// The worker gave a sign of life.
+    fn heard(&self) {
+        self.watch.iter().for_each(Watch::rest);
     }
 
     /// Sends until nothing is left or nothing goes. `Ready(Ok)` also when the worker does not take any more: it may
@@ -145,6 +192,7 @@ impl Exchange {
                     Ok(n) => {
                         self.written += n;
                         self.any_sent = true;
+                        self.heard();
                     }
                     Err(error) => self.broken = Some(error),
                 }
@@ -153,19 +201,26 @@ impl Exchange {
                     return Poll::Ready(Ok(()));
                 }
             }
-            self.wire.output.clear();
-            self.written = 0;
+            if self.written > KEPT_OUTPUT {
+                self.wire.output.clear();
+                self.written = 0;
+                if matches!(self.taken, Taken::Piece(_)) {
+                    self.taken = Taken::Forgotten;
+                }
+            }
             self.sending = match self.framing {
                 Framing::None => false,
                 Framing::Length(_) | Framing::Chunked | Framing::Frames if self.body.is_end_stream() => {
                     self.end_of_body()
                 }
                 Framing::Length(_) | Framing::Chunked | Framing::Frames => {
-                    match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                    let frame = Pin::new(&mut self.body).poll_frame(cx);
+                    self.awaits_client = frame.is_pending();
+                    match ready!(frame) {
                         Some(Ok(frame)) => {
                             // Trailers are dropped.
                             if let Ok(data) = frame.into_data() {
-                                put(&mut self.wire.output, self.framing, &data);
+                                self.put(&data);
                             }
                             true
                         }
@@ -176,6 +231,17 @@ impl Exchange {
             };
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn put(&mut self, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        let at = put(&mut self.wire.output, self.framing, data);
+        self.taken = match self.taken {
+            Taken::Nothing => Taken::Piece(at..at + data.len()),
+            Taken::Piece(_) | Taken::Forgotten => Taken::Forgotten,
+        };
     }
 
     /// Whether something is left to be written.
@@ -201,9 +267,26 @@ impl Exchange {
         &mut self.wire.input
     }
 
-    /// The request's body, untouched, if nothing of the request was sent: it may go to another worker.
+    /// Nobody had accepted the connection: the request may go to another worker, if its body is still there.
+    fn given_back(&self) -> UpstreamError {
+        match self.taken {
+            Taken::Nothing => UpstreamError::NotAccepted,
+            Taken::Piece(_) if !self.sending => UpstreamError::NotAccepted,
+            _ => UpstreamError::Died(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+
+    /// Whether all of the request was written.
+    pub fn is_sent(&self) -> bool {
+        !self.sending && self.broken.is_none()
+    }
+
+    /// The request's body, as it was, if no worker has got any of the request: it may go to another one.
     pub fn into_body(self) -> Body {
-        self.body
+        match self.taken {
+            Taken::Piece(at) => Body::Full(self.wire.output.get(at).map(Bytes::copy_from_slice).unwrap_or_default()),
+            _ => self.body,
+        }
     }
 
     /// The wire, if both sides are at a message boundary.

@@ -20,6 +20,7 @@ pub mod packet;
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
@@ -29,13 +30,14 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{UnixListener, UnixStream};
 
-    use crate::filter::{Body, BodyError};
+    use crate::filter::{Body, BodyError, Whole};
     use crate::proxy::snapshot::Protocol;
     use crate::proxy::upstream::decode::Length;
     use crate::proxy::upstream::encode::Framing;
     use crate::proxy::upstream::exchange::Exchange;
     use crate::proxy::upstream::wire::Wire;
     use crate::proxy::upstream::{self, UpstreamError};
+    use crate::worker::wire::NOT_ACCEPTED;
 
     const ANSWER: &[u8] = b"H\0\0\0\x06200 OKD\0\0\0\x02hiE\0\0\0\0";
 
@@ -60,12 +62,12 @@ mod tests {
             Wire::connect(tokio::net::UnixSocket::new_stream().expect("a socket"), &path, 1).await.expect("connected");
         let (host, _) = listener.accept().await.expect("accepted");
         wire.output.extend_from_slice(b"PACKET");
-        (upstream::start(wire, body, framing), host)
+        (upstream::start(wire, body, framing, None), host)
     }
 
     async fn answered(answer: &'static [u8]) -> Result<(Length, Bytes), UpstreamError> {
         let (mut exchange, mut host) = begun(Body::Empty, Framing::None).await;
-        let front = async { exchange.head(Protocol::Framed, &Method::GET).await };
+        let front = poll_fn(|cx| exchange.poll_head(cx, Protocol::Framed, &Method::GET));
         let script = async move {
             host.read_exact(&mut [0; 6]).await.expect("a request");
             host.write_all(answer).await.expect("written");
@@ -76,7 +78,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_there_goes_out_with_the_packet_and_the_wire_can_be_kept() {
         let (mut exchange, mut host) = begun(Body::from("abc"), Framing::Frames).await;
-        let front = async { exchange.head(Protocol::Framed, &Method::POST).await };
+        let front = poll_fn(|cx| exchange.poll_head(cx, Protocol::Framed, &Method::POST));
         let script = async {
             let mut got = [0; 17];
             host.read_exact(&mut got).await.expect("a request");
@@ -94,7 +96,7 @@ mod tests {
     async fn a_stream_goes_out_in_frames() {
         let body = Body::Stream(Box::pin(Pieces(["ab", "", "c"].into_iter())));
         let (mut exchange, mut host) = begun(body, Framing::Frames).await;
-        let front = async { exchange.head(Protocol::Framed, &Method::POST).await };
+        let front = poll_fn(|cx| exchange.poll_head(cx, Protocol::Framed, &Method::POST));
         let script = async {
             let mut got = [0; 21];
             host.read_exact(&mut got).await.expect("a request");
@@ -115,6 +117,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_nobody_had_accepted_goes_elsewhere_if_its_body_is_still_there() {
+        for framing in [Framing::Frames, Framing::Length(3), Framing::Chunked] {
+            for (pieces, kept) in [(["abc", "", ""], true), (["ab", "", "c"], false)] {
+                let body = Body::Stream(Box::pin(Pieces(pieces.into_iter())));
+                let (mut exchange, mut host) = begun(body, framing).await;
+                host.write_all(&[NOT_ACCEPTED]).await.expect("written");
+                let answer = poll_fn(|cx| exchange.poll_head(cx, Protocol::Framed, &Method::POST)).await;
+                let error = answer.map(drop).expect_err("nobody answers");
+                assert_eq!(error.nothing_sent(), kept, "{error}");
+                if kept {
+                    let body = exchange.into_body().whole(9).await;
+                    assert!(matches!(body, Whole::Bytes(bytes) if bytes == "abc"));
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn an_app_s_failure_is_no_reason_to_try_again() {
         let failed = answered(b"X\0\0\0\x04boom").await.expect_err("it failed");
         assert!(matches!(&failed, UpstreamError::App(text) if text == "boom"), "{failed}");
@@ -124,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_larger_than_any_is_refused() {
         let (mut exchange, mut host) = begun(Body::Empty, Framing::None).await;
-        let front = async move { exchange.head(Protocol::Framed, &Method::GET).await.map(drop) };
+        let front = async move { poll_fn(|cx| exchange.poll_head(cx, Protocol::Framed, &Method::GET)).await.map(drop) };
         let script = async {
             host.write_all(b"H\0\xff\xff\xff").await.expect("written");
             // The front closes in the middle of it.

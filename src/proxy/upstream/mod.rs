@@ -22,7 +22,7 @@ pub mod wire;
 use std::io;
 
 pub use body::{Hold, body};
-pub use exchange::start;
+pub use exchange::{Exchange, start};
 
 /// Why a worker gave no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,9 @@ pub enum UpstreamError {
     /// Nothing could be written: no byte reached it.
     #[error("cannot write: {0}")]
     Refused(#[source] io::Error),
+    /// It went away without having accepted the connection: no byte reached it.
+    #[error("went away before it accepted the request")]
+    NotAccepted,
     /// It went away after it had got (a part of) the request.
     #[error("went away before it answered: {0}")]
     Died(#[source] io::Error),
@@ -49,7 +52,7 @@ pub enum UpstreamError {
     #[error("the request's head is larger than the {0} bytes that uWSGI's protocol has room for")]
     TooLarge(usize),
     /// It took too long: `worker_request_timeout`.
-    #[error("did not begin to answer within worker_request_timeout")]
+    #[error("said nothing for worker_request_timeout")]
     Late,
     /// The client stopped sending in the middle of its body.
     #[error("the client went away: {0}")]
@@ -59,7 +62,7 @@ pub enum UpstreamError {
 impl UpstreamError {
     /// Whether no byte of the request has reached a worker: any request may be sent again.
     pub fn nothing_sent(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Refused(_))
+        matches!(self, Self::Connect(_) | Self::Refused(_) | Self::NotAccepted)
     }
 
     /// Whether no byte of a response has come back: a safe request may be sent again.
