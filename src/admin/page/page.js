@@ -50,7 +50,8 @@ function showStatus(s) {
   const differs = s.config_file_differs ? `, the files on disk differ from what runs${because}` : "";
   const cannot = s.trial?.cannot_go_back ? ` and cannot go back: ${s.trial.cannot_go_back}` : "";
   const within = s.trial?.confirm_seconds == null ? "" : `, to be confirmed within ${age(s.trial.confirm_seconds)}`;
-  const trial = s.trial ? `, generation ${s.trial.generation} is on trial${s.trial.canary ? `: ${s.trial.canary}` : ""}${within}${cannot}` : "";
+  const how = cannot || `${s.trial?.canary ? `: ${s.trial.canary}` : ""}${within}`;
+  const trial = s.trial ? `, generation ${s.trial.generation} is on trial${how}` : "";
   const before = s.predecessors.map((p) => `, pid ${p.pid}, before this one, still has ${p.in_flight} requests`).join("");
   $("summary").textContent =
     `${s.version}, pid ${s.pid}, up ${age(s.uptime_seconds)}, generation ${s.generation}, ${s.state}, ${state}${differs}${trial}${before}`;
