@@ -74,6 +74,8 @@ fn strike(front: &Front, orders: &Orders, chance: &mut Rng) -> usize {
 fn storm(layout: impl FnOnce(&Orders) -> Layout) {
     let (mut chance, mut orders) = (chance(), Orders::new());
     let layout = layout(&orders).pasteway("worker_request_timeout = 3").pasteway("worker_stop_timeout = 3");
+    // One that is frozen before it is ready is given up after this time, which is to be less than the healing may take.
+    let layout = layout.pasteway("worker_start_timeout = 30");
     let front = Front::start(&layout);
     orders.at(front.address("osapi_compute"));
     let mut struck = 0;
