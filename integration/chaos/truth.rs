@@ -43,8 +43,9 @@ fn number(value: &Value) -> u64 {
     value.as_u64().expect("a number")
 }
 
-/// What the admin API says; `Err` where it contradicts itself.
-fn said(front: &Front) -> Result<Facts, String> {
+/// What the admin API says, and how many programs may not have come to bind their socket yet; `Err` where it contradicts
+/// itself.
+fn said(front: &Front) -> Result<(Facts, usize), String> {
     let (status, workers, generations) =
         (front.admin("/status").json(), list(front, "/workers"), list(front, "/generations"));
     let agree = |what: &str, one: f64, other: f64| {
@@ -64,12 +65,15 @@ fn said(front: &Front) -> Result<Facts, String> {
     }
     let apis = status["apis"].as_array().expect("a list");
     for api in apis {
-        let serving = workers.iter().filter(|slot| slot["api"] == api["name"] && slot["state"] == "serving").count();
+        // Those of a generation that is still prepared serve nobody yet.
+        let serves = |slot: &&Value| slot["state"] == "serving" && number(&slot["generation"]) <= generation;
+        let serving = workers.iter().filter(|slot| slot["api"] == api["name"]).filter(serves).count();
         agree("serving workers", serving as f64, number(&api["workers_serving"]) as f64)?;
     }
     let living = || workers.iter().filter(|slot| slot["pid"] != 0);
     let in_use = generations.iter().filter(|one| one["state"] != "retired").chain(&workers);
-    Ok(Facts {
+    let early = living().filter(|slot| slot["kind"] == "command" && slot["state"] == "starting").count();
+    let facts = Facts {
         pid: number(&status["pid"]),
         generation,
         workers: living().map(|slot| number(&slot["pid"])).collect(),
@@ -78,7 +82,8 @@ fn said(front: &Front) -> Result<Facts, String> {
         sockets: living().count(),
         notifications: living().filter(|slot| slot["kind"] != "command").count(),
         generations: in_use.map(|one| number(&one["generation"])).collect(),
-    })
+    };
+    Ok((facts, early))
 }
 
 /// What /proc and the directory say.
@@ -112,8 +117,9 @@ pub fn is_told(front: &Front) {
     let deadline = Instant::now() + MOMENT;
     loop {
         let lie = match said(front) {
-            Ok(said) => {
+            Ok((mut said, early)) => {
                 let real = real(front, said.generation);
+                said.sockets -= said.sockets.saturating_sub(real.sockets).min(early);
                 if said == real {
                     return;
                 }
