@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, getpgid};
 use serde_json::Value;
 
 use crate::support::front::executable;
@@ -137,6 +137,8 @@ fn an_upgraded_front_reloads_is_upgraded_again_and_stops() {
     let mut front = Front::start_by_link(&layout());
     front.signal(Signal::USR2);
     let second = successor(&mut front);
+    let group = |pid: u32| getpgid(Pid::from_raw(pid.try_into().expect("a process id"))).expect("it lives");
+    assert_eq!(group(second), group(std::process::id()), "it hears what the first would have: Ctrl-C");
     front.edit(Save::Rename, |text| text.replace("/v2: app\n", "/v2: app\n/v3: app\n"));
     eventually("/v3 is mounted", || (front.get("/v3/x").status == 200).then_some(()));
     let traffic = Traffic::start(front.address("osapi_compute"), &STYLES);
