@@ -48,7 +48,7 @@ fn a_generation_answers_for_its_own_time_alone() {
     sleep(LONG);
     assert_eq!(download.answer("GET").expect("an answer").status, 200);
     let mut impatient = front.client();
-    impatient.send("GET /v2/x?pasteway.delay=60000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+    impatient.send("GET /v2/x?pasteway.delay=4000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
     begun(&front, "the impatient one");
     sleep(LONG);
     drop(impatient);
@@ -68,7 +68,7 @@ fn a_generation_answers_for_its_own_time_alone() {
 fn a_request_that_a_drain_has_ended_is_no_answer() {
     let front = Front::start(&Layout::bare().pasteway("watch = false").pasteway("drain_timeout = 0"));
     let mut client = front.client();
-    client.send("GET /v2/x?pasteway.delay=60000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+    client.send("GET /v2/x?pasteway.delay=4000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
     begun(&front, "it");
     front.edit(Save::Rename, with(1));
     assert_eq!(front.reload("").0, 200);

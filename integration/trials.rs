@@ -303,7 +303,9 @@ fn a_way_back_overtakes_a_reload_that_waits_for_workers() {
             rejected(&verdict.join().expect("no panic"), "overtaken by a rollback by uid");
         }
     });
-    assert!(differs_because(&front).contains("overtaken"), "{}", differs_because(&front));
+    // The watcher may have looked since: it says that nobody has loaded them.
+    let because = differs_because(&front);
+    assert!(["overtaken", "not been loaded"].iter().any(|why| because.contains(why)), "{because}");
     eventually("what was begun is ended", || (front.workers().len() == before).then_some(()));
 }
 

@@ -119,25 +119,21 @@ impl Workshop<'_> {
         let log = log.prepare().map(Some).map_err(|error| vec![log::problem(&error, &config.conf)])?;
         let admin = self.admin(config)?;
         let admin_token = plan.admin_token.as_deref().and_then(Token::new);
-        let kept: Vec<_> = plan.apis.iter().map(|api| self.kept(api)).collect();
-        // Only workers read the copies, and those that are there already read their own generation's.
-        if kept.iter().any(Option::is_none) {
-            let copy = |path: &Path| self.runtime_dir.copy(self.number, path);
-            let manifests: Vec<_> = plan.apis.iter().map(|api| api.manifest(config, self.number.0, &copy)).collect();
-            self.runtime_dir
-                .freeze(self.number, &config.reading.sources(), &config.service.dirs, &manifests)
-                .map_err(|error| one(format!("cannot keep a copy of the files in runtime_dir: {error}")))?;
-        }
+        let copy = |path: &Path| self.runtime_dir.copy(self.number, path);
+        let manifests: Vec<_> = plan.apis.iter().map(|api| api.manifest(config, self.number.0, &copy)).collect();
+        self.runtime_dir
+            .freeze(self.number, &config.reading.sources(), &config.service.dirs, &manifests)
+            .map_err(|error| one(format!("cannot keep a copy of the files in runtime_dir: {error}")))?;
 
         // No worker is started for a port that cannot be had.
         let listeners = plan.apis.iter().map(|api| self.listener(api, &plan)).collect::<Result<Vec<_>, _>>()?;
         // As the original starts: one API after the other, its listener first, then its workers.
         let mut pools = Vec::new();
-        for ((api, kept), listener) in plan.apis.iter().zip(kept).zip(&listeners) {
+        for (api, listener) in plan.apis.iter().zip(&listeners) {
             if self.running.is_none() {
                 announce::listening(config.settings.release, &api.settings.name, listener.address);
             }
-            pools.push(match kept {
+            pools.push(match self.kept(api) {
                 Some(pool) => pool,
                 None => self.pool(api, config, listener, &mut begun.started).await,
             });
