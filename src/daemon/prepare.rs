@@ -108,7 +108,7 @@ impl Workshop<'_> {
                 // Fewer slots cannot fail to start.
                 let _ = self.supervisor.resize(&pool, count, drain, 1).await;
             }
-            self.runtime_dir.forget(self.number);
+            let _ = self.runtime_dir.forget(self.number);
         }
         result
     }

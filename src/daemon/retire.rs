@@ -51,12 +51,13 @@ impl Daemon {
         let shared = self.end_unshared(&old.running.pools);
         self.enter(&old.record, State::Retired);
         // One that is being prepared may hold a pool, and come to nothing.
-        let _turn = self.reloading.lock().await;
+        let turn = self.reloading.lock().await;
         self.end_unshared(shared);
+        drop(turn);
         let mut read: Vec<Generation> = old.running.pools.iter().map(|pool| pool.born).collect();
         read.push(old.record.number);
         drop(old.running);
-        self.forget_unused(&read);
+        self.forget_unused(&read).await;
     }
 
     /// Ends the pools that nobody else holds; the others.

@@ -202,12 +202,18 @@ impl RuntimeDir {
             }
             Ok(())
         };
-        write().inspect_err(|_| self.forget(number))
+        write().inspect_err(|_| drop(self.forget(number)))
     }
 
-    /// Removes a generation's files.
-    pub fn forget(&self, number: Generation) {
-        let _ = std::fs::remove_dir_all(self.generation(number));
+    /// Removes a generation's files, if there are any.
+    ///
+    /// # Errors
+    /// What the system says; some of them may be left.
+    pub fn forget(&self, number: Generation) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.generation(number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
 
     /// Where the CLI finds this front.
@@ -339,7 +345,9 @@ mod tests {
         let copy = dir.generation(Generation(3)).join("files/etc/nova/nova.conf");
         assert_eq!(std::fs::read(&copy).expect("a copy"), b"[DEFAULT]\n");
         assert_eq!(std::fs::metadata(&copy).expect("a copy").permissions().mode() & 0o777, 0o600);
-        dir.forget(Generation(3));
+        for _ in 0..2 {
+            dir.forget(Generation(3)).expect("removed, or not there");
+        }
         assert!(!copy.exists());
     }
 }

@@ -18,6 +18,10 @@ use crate::proxy::thread::Message;
 use crate::proxy::usage::Usage;
 use crate::worker::announce;
 
+/// So often, and after such a pause, a directory is tried again that cannot be removed.
+const FORGETTING: u32 = 60;
+const PAUSE: Duration = Duration::from_secs(1);
+
 impl Prepared {
     /// What requests will see, after what they see now.
     pub fn snapshot(&self, before: Option<&Snapshot>) -> Snapshot {
@@ -161,13 +165,17 @@ impl Daemon {
         }
     }
 
-    /// Removes the frozen files of those generations whose workers are all gone.
-    pub(super) fn forget_unused(&self, generations: &[Generation]) {
-        let mut alive = self.pools.borrow_mut();
-        alive.retain(|pool| pool.strong_count() > 0);
+    /// Removes the frozen files of those generations whose workers are all gone. Where no descriptor is free, no directory
+    /// can be looked into, so it is tried again.
+    pub(super) async fn forget_unused(&self, generations: &[Generation]) {
+        self.pools.borrow_mut().retain(|pool| pool.strong_count() > 0);
         for number in generations {
-            if !alive.iter().filter_map(Weak::upgrade).any(|pool| pool.born == *number) {
-                self.runtime_dir.forget(*number);
+            let is_used = || self.pools.borrow().iter().filter_map(Weak::upgrade).any(|pool| pool.born == *number);
+            for _ in 0..FORGETTING {
+                if is_used() || self.runtime_dir.forget(*number).is_ok() {
+                    break;
+                }
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
