@@ -107,7 +107,12 @@ mod tests {
         let start = |front: u32| {
             let mut command = Command::new("sleep");
             command.arg("1000").env(ENV_RUNTIME_DIR, room.path().join("1")).env(ENV_FRONT_PID, front.to_string());
-            command.stdin(Stdio::null()).spawn().expect("started")
+            let child = command.stdin(Stdio::null()).spawn().expect("started");
+            // The kernel lets the parent go on a moment before the new program has its environment.
+            while fs::read(format!("/proc/{}/environ", child.id())).expect("a child").is_empty() {
+                std::thread::yield_now();
+            }
+            child
         };
         // No process has this number.
         let (mut orphan, mut ours) = (start(u32::MAX >> 1), start(std::process::id()));
