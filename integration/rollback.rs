@@ -266,7 +266,13 @@ fn a_canary_that_fails_its_requests_is_taken_out_by_itself() {
 
 #[test]
 fn a_canary_that_is_no_worse_is_promoted_by_itself() {
-    let front = front(&[QUIET, "canary_share = 50", "canary_time = 1", "reload_confirm_requests = 5"]);
+    let front = front(&[
+        QUIET,
+        "canary_share = 50",
+        "canary_time = 1",
+        "reload_confirm_requests = 5",
+        "reload_confirm_p99 = 0",
+    ]);
     front.edit(Save::Rename, with(1));
     applied(&front.reload(""), 2);
     eventually("promoted", || {

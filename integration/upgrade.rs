@@ -91,7 +91,7 @@ fn an_upgrade_under_load_loses_no_request() {
     let mut idle = front.client();
     assert_eq!(idle.get("/v2/x", &[]).expect("an answer").header("x-pasteway-generation"), Some("1"));
     let traffic = Traffic::start(front.address("osapi_compute"), &STYLES);
-    let request = slow(&front, "POST", Duration::from_secs(3));
+    let request = slow(&front, "POST", Duration::from_secs(8));
     let mut download = front.client();
     let head = "GET /v2/x?pasteway.size=50000000 HTTP/1.1\r\nHost: a\r\n\r\n";
     download.send(head).expect("sent");
