@@ -32,14 +32,23 @@ fn shown(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// The instance file of the front that the command line means; `given` is its `--runtime-dir`.
-pub(super) fn instance(invocation: &Invocation, given: Option<&Path>) -> Result<PathBuf, Unclear> {
-    directory(invocation, given).map(|dir| dir.join(INSTANCE_FILE))
+/// A front that the command line means.
+pub(super) struct Found {
+    /// Its instance file.
+    pub(super) file: PathBuf,
+    /// Neither the command line nor the configuration leads there: it says itself that it is meant. Nobody's secret is for
+    /// it but its own.
+    pub(super) by_its_word: bool,
 }
 
-fn directory(invocation: &Invocation, given: Option<&Path>) -> Result<PathBuf, Unclear> {
+/// The front that the command line means; `given` is its `--runtime-dir`.
+pub(super) fn front(invocation: &Invocation, given: Option<&Path>) -> Result<Found, Unclear> {
+    directory(invocation, given).map(|(dir, by_its_word)| Found { file: dir.join(INSTANCE_FILE), by_its_word })
+}
+
+fn directory(invocation: &Invocation, given: Option<&Path>) -> Result<(PathBuf, bool), Unclear> {
     if let Some(dir) = given {
-        return Ok(dir.to_owned());
+        return Ok((dir.to_owned(), false));
     }
     let Invocation { arguments, environment, .. } = invocation;
     // Of broken files, what can be read. What is wrong with them is the front's to tell, if that is asked.
@@ -52,7 +61,7 @@ fn directory(invocation: &Invocation, given: Option<&Path>) -> Result<PathBuf, U
     let is_it =
         |dir: &&PathBuf| there(dir).is_some_and(|it| it.runs() && oslo::leads_to(arguments, environment, &it.files));
     if let Some(dir) = places.iter().find(is_it) {
-        return Ok(dir.clone());
+        return Ok((dir.clone(), false));
     }
     let mut running = runtime_dir::of_running_fronts();
     running.retain(|dir| is_it(&dir));
@@ -60,12 +69,12 @@ fn directory(invocation: &Invocation, given: Option<&Path>) -> Result<PathBuf, U
         return Err(Unclear::Several(running));
     }
     if let Some(dir) = running.pop() {
-        return Ok(dir);
+        return Ok((dir, true));
     }
     let found = places.iter().find_map(|dir| Some((dir, there(dir)?)));
     match found {
         // It is there because nothing says otherwise: these files are another's, or nobody's.
         Some((dir, other)) if !written && other.runs() => Err(Unclear::Other { dir: dir.clone(), files: other.files }),
-        found => Ok(found.map(|(dir, _)| dir).or(places.first()).cloned().unwrap_or_default()),
+        found => Ok((found.map(|(dir, _)| dir).or(places.first()).cloned().unwrap_or_default(), false)),
     }
 }

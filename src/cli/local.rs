@@ -182,8 +182,8 @@ fn step_text(step: &Value) -> String {
 }
 
 fn client(invocation: &Invocation, command: &Client) -> ExitCode {
-    match find::instance(invocation, command.how().runtime_dir.as_deref()) {
-        Ok(instance) => super::client(command, &instance),
+    match find::front(invocation, command.how().runtime_dir.as_deref()) {
+        Ok(found) => super::client(command, &found.file, !found.by_its_word),
         Err(unclear) => {
             complain(&format!("pasteway: {unclear}\n"));
             ExitCode::FAILURE

@@ -30,19 +30,19 @@ impl Daemon {
             Ok((watcher, edits)) => {
                 watcher.watch(config.reading.watched(), config.read_at);
                 *self.watcher.borrow_mut() = Some(watcher);
-                let only_told = settings.watch == Watch::Off;
-                tokio::task::spawn_local(attend_edits(Rc::downgrade(self), edits, only_told));
+                tokio::task::spawn_local(attend_edits(Rc::downgrade(self), edits));
             }
             Err(error) => tracing::error!(target: "pasteway", "cannot watch the files: {error}"),
         }
     }
 
     /// Loads what an edit has left, or only tells of it.
-    async fn attend_edit(self: &Rc<Self>, edit: Edit, only_told: bool) {
+    async fn attend_edit(self: &Rc<Self>, edit: Edit) {
         let record = Arc::clone(&self.current.borrow().record);
         if !edit.certain && record.frozen.is_on_disk() {
             return;
         }
+        let only_told = self.current.borrow().running.plan.config.settings.pasteway.watch == Watch::Off;
         let report = self.reload(Source::Watch, None, only_told, Terms::default()).await;
         if only_told && report.outcome != Outcome::Unchanged {
             let why = self.differs_because.borrow().clone().unwrap_or_default();
@@ -102,9 +102,9 @@ impl Daemon {
 }
 
 /// One at a time: edits meanwhile are one edit.
-async fn attend_edits(daemon: Weak<Daemon>, mut edits: mpsc::Receiver<Edit>, only_told: bool) {
+async fn attend_edits(daemon: Weak<Daemon>, mut edits: mpsc::Receiver<Edit>) {
     while let Some(edit) = edits.recv().await {
         let Some(daemon) = daemon.upgrade() else { return };
-        daemon.attend_edit(edit, only_told).await;
+        daemon.attend_edit(edit).await;
     }
 }

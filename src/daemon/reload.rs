@@ -59,7 +59,7 @@ impl Daemon {
                 Some(first.map_or_else(|| "they were rejected".to_owned(), ToString::to_string))
             }
             Ok(report) if dry_run && report.outcome == Outcome::Applied => {
-                Some("they have not been loaded yet".to_owned())
+                Some(report.reason.clone().unwrap_or_else(|| "they have not been loaded yet".to_owned()))
             }
             Ok(_) => None,
         };
@@ -127,15 +127,15 @@ impl Daemon {
         self.refuse_what_was_undone(&reading)?;
         self.refuse_what_cannot_change(&plan)?;
         let changes = changes(&self.current.borrow().running.plan, &plan);
+        let canary = self.tried(terms).is_canary();
+        if canary {
+            self.refuse_canary(&plan, &changes)?;
+        }
         if dry_run {
             foresee(&plan)?;
             let extra_memory_bytes = self.doubled(&plan);
             let verdict = self.verdict(Outcome::Applied, plan.config.warnings);
             return Ok(ReloadReport { changes, extra_memory_bytes, ..verdict });
-        }
-        let canary = self.tried(terms).is_canary();
-        if canary {
-            self.refuse_canary(&plan, &changes)?;
         }
         scheduler::give_way();
         let begun = Instant::now();
@@ -176,7 +176,10 @@ impl Daemon {
                 Some(format!("the files are those of generation {number}, which is on trial: {how}"))
             }
             _ if *digest != self.current.borrow().record.digest => return None,
-            Some(canary) if dry_run => Some(format!("canary generation {} would be taken out", canary.generation)),
+            Some(canary) if dry_run => {
+                let reason = Some(format!("canary generation {} would be taken out", canary.generation));
+                return Some(ReloadReport { reason, ..self.verdict(Outcome::Applied, Vec::new()) });
+            }
             _ => self.abandon("the files say again what serves", None).map(|canary| {
                 format!("canary generation {} is taken out: the files say again what serves", canary.number)
             }),

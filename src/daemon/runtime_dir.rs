@@ -4,7 +4,7 @@
 //! ```text
 //! runtime_dir/ (0700)
 //!   lock              held as long as the front, or the one that it was replaced by, lives
-//!   front.json        {"pid": …, "admin": ["127.0.0.1:9774"], "files": ["/etc/nova/nova.conf"]}
+//!   front.json        {"pid": …, "admin": ["127.0.0.1:9774"], "files": ["/etc/nova/nova.conf"], "key": …}
 //!   PID/              of one front; during an upgrade there are two
 //!     generations/N/  files/… (a copy of every file that was read), manifest-API.json, host.py
 //!     *.sock, *.notify  sockets of workers, and what they say of themselves
@@ -184,6 +184,8 @@ impl RuntimeDir {
     ) -> io::Result<()> {
         let dir = self.generation(number);
         let write = || -> io::Result<()> {
+            // Of an attempt that failed, whose files could not be removed.
+            self.forget(number)?;
             for there in dirs.iter().filter(|dir| dir.is_dir()) {
                 DirBuilder::new().recursive(true).mode(0o700).create(self.copy(number, there))?;
             }

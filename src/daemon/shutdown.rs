@@ -92,6 +92,9 @@ impl Signals {
     }
 }
 
+/// A front before this one that takes so much longer than its requests may is frozen.
+const FROZEN: Duration = Duration::from_secs(60);
+
 impl Daemon {
     /// Does what a signal asks for.
     pub(super) fn grant(self: &Rc<Self>, wish: Wish) {
@@ -179,7 +182,10 @@ impl Daemon {
         }
         // The service manager kills what is left when its main process is gone, and they have requests still. Who is
         // replaced has left them to its successor.
-        self.told(replaced, self.all_seen_off()).await;
+        let all = tokio::time::timeout(settings.pasteway.drain_kill_timeout + FROZEN, self.all_seen_off());
+        if self.told(replaced, all).await.is_err() {
+            tracing::warn!(target: "pasteway", "a front before this one does not end: it is not waited for any longer");
+        }
     }
 
     /// Waits for a part of the stop, and tells meanwhile how far it is: the log, the service manager, and the front that

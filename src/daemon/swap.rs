@@ -92,12 +92,20 @@ impl Daemon {
         let snapshot = Arc::new(prepared.snapshot(Some(&self.live.load())));
         let older = Arc::clone(&self.current.borrow().record);
         let record = prepared.record(Arc::clone(&snapshot.usage), origin, changes, Some(&older));
+        record.enter(State::Live);
         self.remember(&record);
-        self.install(prepared, snapshot, record);
+        self.install(prepared, snapshot, record, true);
     }
 
-    /// The same of a generation that is remembered already.
-    pub(super) fn install(self: &Rc<Self>, mut prepared: Prepared, snapshot: Arc<Snapshot>, record: Arc<Record>) {
+    /// The same of a generation that is remembered already. Without the turn it takes no workers away: they may be of a
+    /// reload that is being prepared, which sets the number when it comes.
+    pub(super) fn install(
+        self: &Rc<Self>,
+        mut prepared: Prepared,
+        snapshot: Arc<Snapshot>,
+        record: Arc<Record>,
+        has_turn: bool,
+    ) {
         let log = prepared.log.take();
         let (admin, token) = (std::mem::take(&mut prepared.admin), prepared.admin_token.take());
         let old = self.current.borrow().clone();
@@ -118,7 +126,7 @@ impl Daemon {
         for ((api, pool), listener) in running.plan.apis.iter().zip(&running.pools).zip(&running.listeners) {
             let settings = &running.plan.config.settings.pasteway;
             pool.pool.tune(tuning(api, settings, listener));
-            if api.settings.slots() < pool.pool.wanted() {
+            if has_turn && api.settings.slots() < pool.pool.wanted() {
                 self.shrink(pool, api.settings.slots(), worker_patience(api, settings));
             }
         }

@@ -250,7 +250,7 @@ impl Daemon {
         let over = !trial.is_canary() && trial.deadline.is_none();
         *self.trial.borrow_mut() = Some(trial);
         if let Some(Staged { prepared, snapshot, .. }) = live {
-            self.install(prepared, snapshot, Arc::clone(&record));
+            self.install(prepared, snapshot, Arc::clone(&record), true);
         }
         if over {
             self.confirm_trial("it need not be confirmed any more");
@@ -310,7 +310,12 @@ impl Daemon {
                 // What is being loaded may put an end to it.
                 true => self.reloading.try_lock().ok(),
             };
-            if turn.is_some() && self.is_on_trial(record) {
+            if turn.is_none() || !self.is_on_trial(record) {
+                continue;
+            }
+            // Who had the turn before may have given it other terms.
+            let next = self.trial.borrow().as_ref().map_or(Next::Wait, Trial::next);
+            if let Next::Back(why) = next {
                 self.fail_trial(&why).await;
             }
         }
@@ -336,7 +341,8 @@ impl Daemon {
         let report = trial.report();
         tracing::info!(target: "pasteway::reload", "generation {} is confirmed: {why}", trial.record.number);
         if let Some(staged) = trial.staged {
-            self.install(staged.prepared, staged.snapshot, trial.record);
+            let turn = self.reloading.try_lock();
+            self.install(staged.prepared, staged.snapshot, trial.record, turn.is_ok());
         }
         if trial.stuck.is_some() {
             self.set_differs(None);

@@ -74,8 +74,10 @@ pub struct Record {
     ejections: AtomicU32,
     /// Good answers since the last ejection.
     good: AtomicU32,
-    /// Until when it is left out, in milliseconds.
+    /// Until when it is left out because it failed, in milliseconds.
     ejected_until: AtomicU64,
+    /// Until when it is left out because it gives no sign of life.
+    suspected_until: AtomicU64,
 }
 
 impl Record {
@@ -124,13 +126,13 @@ impl Record {
         self.good.store(0, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         let time = (EJECTION * 2_u32.pow(times)).min(LONGEST_EJECTION);
-        self.leave_out(now + time);
+        self.ejected_until.store(millis(now + time), Ordering::Relaxed);
         time
     }
 
-    /// Leaves it out until then.
-    pub fn leave_out(&self, until: Duration) {
-        self.ejected_until.store(millis(until), Ordering::Relaxed);
+    /// Leaves it out until then, whatever it is left out for besides.
+    pub fn suspect(&self, until: Duration) {
+        self.suspected_until.store(millis(until), Ordering::Relaxed);
     }
 
     /// Whether it is left out.
@@ -140,7 +142,8 @@ impl Record {
 
     /// For how long it is left out from now on.
     pub fn ejected_for(&self, now: Duration) -> Duration {
-        Duration::from_millis(self.ejected_until.load(Ordering::Relaxed).saturating_sub(millis(now)))
+        let until = self.ejected_until.load(Ordering::Relaxed).max(self.suspected_until.load(Ordering::Relaxed));
+        Duration::from_millis(until.saturating_sub(millis(now)))
     }
 
     /// The share of a full worker's requests that it is to have now.

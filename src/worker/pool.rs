@@ -123,7 +123,12 @@ impl Pool {
         let now = self.now();
         member.beat(now);
         member.record.admit(now);
-        self.choice.unsettle(now + choice::SLOW_START.max(member.record.ejected_for(now)));
+        // Of an external worker it is known from another pool.
+        let left_out = member.record.ejected_for(now);
+        self.choice.unsettle(now + choice::SLOW_START.max(left_out));
+        if !left_out.is_zero() {
+            self.hand_over_after(left_out);
+        }
         self.members.rcu(|old| {
             let mut new = Vec::clone(old);
             new.push(Arc::clone(&member));
@@ -144,15 +149,17 @@ impl Pool {
     }
 
     /// A worker gives no sign of life: for so long others are preferred.
-    pub fn suspect(&self, member: &Member, time: Duration) {
+    pub fn suspect(self: &Arc<Self>, member: &Member, time: Duration) {
         let until = self.now() + time;
-        member.record.leave_out(until);
+        member.record.suspect(until);
         self.choice.unsettle(until);
+        // Who waited for it may take one that is left out.
+        self.hand_over();
     }
 
     /// It gives one again.
     pub fn trust(self: &Arc<Self>, member: &Member) {
-        member.record.leave_out(Duration::ZERO);
+        member.record.suspect(Duration::ZERO);
         self.hand_over();
     }
 
@@ -174,6 +181,11 @@ impl Pool {
             "worker {} fails again and again: for {} s it gets requests only where nobody else could take them",
             member.slot, time.as_secs(),
         );
+        self.hand_over_after(time);
+    }
+
+    /// Lets waiting requests look again when somebody is no longer left out.
+    fn hand_over_after(self: &Arc<Self>, time: Duration) {
         let pool = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
@@ -460,6 +472,22 @@ mod tests {
         assert_eq!(lives(), [1; 50]);
         pool.trust(&member);
         assert!(lives().contains(&0));
+        leave_out(&pool, 0);
+        pool.trust(&member);
+        assert_eq!(lives(), [1; 50], "its failures are another matter");
+    }
+
+    #[tokio::test]
+    async fn who_waits_takes_a_worker_that_is_left_out_when_the_last_sound_one_is_silent() {
+        let pool = pool(&[1, 1]);
+        leave_out(&pool, 0);
+        let _busy = pool.try_lease(&[]).expect("the sound one");
+        let mut waiting = std::pin::pin!(pool.lease(&[]));
+        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+        pool.suspect(&Arc::clone(&pool.members()[1]), Duration::from_secs(60));
+        let lease = waiting.await.expect("a worker");
+        assert_eq!(lease.member().life, 0);
+        assert!(lease.member().record.is_ejected(pool.now()));
     }
 
     #[tokio::test(start_paused = true)]

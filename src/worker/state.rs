@@ -346,6 +346,12 @@ impl State {
                     self.mourn(Some(why), why, None, now, jitter)
                 }
             }
+            // The request that it is left time for will not end by itself.
+            Event::Hung if !killed && why != Some(Reason::Hang) => {
+                let by = now + LAST_WORDS;
+                let kill_at = Some(kill_at.map_or(by, |at| at.min(by)));
+                (self.to(Phase::Stopping { kill_at, killed, why: Some(Reason::Hang), last }), vec![Action::Abort])
+            }
             Event::Tick if !killed && kill_at.is_some_and(|at| now >= at) => {
                 let phase = Phase::Stopping { kill_at: None, killed: true, why, last };
                 (self.to(phase), vec![Action::Kill])

@@ -17,7 +17,7 @@ const fn ours(name: &'static str, kind: Kind, change: Class) -> Opt {
 options! {
     /// Addresses of the admin API: `HOST:PORT` or `unix:/path`, several with commas; empty is none.
     ADMIN_LISTEN = ours("admin_listen", Kind::LIST, Rebind).defaults(&[(FIRST, "127.0.0.1:9774")]);
-    /// A file with the token that admin requests must carry.
+    /// A file with the token that changes, and requests from other machines, must carry.
     ADMIN_TOKEN_FILE = ours("admin_token_file", Kind::Text, Live);
     /// The directory of sockets and frozen files; /run/pasteway, else one under $XDG_RUNTIME_DIR, else a fresh one.
     RUNTIME_DIR = ours("runtime_dir", Kind::Text, Rebind);

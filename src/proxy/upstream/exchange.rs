@@ -272,7 +272,8 @@ impl Exchange {
     fn given_back(&self) -> UpstreamError {
         match self.taken {
             Taken::Nothing => UpstreamError::NotAccepted,
-            Taken::Piece(_) if !self.sending => UpstreamError::NotAccepted,
+            // Of a body whose end was seen: a write that broke ends the sending too.
+            Taken::Piece(_) if self.framing == Framing::None => UpstreamError::NotAccepted,
             _ => UpstreamError::Died(io::ErrorKind::ConnectionReset.into()),
         }
     }

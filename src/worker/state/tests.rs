@@ -142,6 +142,23 @@ fn a_worker_with_a_request_that_never_ends_tells_where_it_hangs_and_is_followed(
 }
 
 #[test]
+fn a_hang_that_shows_when_a_worker_may_take_its_time_to_end_ends_it() {
+    let limits = Limits { stop: None, ..LIMITS };
+    let drain = Event::Asked(Order::Retire { drain: at(3), why: Reason::Asked });
+    let mut state = State::default();
+    for (when, event) in [(0, Event::Tick), (1, Event::Ready), (2, drain), (5, Event::Tick)] {
+        state = state.step(event, at(when), &limits).0;
+    }
+    assert_eq!(state.step(Event::Tick, at(900), &limits).1, [], "as long as it takes");
+    let (state, actions) = state.step(Event::Hung, at(901), &limits);
+    assert_eq!(actions, [Action::Abort]);
+    assert_eq!(state.step(Event::Hung, at(902), &limits).1, [], "once");
+    let (state, actions) = state.step(Event::Tick, at(903), &limits);
+    assert_eq!(actions, [Action::Kill]);
+    assert_eq!(state.step(CRASH, at(903), &limits).1, [Action::Bury(Reason::Hang), Action::Close]);
+}
+
+#[test]
 fn a_worker_that_is_replaced_leaves_its_reason() {
     let order = Event::Asked(Order::Retire { drain: at(30), why: Reason::MaxRequests });
     let (_, actions) = walk(&[(0, Event::Tick), (1, Event::Ready), (2, order), (3, Event::Idle), (4, EXIT)]);
