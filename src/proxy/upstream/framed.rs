@@ -53,6 +53,19 @@ mod tests {
         }
     }
 
+    /// The beginning of a body, which comes late.
+    struct Late(u32);
+
+    impl http_body::Body for Late {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            self.0 += 1;
+            if self.0 == 2 { Poll::Ready(Some(Ok(Frame::data("ab".into())))) } else { Poll::Pending }
+        }
+    }
+
     /// An exchange that begins to send `PACKET` and a body, and the host's end of its connection.
     async fn begun(body: Body, framing: Framing) -> (Exchange, UnixStream) {
         let dir = tempfile::tempdir().expect("a directory");
@@ -131,6 +144,19 @@ mod tests {
                     assert!(matches!(body, Whole::Bytes(bytes) if bytes == "abc"));
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_body_never_goes_elsewhere_as_the_whole() {
+        for framing in [Framing::Frames, Framing::Length(3), Framing::Chunked] {
+            let (mut exchange, mut host) = begun(Body::Stream(Box::pin(Late(0))), framing).await;
+            let mut head = |cx: &mut Context<'_>| exchange.poll_head(cx, Protocol::Framed, &Method::POST);
+            assert!(poll_fn(|cx| Poll::Ready(head(cx).is_pending())).await);
+            host.write_all(&[NOT_ACCEPTED]).await.expect("written");
+            drop(host);
+            let error = poll_fn(head).await.map(drop).expect_err("nobody answers");
+            assert!(!error.nothing_sent(), "{error}");
         }
     }
 
