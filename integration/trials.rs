@@ -17,6 +17,11 @@ fn settle(value: &str) -> impl FnOnce(String) -> String {
     }
 }
 
+/// An address that nobody has.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
+}
+
 fn save(front: &Front, text: &str) {
     Save::Rename.save(&front.paste(), text).expect("saved");
 }
@@ -157,8 +162,7 @@ fn an_edit_beside_a_canary_is_tried_with_it() {
     assert!(trial["confirm_seconds"].as_u64().is_some_and(|left| left <= 600), "{trial}");
     assert_eq!((front.generation(), state(&front, 3).as_str()), (1, "canary"));
     // What no canary can try waits for a decision.
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let moved = format!("osapi_compute_listen_port = {}", free.port());
+    let moved = format!("osapi_compute_listen_port = {}", free().port());
     front.edit_conf(|text| text.replace("osapi_compute_listen_port = 0", &moved));
     rejected(&front.reload(""), "pasteway confirm");
     assert_eq!(state(&front, 3), "canary");
@@ -268,11 +272,14 @@ fn a_canary_cannot_try_tls() {
     assert_eq!(front.generation(), 3);
 }
 
-/// A front, and its nova.conf with workers for metadata that start and never serve.
-fn slow() -> (Front, impl Fn(String) -> String) {
+/// A front with generation 2 on trial, and files with workers for metadata that start and never serve.
+fn on_trial_and_slow(terms: &str) -> Front {
     let layout = Layout::havana().apis(&["osapi_compute", "metadata"]).pasteway(QUIET);
     let front = Front::start(&layout.pasteway("generation_header = true").pasteway("worker_start_timeout = 600"));
-    (front, |text| text + "worker_kind_metadata = command\nworker_command_metadata = sleep 1000\n")
+    front.edit_conf(settle("0.03"));
+    applied(&front.reload(terms), 2);
+    front.edit_conf(|text| text + "worker_kind_metadata = command\nworker_command_metadata = sleep 1000\n");
+    front
 }
 
 #[track_caller]
@@ -285,11 +292,8 @@ fn starting(front: &Front) {
 
 #[test]
 fn a_way_back_overtakes_a_reload_that_waits_for_workers() {
-    let (front, slow) = slow();
+    let front = on_trial_and_slow("?confirm=600");
     let before = front.workers().len();
-    front.edit_conf(settle("0.03"));
-    applied(&front.reload("?confirm=600"), 2);
-    front.edit_conf(&slow);
     std::thread::scope(|scope| {
         let overtaken = scope.spawn(|| front.reload(""));
         starting(&front);
@@ -311,10 +315,7 @@ fn a_way_back_overtakes_a_reload_that_waits_for_workers() {
 
 #[test]
 fn a_deadline_is_kept_while_a_reload_waits_for_workers() {
-    let (front, slow) = slow();
-    front.edit_conf(settle("0.03"));
-    applied(&front.reload("?confirm=2"), 2);
-    front.edit_conf(&slow);
+    let front = on_trial_and_slow("?confirm=2");
     std::thread::scope(|scope| {
         let overtaken = scope.spawn(|| front.reload(""));
         rejected(&overtaken.join().expect("no panic"), "overtaken by the way back from generation 2");
@@ -325,10 +326,7 @@ fn a_deadline_is_kept_while_a_reload_waits_for_workers() {
 
 #[test]
 fn confirm_means_what_was_on_trial_when_it_was_asked() {
-    let (front, slow) = slow();
-    front.edit_conf(settle("0.03"));
-    applied(&front.reload("?confirm=600"), 2);
-    front.edit_conf(&slow);
+    let front = on_trial_and_slow("?confirm=600");
     std::thread::scope(|scope| {
         let reload = scope.spawn(|| front.reload(""));
         starting(&front);
@@ -343,15 +341,20 @@ fn confirm_means_what_was_on_trial_when_it_was_asked() {
     eventually("retired", || (state(&front, 2) == "retired").then_some(()));
 }
 
-#[test]
-fn a_trial_that_cannot_go_back_stays_one_until_it_can() {
-    let port = || TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let (old, new): (SocketAddr, SocketAddr) = (port(), port());
-    let line = |port: SocketAddr| format!("osapi_compute_listen_port = {}", port.port());
+/// A front on trial that has moved its port, the old port, and who has it now.
+fn without_its_port() -> (Front, SocketAddr, TcpListener) {
+    let (old, new) = (free(), free());
+    let line = |address: SocketAddr| format!("osapi_compute_listen_port = {}", address.port());
     let front = Front::start(&Layout::bare().default(&line(old)).pasteway(QUIET));
     front.edit_conf(|text| text.replace(&line(old), &line(new)));
     applied(&front.reload("?confirm=600"), 2);
     let taken = eventually("the old port is free", || TcpListener::bind(old).ok());
+    (front, old, taken)
+}
+
+#[test]
+fn a_trial_that_cannot_go_back_stays_one_until_it_can() {
+    let (front, old, taken) = without_its_port();
     applied(&front.reload("?confirm=1"), 2);
     let why =
         eventually("it should go and cannot", || status(&front)["trial"]["cannot_go_back"].as_str().map(str::to_owned));
@@ -371,13 +374,7 @@ fn a_trial_that_cannot_go_back_stays_one_until_it_can() {
 
 #[test]
 fn a_trial_that_cannot_go_back_can_be_confirmed() {
-    let port = || TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let (old, new): (SocketAddr, SocketAddr) = (port(), port());
-    let line = |port: SocketAddr| format!("osapi_compute_listen_port = {}", port.port());
-    let front = Front::start(&Layout::bare().default(&line(old)).pasteway(QUIET));
-    front.edit_conf(|text| text.replace(&line(old), &line(new)));
-    applied(&front.reload("?confirm=600"), 2);
-    let _taken = eventually("the old port is free", || TcpListener::bind(old).ok());
+    let (front, _, _taken) = without_its_port();
     rejected(&post(&front, "/rollback", ""), "cannot listen on");
     applied(&front.reload("?confirm=1"), 2);
     eventually("it cannot", || status(&front)["trial"]["cannot_go_back"].as_str().map(drop));

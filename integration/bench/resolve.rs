@@ -96,14 +96,7 @@ fn best(directory: &Path, text: &str) -> Spent {
                 [pasteway]\nworker_kind = builtin\nini_dialect = py2\npaste_library = 1\nrelease = 2013.2\n";
     std::fs::write(directory.join("nova.conf"), conf).expect("nova.conf");
     std::fs::write(directory.join("api-paste.ini"), text).expect("api-paste.ini");
-    let environment = Environment {
-        vars: Default::default(),
-        home: None,
-        cwd: directory.to_owned(),
-        root: directory.to_owned(),
-        hostname: "bench".into(),
-        my_ip: "127.0.0.1".into(),
-    };
+    let environment = Environment::bare(directory);
     let items = vec![Argument::File(directory.join("nova.conf"))];
     let arguments = Arguments { program: "pasteway".into(), items, ask: None };
     let invocation = Invocation { paste: None, arguments, environment, cpus: 1, interpreters: Interpreters::default() };

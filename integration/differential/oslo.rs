@@ -334,14 +334,7 @@ fn differences(oracle: &mut Oracle, case: &Case, root: &str, library: Library) -
         _ => Argument::File(root.join(value)),
     });
     let arguments = Arguments { program: "nova-api".into(), items: items.collect(), ask: None };
-    let environment = Environment {
-        vars: case.env.clone(),
-        home: Some(root.join("home")),
-        cwd: root.to_owned(),
-        root: root.to_owned(),
-        hostname: "node".into(),
-        my_ip: "10.0.0.1".into(),
-    };
+    let environment = Environment { vars: case.env.clone(), home: Some(root.join("home")), ..Environment::bare(root) };
     let (conf, problems) = Conf::read_all(table(library), &Reading::new(), &arguments, &environment, library);
     if let Some(problem) = problems.first() {
         return vec![("the load".to_owned(), exception(problem), theirs["parse"].clone())];

@@ -3,7 +3,7 @@
 //!
 //! Must not know who makes the bytes. No target looks at the disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pasteway::compile;
 use pasteway::config::interpreter::Interpreters;
@@ -113,14 +113,7 @@ fn arguments() -> Arguments {
 }
 
 fn environment() -> Environment {
-    Environment {
-        vars: Default::default(),
-        home: None,
-        cwd: PathBuf::from("/"),
-        root: PathBuf::from("/"),
-        hostname: "node".into(),
-        my_ip: "10.0.0.1".into(),
-    }
+    Environment::bare(Path::new("/"))
 }
 
 fn one_line(part: &[u8]) -> Vec<u8> {

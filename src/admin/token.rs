@@ -9,6 +9,8 @@ use std::path::Path;
 use aws_lc_rs::rand;
 use sha2::{Digest, Sha256};
 
+use crate::id::hex;
+
 /// A bearer token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
@@ -36,7 +38,7 @@ impl Token {
     pub fn random() -> io::Result<String> {
         let mut bytes = [0; 16];
         rand::fill(&mut bytes).map_err(io::Error::other)?;
-        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&bytes))
     }
 
     /// Whether the text is this token; takes the same time for every wrong one of a length.

@@ -3,7 +3,6 @@
 //!
 //! Must not know how the front is found.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::find::Found;
 use super::front::{Front, NoAnswer};
 use super::terminal::{complain, plain, print, print_bytes};
 use super::{Client, EX_CHANGES, EX_CONFIG, Format, How, WorkersAction, diagnostic, render, report};
@@ -27,11 +27,11 @@ struct Confirmed {
     confirmed: u64,
 }
 
-/// Carries a command to the front whose instance file this is; without `trusted` its own key has to do for a token.
+/// Carries a command to the front.
 ///
 /// Exit status: 0; 3 when `plan` found changes; 78 when a reload was, or would be, rejected; 1 when there is no front, or it did not answer.
-pub fn client(command: &Client, instance: &Path, trusted: bool) -> ExitCode {
-    match run(command, instance, trusted) {
+pub(super) fn client(command: &Client, front: &Found) -> ExitCode {
+    match run(command, front) {
         Ok(code) => code,
         Err(error) => {
             let error = error.to_string();
@@ -52,9 +52,10 @@ enum Failure {
     Io(#[from] std::io::Error),
 }
 
-fn run(command: &Client, instance: &Path, trusted: bool) -> Result<ExitCode, Failure> {
+fn run(command: &Client, found: &Found) -> Result<ExitCode, Failure> {
     let how = command.how();
-    let front = Front::find(instance, how.token_file.as_deref().filter(|_| trusted))?;
+    // Without the operator's token the front's own key will do.
+    let front = Front::find(&found.file, how.token_file.as_deref().filter(|_| !found.by_its_word))?;
     let Question { method, path, body, fine } = question(command);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if matches!(command, Client::Generations { file: Some(_), .. }) {

@@ -1,6 +1,6 @@
 //! The client commands against an admin listener of the test's own, on a socket in a temporary directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 

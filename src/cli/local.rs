@@ -183,7 +183,7 @@ fn step_text(step: &Value) -> String {
 
 fn client(invocation: &Invocation, command: &Client) -> ExitCode {
     match find::front(invocation, command.how().runtime_dir.as_deref()) {
-        Ok(found) => super::client(command, &found.file, !found.by_its_word),
+        Ok(found) => super::client(command, &found),
         Err(unclear) => {
             complain(&format!("pasteway: {unclear}\n"));
             ExitCode::FAILURE

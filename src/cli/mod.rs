@@ -24,7 +24,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::config::PasteService;
 
-pub use client::client;
+use client::client;
 pub use local::main;
 
 /// Exit status of `plan` when something would change.

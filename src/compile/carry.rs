@@ -58,12 +58,9 @@ impl FilterKey {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
-    use crate::compile::{Plan, Step, Tree, compile};
-    use crate::config::oslo::{Argument, Arguments, Environment};
-    use crate::config::{self, Invocation, Reading};
+    use crate::compile::harness::load;
+    use crate::compile::{Plan, Step, Tree};
 
     const CONF: &str =
         "[DEFAULT]\napi_paste_config = /a.ini\nenabled_apis = osapi_compute\n[pasteway]\nworker_kind = builtin\n";
@@ -86,27 +83,8 @@ paste.app_factory = my.own:app
 ";
 
     fn plan(conf: &str, paste: &str, running: Option<&Plan>) -> Plan {
-        let invocation = Invocation {
-            paste: None,
-            arguments: Arguments {
-                program: "pasteway".into(),
-                items: vec![Argument::File("/nova.conf".into())],
-                ask: None,
-            },
-            environment: Environment {
-                vars: Default::default(),
-                home: None,
-                cwd: PathBuf::from("/"),
-                root: PathBuf::from("/"),
-                hostname: "node".into(),
-                my_ip: "10.0.0.1".into(),
-            },
-            interpreters: crate::config::interpreter::Interpreters::default(),
-            cpus: 1,
-        };
-        let files = [("/nova.conf".into(), conf.into()), ("/a.ini".into(), paste.into())];
-        let config = config::load_from(&invocation, Reading::of(files)).map_err(|failed| failed.diagnostics);
-        config.and_then(|config| compile(config, running)).unwrap_or_else(|problems| panic!("{problems:?}"))
+        let plan = load(&[("/nova.conf", conf), ("/a.ini", paste)], running);
+        plan.unwrap_or_else(|problems| panic!("{problems:?}"))
     }
 
     /// Where the sizelimit filters are in memory, in the order of the tree.

@@ -10,6 +10,8 @@
 
 mod carry;
 pub mod explain;
+#[cfg(test)]
+pub mod harness;
 mod identity;
 pub mod log;
 pub mod origins;

@@ -368,7 +368,7 @@ fn interpreter(conf: &Conf, invocation: &Invocation, reading: &Reading) -> Resul
     // An empty one is told with the other options.
     let name = Some(name.trim()).filter(|name| !name.is_empty()).unwrap_or("python3");
     let env = &invocation.environment;
-    let place = || conf.place(opt.group, opt.name).or_else(|| conf.last_file());
+    let place = || conf.place_or_file(opt.group, opt.name);
     let program = search(name, env.vars.get("PATH").map(String::as_str), &env.cwd).ok_or_else(|| {
         Diagnostic::error(place(), format!("the workers' Python `{name}` is not in PATH"))
             .help("set worker_python to its path, or choose another worker_kind: builtin, external")

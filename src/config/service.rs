@@ -129,7 +129,6 @@ fn is_small(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::fs;
 
     use super::super::oslo::{Argument, Arguments, Library};
@@ -145,14 +144,7 @@ mod tests {
         fs::create_dir_all(root.join("conf")).expect("made");
         fs::write(root.join("conf/nova.conf"), text).expect("written");
         fs::write(root.join("conf/api-paste.ini"), "").expect("written");
-        let env = Environment {
-            vars: BTreeMap::new(),
-            home: None,
-            cwd: root.to_owned(),
-            root: root.join("none"),
-            hostname: "node".into(),
-            my_ip: "10.0.0.1".into(),
-        };
+        let env = Environment { root: root.join("none"), ..Environment::bare(root) };
         let mut items = vec![Argument::File("conf/nova.conf".into())];
         items.extend(dir.map(|dir| Argument::Dir(dir.into())));
         let arguments = Arguments { program: "nova-api".into(), items, ask: None };

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::command::{Change, FileReport, GenerationFiles, GenerationReport, HolderReport, Source};
 use crate::compile::Plan;
 use crate::config::Frozen;
-use crate::id::Generation;
+use crate::id::{Generation, hex};
 use crate::proxy::listener::Listener;
 use crate::proxy::usage::Usage;
 use crate::worker::StartedPool;
@@ -198,9 +198,4 @@ pub struct Current {
 /// Seconds since 1970.
 pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-/// Two digits for each byte.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -107,6 +107,14 @@ pub struct Load {
     pub connections: usize,
 }
 
+impl Load {
+    /// It as that of a front before this one.
+    pub fn of(self, pid: u32) -> PredecessorReport {
+        let Self { in_flight, connections } = self;
+        PredecessorReport { pid, in_flight, connections }
+    }
+}
+
 /// The two ends, the old front's first.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use super::generation::now;
 use super::handover::{self, Channel, ENV_UPGRADE, Handover, Load, Word};
 use super::inherited::Sockets;
 use super::reload::millis;
-use super::upgrade::VERSION;
+use super::upgrade::{VERSION, process};
 use crate::command::{PredecessorReport, UpgradeOutcome, UpgradeReport};
 
 /// The front before this one.
@@ -61,7 +61,7 @@ impl Predecessor {
         let older = descriptors.split_off(1 + handover.sockets.len());
         let sockets = Sockets::handed_over(handover.sockets.clone(), descriptors.split_off(1));
         let lock = descriptors.pop();
-        let group = handover.pid.try_into().ok().and_then(Pid::from_raw).and_then(|pid| getpgid(Some(pid)).ok());
+        let group = process(handover.pid).and_then(|pid| getpgid(Some(pid)).ok());
         Ok(Some((Self { handover, lock, end, older, group, began: Instant::now(), when: now() }, sockets)))
     }
 
@@ -90,8 +90,7 @@ impl Predecessor {
             // what its terminal says to the other (Ctrl-C). It leads a session where that fails: then it has no terminal.
             let _ = setpgid(None, Some(group));
         }
-        let Load { in_flight, connections } = load;
-        let mut before = vec![(PredecessorReport { pid: self.handover.pid, in_flight, connections }, channel)];
+        let mut before = vec![(load.of(self.handover.pid), channel)];
         for (report, end) in self.handover.predecessors.iter().zip(&self.older) {
             before.push((report.clone(), Channel::new(end.try_clone()?)?));
         }
@@ -129,8 +128,8 @@ impl Daemon {
         while let Some(word) = channel.hear().await {
             let mut predecessors = self.predecessors.borrow_mut();
             let before = predecessors.iter_mut().find(|before| before.report.pid == pid);
-            if let (Word::Draining(Load { in_flight, connections }), Some(before)) = (word, before) {
-                before.report = PredecessorReport { pid, in_flight, connections };
+            if let (Word::Draining(load), Some(before)) = (word, before) {
+                before.report = load.of(pid);
             }
         }
         self.clear_after(pid);

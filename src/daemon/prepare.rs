@@ -241,7 +241,7 @@ impl Workshop<'_> {
                     None => admin::bind(&[listen]),
                 });
                 bound.map(|bound| (address.clone(), bound)).map_err(|error| {
-                    let place = config.conf.place("pasteway", "admin_listen").or_else(|| config.conf.last_file());
+                    let place = config.conf.place_or_file("pasteway", "admin_listen");
                     vec![Diagnostic::error(place, format!("cannot listen for administration: {error}"))]
                 })
             })

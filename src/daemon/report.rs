@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use serde_json::{Value, json};
 
 use super::generation::{Record, State};
+use super::handover::Load;
 use super::upgrade::VERSION;
 use super::{Daemon, Phase};
 use crate::command::{ApiReport, GenerationReport, StatusReport};
@@ -38,8 +39,8 @@ impl Daemon {
                 }
             },
         );
-        let (in_flight, connections) = self.load();
-        let canary = self.files_of_canary();
+        let Load { in_flight, connections } = self.load();
+        let differs = self.why_files_differ();
         StatusReport {
             version: VERSION,
             pid: std::process::id(),
@@ -48,8 +49,8 @@ impl Daemon {
             apis: apis.collect(),
             not_ready,
             not_live: Vec::new(),
-            config_file_differs: self.differs_because.borrow().is_some() || canary.is_some(),
-            config_file_differs_because: self.differs_because.borrow().clone().or(canary),
+            config_file_differs: differs.is_some(),
+            config_file_differs_because: differs,
             trial: self.trial_report(),
             in_flight,
             connections,
@@ -64,22 +65,26 @@ impl Daemon {
         }
     }
 
-    /// That the files on disk are a canary's, which is not what runs for all.
-    fn files_of_canary(&self) -> Option<String> {
-        let trial = self.trial_report()?;
-        Some(format!("they are those of generation {}, a canary: {}", trial.generation, trial.canary?))
+    /// Why the files on disk are not what runs for all: what was found so, or that they are a canary's.
+    fn why_files_differ(&self) -> Option<String> {
+        self.differs_because.borrow().clone().or_else(|| {
+            let trial = self.trial_report()?;
+            Some(format!("they are those of generation {}, a canary: {}", trial.generation, trial.canary?))
+        })
     }
 
     /// Requests that are being answered, and connections of clients.
-    pub(super) fn load(&self) -> (u64, usize) {
-        let in_flight = self.history().iter().map(|record| record.usage.in_flight()).sum();
-        (in_flight, self.threads.iter().map(|thread| thread.load.load(Ordering::Relaxed)).sum())
+    pub(super) fn load(&self) -> Load {
+        Load {
+            in_flight: self.history().iter().map(|record| record.usage.in_flight()).sum(),
+            connections: self.threads.iter().map(|thread| thread.load.load(Ordering::Relaxed)).sum(),
+        }
     }
 
     /// In one line, for `systemctl status`.
     pub(super) fn summary(&self) -> String {
         let generation = self.current.borrow().record.number;
-        match self.differs_because.borrow().clone().or(self.files_of_canary()) {
+        match self.why_files_differ() {
             Some(why) => {
                 format!("serving generation {generation}; the files on disk are not what runs: {}", first_line(&why))
             }

@@ -28,6 +28,8 @@ const QUIET: Duration = Duration::from_secs(5);
 const LOG_EVERY: u32 = 10;
 /// Workers without requests get at least so long to end.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
+/// A front before this one that takes so much longer than its requests may is frozen.
+const FROZEN: Duration = Duration::from_secs(60);
 
 /// The signals that the front takes.
 pub struct Signals {
@@ -91,9 +93,6 @@ impl Signals {
         }
     }
 }
-
-/// A front before this one that takes so much longer than its requests may is frozen.
-const FROZEN: Duration = Duration::from_secs(60);
 
 impl Daemon {
     /// Does what a signal asks for.
@@ -194,7 +193,7 @@ impl Daemon {
         let telling = async {
             for turn in 1_u32.. {
                 tokio::time::sleep(systemd::LOOK).await;
-                let (mut in_flight, mut connections) = self.load();
+                let Load { mut in_flight, mut connections } = self.load();
                 for before in self.predecessor_reports() {
                     in_flight += before.in_flight;
                     connections += before.connections;

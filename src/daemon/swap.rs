@@ -92,6 +92,7 @@ impl Daemon {
         let snapshot = Arc::new(prepared.snapshot(Some(&self.live.load())));
         let older = Arc::clone(&self.current.borrow().record);
         let record = prepared.record(Arc::clone(&snapshot.usage), origin, changes, Some(&older));
+        // A scrape may look at once: it is no canary.
         record.enter(State::Live);
         self.remember(&record);
         self.install(prepared, snapshot, record, true);

@@ -31,9 +31,9 @@ pub struct Text {
 pub struct TakenBack(VecDeque<Text>);
 
 impl Text {
-    fn is_in(&self, reading: &Reading, contents: &HashMap<PathBuf, [u8; 32]>) -> bool {
+    fn is_in(&self, (digest, contents): &([u8; 32], HashMap<PathBuf, [u8; 32]>)) -> bool {
         let same = |(path, content): &(PathBuf, Content)| contents.get(path) == content.as_ref();
-        (!self.files.is_empty() && self.files.iter().all(same)) || self.digest == reading.digest()
+        (!self.files.is_empty() && self.files.iter().all(same)) || self.digest == *digest
     }
 }
 
@@ -56,15 +56,14 @@ impl TakenBack {
 
     /// The newest whose files are all as they were in it, whatever the others hold.
     pub fn found_in(&self, reading: &Reading) -> Option<&Text> {
-        let contents = contents(reading);
-        self.0.iter().find(|text| text.is_in(reading, &contents))
+        let all = (reading.digest(), contents(reading));
+        self.0.iter().find(|text| text.is_in(&all))
     }
 
     /// Somebody wants this text all the same.
     pub fn forgive(&mut self, wanted: &Record) {
-        let reading = Reading::thaw(&wanted.frozen);
-        let contents = contents(&reading);
-        self.0.retain(|text| !text.is_in(&reading, &contents));
+        let all = (wanted.digest, contents(&Reading::thaw(&wanted.frozen)));
+        self.0.retain(|text| !text.is_in(&all));
     }
 }
 

@@ -288,14 +288,14 @@ impl Daemon {
 
     /// Looks at a trial until it is over.
     async fn attend_trial(self: &Rc<Self>, record: &Arc<Record>) {
+        let next = || self.trial.borrow().as_ref().map_or(Next::Wait, Trial::next);
         loop {
             let stuck = self.trial.borrow().as_ref().is_some_and(|trial| trial.stuck.is_some());
             tokio::time::sleep(if stuck { AGAIN } else { LOOK }).await;
             if !self.is_on_trial(record) || self.refuse_while_stopping().is_err() {
                 return;
             }
-            let next = self.trial.borrow().as_ref().map_or(Next::Wait, Trial::next);
-            let why = match next {
+            let why = match next() {
                 Next::Wait => continue,
                 Next::Promote => {
                     self.confirm_trial("it is no worse than the one before");
@@ -314,8 +314,7 @@ impl Daemon {
                 continue;
             }
             // Who had the turn before may have given it other terms.
-            let next = self.trial.borrow().as_ref().map_or(Next::Wait, Trial::next);
-            if let Next::Back(why) = next {
+            if let Next::Back(why) = next() {
                 self.fail_trial(&why).await;
             }
         }

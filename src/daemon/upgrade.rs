@@ -16,16 +16,17 @@ use std::process::Stdio;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::process::Child;
 
 use super::generation::now;
-use super::handover::{self, Asked, Channel, Handover, Load, Word};
+use super::handover::{self, Asked, Channel, Handover, Word};
 use super::reload::millis;
 use super::{Daemon, Phase, systemd};
 use crate::command::{Outcome, PredecessorReport, Source, Terms, UpgradeOutcome, UpgradeReport};
 use crate::proxy::listener::ListenKey;
+use crate::worker::signal_group_of;
 
 /// Of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -239,8 +240,7 @@ impl Daemon {
         // The last that the service manager takes from this process, and before the first that it hears of the other.
         systemd::main_process_is(pid);
         self.leave_predecessors();
-        let (in_flight, connections) = self.load();
-        channel.tell(&Word::Go(Load { in_flight, connections }));
+        channel.tell(&Word::Go(self.load()));
         *self.successor.borrow_mut() = Some(Replacement { pid, channel });
         self.drain_wanted.notify_one();
     }
@@ -258,7 +258,7 @@ impl Daemon {
     /// Ends a new front that is still on its way.
     pub(super) async fn kill_successor(&self) {
         if let Some(pid) = self.successor_pid.take() {
-            signal_group(pid, Signal::KILL);
+            signal_group_of(pid, Signal::KILL);
             // The upgrade hears of its end, and clears up.
             drop(self.upgrading.lock().await);
         }
@@ -278,20 +278,13 @@ fn cannot(error: io::Error) -> String {
 
 /// Has a new front end that is not wanted, and all that it has started, and waits for it.
 async fn end(child: &mut Child, group: u32) {
-    signal_group(group, Signal::TERM);
+    signal_group_of(group, Signal::TERM);
     let _ = tokio::time::timeout(LAST_GRACE, child.wait()).await;
-    signal_group(group, Signal::KILL);
+    signal_group_of(group, Signal::KILL);
     let _ = child.wait().await;
 }
 
-/// While any process of it is left, the number is nobody else's.
-fn signal_group(leader: u32, signal: Signal) {
-    if let Some(group) = process(leader) {
-        // None is left.
-        let _ = kill_process_group(group, signal);
-    }
-}
-
-fn process(pid: u32) -> Option<Pid> {
+/// The number as the system calls take it.
+pub(super) fn process(pid: u32) -> Option<Pid> {
     pid.try_into().ok().and_then(Pid::from_raw)
 }

@@ -13,6 +13,7 @@ use super::headers::joined;
 use super::prelude::*;
 use super::reply::reply;
 use super::webob::webob;
+use crate::id::hex;
 
 /// What it takes.
 static OPTIONS: &[OptionSpec] = &[
@@ -129,7 +130,7 @@ fn is_signed(key: &hmac::Key, id: &str, signature: &str) -> bool {
     if !id.is_ascii() {
         return true;
     }
-    let expected: String = hmac::sign(key, id.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = hex(hmac::sign(key, id.as_bytes()).as_ref());
     constant_time::verify_slices_are_equal(expected.as_bytes(), signature.as_bytes()).is_ok()
 }
 

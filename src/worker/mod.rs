@@ -41,6 +41,7 @@ pub use member::Member;
 pub use pool::{Lease, Pool, QueueError};
 pub use probe::Tongue;
 pub use recycle::Recycling;
+pub use spawn::signal_group_of;
 pub use spec::{HANG_TIMEOUT, Kind, OWN_BINARY, PoolSpec, StartError, Tuning};
 pub use standing::STATES;
 pub use state::Reason;

@@ -439,16 +439,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_takes_a_worker_that_is_left_out_when_the_last_sound_one_goes() {
-        let pool = pool(&[1, 1]);
-        leave_out(&pool, 0);
-        let _busy = pool.try_lease(&[]).expect("the sound one");
-        let mut waiting = std::pin::pin!(pool.lease(&[]));
-        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
-        pool.dismiss(1);
-        let lease = waiting.await.expect("a worker");
-        assert_eq!(lease.member().life, 0);
-        assert!(lease.member().record.is_ejected(pool.now()));
+    async fn who_waits_takes_a_worker_that_is_left_out_when_the_last_sound_one_goes_or_is_silent() {
+        let goes: fn(&Arc<Pool>) = |pool| pool.dismiss(1);
+        let is_silent: fn(&Arc<Pool>) = |pool| pool.suspect(&Arc::clone(&pool.members()[1]), Duration::from_secs(60));
+        for happens in [goes, is_silent] {
+            let pool = pool(&[1, 1]);
+            leave_out(&pool, 0);
+            let _busy = pool.try_lease(&[]).expect("the sound one");
+            let mut waiting = std::pin::pin!(pool.lease(&[]));
+            assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+            happens(&pool);
+            let lease = waiting.await.expect("a worker");
+            assert_eq!(lease.member().life, 0);
+            assert!(lease.member().record.is_ejected(pool.now()));
+        }
     }
 
     #[tokio::test]
@@ -475,19 +479,6 @@ mod tests {
         leave_out(&pool, 0);
         pool.trust(&member);
         assert_eq!(lives(), [1; 50], "its failures are another matter");
-    }
-
-    #[tokio::test]
-    async fn who_waits_takes_a_worker_that_is_left_out_when_the_last_sound_one_is_silent() {
-        let pool = pool(&[1, 1]);
-        leave_out(&pool, 0);
-        let _busy = pool.try_lease(&[]).expect("the sound one");
-        let mut waiting = std::pin::pin!(pool.lease(&[]));
-        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
-        pool.suspect(&Arc::clone(&pool.members()[1]), Duration::from_secs(60));
-        let lease = waiting.await.expect("a worker");
-        assert_eq!(lease.member().life, 0);
-        assert!(lease.member().record.is_ejected(pool.now()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -266,15 +266,7 @@ impl State {
             Event::Tick if !quiet && now >= beat + limits.quiet => {
                 (self.to(Phase::Serving { since, beat, quiet: true }), vec![Action::Suspect])
             }
-            Event::Hung => {
-                let phase = Phase::Stopping {
-                    kill_at: Some(now + LAST_WORDS),
-                    killed: false,
-                    why: Some(Reason::Hang),
-                    last: false,
-                };
-                (self.to(phase), vec![Action::Dismiss, Action::Abort])
-            }
+            Event::Hung => self.abort(now + LAST_WORDS, false, vec![Action::Dismiss]),
             Event::Leaving => {
                 let phase = Phase::Stopping {
                     kill_at: limits.stop.map(|stop| now + stop),
@@ -314,15 +306,7 @@ impl State {
             Event::Idle => self.terminate(limits.stop.map(|stop| now + stop), why, Vec::new()),
             Event::Tick if now >= until => self.terminate(limits.stop.map(|stop| now + stop), why, Vec::new()),
             // It goes with its last request; that one will not end by itself.
-            Event::Hung => {
-                let phase = Phase::Stopping {
-                    kill_at: Some(now + LAST_WORDS),
-                    killed: false,
-                    why: Some(Reason::Hang),
-                    last: true,
-                };
-                (self.to(phase), vec![Action::Abort])
-            }
+            Event::Hung => self.abort(now + LAST_WORDS, true, Vec::new()),
             Event::Exited { signal, .. } => {
                 (self.to(Phase::Reaped), vec![Action::Bury(by_itself(signal)), Action::Close])
             }
@@ -349,8 +333,7 @@ impl State {
             // The request that it is left time for will not end by itself.
             Event::Hung if !killed && why != Some(Reason::Hang) => {
                 let by = now + LAST_WORDS;
-                let kill_at = Some(kill_at.map_or(by, |at| at.min(by)));
-                (self.to(Phase::Stopping { kill_at, killed, why: Some(Reason::Hang), last }), vec![Action::Abort])
+                self.abort(kill_at.map_or(by, |at| at.min(by)), last, Vec::new())
             }
             Event::Tick if !killed && kill_at.is_some_and(|at| now >= at) => {
                 let phase = Phase::Stopping { kill_at: None, killed: true, why, last };
@@ -397,6 +380,13 @@ impl State {
     fn terminate(self, kill_at: Option<Duration>, why: Reason, mut first: Vec<Action>) -> (Self, Vec<Action>) {
         first.push(Action::Terminate);
         let phase = Phase::Stopping { kill_at, killed: false, why: Some(why), last: true };
+        (self.to(phase), first)
+    }
+
+    /// It hangs: it may say where, until `kill_at`.
+    fn abort(self, kill_at: Duration, last: bool, mut first: Vec<Action>) -> (Self, Vec<Action>) {
+        first.push(Action::Abort);
+        let phase = Phase::Stopping { kill_at: Some(kill_at), killed: false, why: Some(Reason::Hang), last };
         (self.to(phase), first)
     }
 

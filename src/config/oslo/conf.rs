@@ -232,6 +232,11 @@ impl Conf {
         self.choose(group, name).and_then(|found| found.origin.place().cloned())
     }
 
+    /// Where an option stands, or may be written.
+    pub fn place_or_file(&self, group: &str, name: &str) -> Option<Place> {
+        self.place(group, name).or_else(|| self.last_file())
+    }
+
     /// The last file as a whole: where an option may be written that no file sets.
     pub fn last_file(&self) -> Option<Place> {
         self.files().pop().map(Place::file)

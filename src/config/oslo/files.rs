@@ -30,6 +30,18 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// That of no process: no variables, no home, and every path begins at `root`.
+    pub fn bare(root: &Path) -> Self {
+        Self {
+            vars: BTreeMap::new(),
+            home: None,
+            cwd: root.to_owned(),
+            root: root.to_owned(),
+            hostname: "node".into(),
+            my_ip: "10.0.0.1".into(),
+        }
+    }
+
     /// That of this process.
     pub fn of_process() -> Self {
         let vars: BTreeMap<_, _> =
@@ -238,14 +250,7 @@ mod tests {
     use super::*;
 
     fn env(root: &Path) -> Environment {
-        Environment {
-            vars: BTreeMap::new(),
-            home: Some(root.join("home")),
-            cwd: root.to_owned(),
-            root: root.to_owned(),
-            hostname: "node".into(),
-            my_ip: "10.0.0.1".into(),
-        }
+        Environment { home: Some(root.join("home")), ..Environment::bare(root) }
     }
 
     fn steps(root: &Path, env: &Environment, items: Vec<Argument>, library: Library) -> Vec<String> {

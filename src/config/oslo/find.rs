@@ -63,7 +63,6 @@ impl Conf {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::fs;
 
     use super::super::{Argument, Arguments, Environment, Library};
@@ -73,14 +72,7 @@ mod tests {
         fs::create_dir_all(root.join("conf")).expect("created");
         fs::create_dir_all(root.join("etc/nova")).expect("created");
         fs::write(root.join("conf/nova.conf"), text).expect("written");
-        let env = Environment {
-            vars: BTreeMap::new(),
-            home: None,
-            cwd: root.to_owned(),
-            root: root.to_owned(),
-            hostname: "node".into(),
-            my_ip: "10.0.0.1".into(),
-        };
+        let env = Environment::bare(root);
         let items = vec![Argument::File("conf/nova.conf".into())];
         let arguments = Arguments { program: "nova-api".into(), items, ask: None };
         Conf::load(reading, &arguments, &env, Library::Old).expect("loads")

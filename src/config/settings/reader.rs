@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
 
     /// Where an option is set; the last file as a whole when it is not, so that a reader knows where to write it.
     pub fn place(&self, opt: &'static Opt) -> Option<Place> {
-        self.conf.place(opt.group, opt.name).or_else(|| self.conf.last_file())
+        self.conf.place_or_file(opt.group, opt.name)
     }
 
     /// The same for an option that each API has.

@@ -1,6 +1,5 @@
 //! Settings from the text of a nova.conf, in the eras that differ.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,14 +17,7 @@ fn conf(text: &str, release: Release) -> Result<Conf, Vec<Diagnostic>> {
     let root = tempfile::tempdir().expect("a directory");
     let file = root.path().join("nova.conf");
     fs::write(&file, text).expect("written");
-    let env = Environment {
-        vars: BTreeMap::new(),
-        home: None,
-        cwd: root.path().to_owned(),
-        root: root.path().join("nowhere"),
-        hostname: "node".into(),
-        my_ip: "10.0.0.1".into(),
-    };
+    let env = Environment { root: root.path().join("nowhere"), ..Environment::bare(root.path()) };
     let items = vec![Argument::File("nova.conf".into())];
     let arguments = Arguments { program: "nova-api".into(), items, ask: None };
     Conf::load(&Reading::new(), &arguments, &env, Library::of(release))

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::tests::load;
 use super::*;
+use crate::compile::harness::load;
 use crate::config::options::{Item, Kind, Opt};
 use crate::daemon::prepare::pool_spec;
 use crate::daemon::runtime_dir::RuntimeDir;

@@ -9,7 +9,7 @@ use super::{Effects, at};
 use crate::command::{Change, Class};
 use crate::compile::Plan;
 use crate::config::{Difference, Look, options};
-use crate::daemon::generation::hex;
+use crate::id::hex;
 use crate::message::Place;
 
 /// An option that names a file.

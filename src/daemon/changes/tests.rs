@@ -1,10 +1,5 @@
-use std::path::PathBuf;
-
 use super::*;
-use crate::compile::compile;
-use crate::config::oslo::{Argument, Arguments, Environment};
-use crate::config::{self, Invocation, Reading};
-use crate::message::Diagnostic;
+use crate::compile::harness::load;
 
 const CONF: &str = "\
 [DEFAULT]
@@ -22,28 +17,6 @@ use = egg:Paste#urlmap
 [app:app]
 paste.app_factory = my.own:app
 ";
-
-/// Loads `/nova.conf` beside other files, after what runs.
-pub(super) fn load(files: &[(&str, &str)], running: Option<&Plan>) -> Result<Plan, Vec<Diagnostic>> {
-    let items = vec![Argument::File("/nova.conf".into())];
-    let invocation = Invocation {
-        paste: None,
-        arguments: Arguments { program: "pasteway".into(), items, ask: None },
-        environment: Environment {
-            vars: Default::default(),
-            home: None,
-            cwd: PathBuf::from("/"),
-            root: PathBuf::from("/"),
-            hostname: "node".into(),
-            my_ip: "10.0.0.1".into(),
-        },
-        interpreters: crate::config::interpreter::Interpreters::default(),
-        cpus: 1,
-    };
-    let files = files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec()));
-    let config = config::load_from(&invocation, Reading::of(files.collect::<Vec<_>>()));
-    config.map_err(|failed| failed.diagnostics).and_then(|config| compile(config, running))
-}
 
 #[track_caller]
 fn plan(files: &[(&str, &str)]) -> Plan {

@@ -6,6 +6,7 @@ use super::super::era::Era;
 use super::super::secret::Secret;
 use super::super::token::TokenHash;
 use super::crypt::{Keys, Vault};
+use crate::id::hex;
 
 /// How keys are made.
 pub(super) enum Scheme {
@@ -49,7 +50,7 @@ impl Scheme {
                 None
             }
             Self::Hashed => {
-                key.extend(TokenHash::of(id.expose()).0.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()));
+                key.extend(hex(&TokenHash::of(id.expose()).0).into_bytes());
                 None
             }
             Self::Vault { vault, python3 } => {

@@ -3,7 +3,6 @@
 //!
 //! Must not know what is inside.
 
-use std::fmt::Write;
 use std::io::Read;
 
 use aws_lc_rs::digest::{self, digest};
@@ -13,6 +12,7 @@ use flate2::read::ZlibDecoder;
 use md5::{Digest, Md5};
 
 use crate::filter::authtoken::era::Era;
+use crate::id::hex;
 
 /// What a packed token may come to. The headers of a request are shorter, and the texts in a token have little in them
 /// that repeats itself more than tenfold.
@@ -103,13 +103,4 @@ fn sha(name: &str) -> &'static digest::Algorithm {
         "sha512" => &digest::SHA512,
         _ => &digest::SHA256,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
